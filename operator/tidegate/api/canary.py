@@ -1,0 +1,90 @@
+"""CanaryRelease: traffic by weight steps, each baked and compared with stable."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from tidegate.api.base import PERCENT_PATTERN, Duration, Model, Weight
+from tidegate.api.release import ReleaseSpec, ReleaseStatus
+
+STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
+
+
+class CanaryStep(Model):
+    """One step: a weight, and how long it is watched."""
+
+    weight: Weight
+    """The candidate's share of requests, in percent."""
+    bake: Duration = timedelta(minutes=15)
+    """How long the step is watched once the router has applied its weight."""
+    replicas: Annotated[str, Field(pattern=PERCENT_PATTERN)] | None = None
+    """Candidate pods as a percentage of the Deployment's. Default: the weight."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "!has(self.replicas) || (self.replicas.matches('^(100|[1-9]?[0-9])%$') && self.replicas != '0%')",
+            "replicas must be a whole percentage from 1% to 100%",
+        ),
+    )
+
+    def percent(self) -> int:
+        """Candidate pods in percent of the Deployment's replicas."""
+        return int(self.replicas.rstrip("%")) if self.replicas else max(self.weight, 1)
+
+
+DEFAULT_STEPS = (
+    *(CanaryStep(weight=weight) for weight in (5, 10, 25, 50)),
+    CanaryStep(weight=100, bake=timedelta(minutes=5)),
+)
+
+
+class CanarySpec(ReleaseSpec):
+    """How a candidate is given traffic step by step."""
+
+    steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = DEFAULT_STEPS
+    """The steps, each of a greater weight than the one before. A last step of 100 without a bake is implied."""
+
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, b.weight == a.weight)) &&"
+            " self.steps.map(s, s.weight).isSorted()",
+            STEPS_GROW,
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _steps_grow(self) -> CanarySpec:
+        weights = [step.weight for step in self.steps]
+        if weights != sorted(set(weights)):
+            raise ValueError(f"{STEPS_GROW} (got {', '.join(map(str, weights))})")
+        return self
+
+    def plan(self) -> tuple[CanaryStep, ...]:
+        """The steps to go, the implied last one included."""
+        if self.steps[-1].weight == 100:
+            return self.steps
+        return (*self.steps, CanaryStep(weight=100, bake=timedelta(0)))
+
+
+class CanaryRelease(Model):
+    """A release whose candidate gets traffic by weight steps, each baked and compared with stable."""
+
+    spec: CanarySpec
+    """What is wanted."""
+    status: ReleaseStatus | None = None
+    """What is."""
+
+    kind: ClassVar[str] = "CanaryRelease"
+    plural: ClassVar[str] = "canaryreleases"
+    short_names: ClassVar[tuple[str, ...]] = ("canary",)
+    columns: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("Phase", "string", ".status.phase"),
+        ("Step", "string", ".status.step.index"),
+        ("Weight", "integer", ".status.traffic.weight"),
+        ("Verdict", "string", ".status.analysis.verdict"),
+        ("Message", "string", ".status.message"),
+        ("Age", "date", ".metadata.creationTimestamp"),
+    )

@@ -1,0 +1,143 @@
+"""Conditions as the API conventions and kstatus read them. A reason is API: it stands here with its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from tidegate.api.base import Model, Time
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class ConditionType(StrEnum):
+    """Every release carries all of these from its first visit on."""
+
+    READY = "Ready"
+    """What the manifest asks for is what serves, and nothing is under way."""
+    RECONCILING = "Reconciling"
+    """A release is under way (kstatus: InProgress)."""
+    STALLED = "Stalled"
+    """Nothing will change until somebody acts (kstatus: Failed): rolled back, invalid, or blocked."""
+    PROGRESSING = "Progressing"
+    """The release moves, or holds for a reason of its own (bake, evidence, pause)."""
+    ANALYZED = "Analyzed"
+    """The verdict of the analysis: True is not failing, False is failing, Unknown is no data or no analysis."""
+    ROLLED_BACK = "RolledBack"
+    """The last release ended with traffic back on stable."""
+    DRIFTED = "Drifted"
+    """What serves is not what the Deployment's template says."""
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, also the reason of the Event of a transition."""
+
+    ADOPTED = "Adopted"
+    """The Deployment is under management; no pod was changed."""
+    IDLE = "Idle"
+    """Nothing is being released; stable serves."""
+    RELEASE_STARTED = "ReleaseStarted"
+    """A new revision was found; it is held until traffic is prepared."""
+    PREPARING = "Preparing"
+    """Services and routes are being put in place; all traffic is on stable."""
+    SCALING = "Scaling"
+    """Candidate pods are starting for the next step."""
+    SHIFTING = "Shifting"
+    """A weight was written; the router has not applied it yet."""
+    STEP_STARTED = "StepStarted"
+    """A step's weight is applied: its bake begins."""
+    BAKING = "Baking"
+    """The step bakes; the analysis looks."""
+    PAUSED = "Paused"
+    """spec.paused holds the release where it is."""
+    TARGET_PAUSED = "TargetPaused"
+    """The Deployment is paused by its owner; the release waits."""
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
+    """The bake is over and evidence is too thin: the step is held."""
+    ANALYSIS_UNKNOWN = "AnalysisUnknown"
+    """The metrics gave no answer: the step is held. No data is not evidence."""
+    ANALYSIS_FAILED = "AnalysisFailed"
+    """The analysis proved the candidate worse than allowed."""
+    ANALYSIS_PASSING = "AnalysisPassing"
+    """Nothing speaks against the candidate so far."""
+    NO_ANALYSIS = "NoAnalysis"
+    """No candidate is being analysed."""
+    CRASH_LOOP = "CrashLoop"
+    """A candidate pod's container crashes again and again."""
+    IMAGE_ERROR = "ImageError"
+    """A candidate pod's image cannot be had."""
+    CONFIG_ERROR = "ConfigError"
+    """A candidate pod's container cannot be created (a missing ConfigMap or Secret, say)."""
+    NOT_READY = "NotReady"
+    """A candidate pod failed its readiness probe after it had been ready, or never became ready in time."""
+    PROGRESS_DEADLINE = "ProgressDeadline"
+    """Candidate pods were not Ready within spec.progressDeadline."""
+    HOLD_EXPIRED = "HoldExpired"
+    """A hold came to its declared end."""
+    PROMOTING = "Promoting"
+    """The candidate passed; Services and routes go back to rest on it."""
+    PROMOTED = "Promoted"
+    """The candidate is the new stable."""
+    REVERTING = "Reverting"
+    """Traffic goes back to stable, then the candidate's pods go."""
+    ROLLED_BACK = "RolledBack"
+    """Stable serves; the candidate is held at 0 until the template changes."""
+    SUPERSEDED = "Superseded"
+    """The template changed in mid-release; a new release follows."""
+    TEMPLATE_RESTORED = "TemplateRestored"
+    """The template was set back to stable's in mid-release."""
+    RELEASE_DELETED = "ReleaseDeleted"
+    """The release object is being deleted: traffic is restored and the Deployment let go."""
+    LET_GO = "LetGo"
+    """The Deployment is managed no more."""
+    INVALID_SPEC = "InvalidSpec"
+    """A field of the release cannot be right; the message names it, its value and the way out."""
+    TARGET_NOT_FOUND = "TargetNotFound"
+    STRATEGY_RECREATE = "StrategyRecreate"
+    SERVICE_NOT_FOUND = "ServiceNotFound"
+    SERVICE_AMBIGUOUS = "ServiceAmbiguous"
+    ROUTE_NOT_FOUND = "RouteNotFound"
+    ROUTE_UNSUPPORTED = "RouteUnsupported"
+    GATE_MISSING = "GateMissing"
+    """The admission policies that keep the bounds are missing: no release starts."""
+    WAITING_FOR_ROLLOUT = "WaitingForRollout"
+    """The Deployment is in mid-rollout; it is adopted when that is done."""
+
+
+class Condition(Model):
+    """One condition, as metav1.Condition."""
+
+    type: str
+    """Its type, in CamelCase."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    observed_generation: int = 0
+    """The generation of the release that this was said of."""
+    last_transition_time: Time
+    """When status last changed."""
+    reason: str
+    """A machine's word for why."""
+    message: str = ""
+    """A person's words for why."""
+
+
+def set_conditions(
+    old: Sequence[Condition], new: Iterable[tuple[ConditionType, ConditionStatus, Reason, str]], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The only writer of conditions: a transition time moves only when its status does."""
+    before = {condition.type: condition for condition in old}
+    return tuple(
+        Condition(
+            type=type_,
+            status=status,
+            observed_generation=generation,
+            last_transition_time=before[type_].last_transition_time
+            if type_ in before and before[type_].status == status
+            else now,
+            reason=reason,
+            message=message,
+        )
+        for type_, status, reason, message in new
+    )

@@ -1,0 +1,259 @@
+"""What every release kind shares: what it targets, how traffic is steered, what it remembers.
+
+A status is a journal: everything needed to go on after a crash stands in it, and nothing else does.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
+from tidegate.api.base import Duration, Model, Time
+from tidegate.api.conditions import Condition
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+
+
+class TargetRef(Model):
+    """The workload that is released."""
+
+    kind: Literal["Deployment"] = "Deployment"
+    """Its kind."""
+    name: Name
+    """Its name, in the namespace of the release."""
+
+
+class ServiceRef(Model):
+    """A Service in the namespace of the release."""
+
+    name: Name
+    """Its name."""
+
+
+class RouteRef(Model):
+    """A route in the namespace of the release."""
+
+    kind: Literal["HTTPRoute"] = "HTTPRoute"
+    """Its kind."""
+    name: Name
+    """Its name."""
+
+
+class GatewayTraffic(Model):
+    """Traffic steered by routes of the Gateway API."""
+
+    routes: Annotated[tuple[RouteRef, ...], Field(min_length=1, max_length=16)]
+    """The routes whose rules point at the Service. Each must."""
+
+
+class TrafficSpec(Model):
+    """How requests are shared between stable and candidate."""
+
+    gateway: GatewayTraffic | None = None
+    """Routes of the Gateway API. Default: every HTTPRoute of the namespace that points at the Service."""
+    propagation: Duration = timedelta(seconds=5)
+    """How long a router that only says that it has read a route may take to apply it."""
+
+
+class ReleaseSpec(Model):
+    """The part of spec that all release kinds have."""
+
+    target_ref: TargetRef
+    """The Deployment to release."""
+    service_ref: ServiceRef | None = None
+    """The Service of the workload. Default: the only Service that selects its pods."""
+    traffic: TrafficSpec = TrafficSpec()
+    """How requests are shared. Default: discovered, and shown in status.effective."""
+    analysis: AnalysisSpec = AnalysisSpec()
+    """How the candidate is compared with stable."""
+    drain: Duration = timedelta(seconds=30)
+    """Traffic is gone, then this long, then the pods go."""
+    progress_deadline: Duration = timedelta(minutes=10)
+    """Candidate pods that are not Ready by then make the release revert."""
+    paused: bool = False
+    """Holds the release where it is. Never holds a revert."""
+
+
+class Phase(StrEnum):
+    """Where a release stands, for a reader; derived, never decided upon."""
+
+    IDLE = "Idle"
+    PROGRESSING = "Progressing"
+    WAITING = "Waiting"
+    REVERTING = "Reverting"
+    ROLLED_BACK = "RolledBack"
+    BLOCKED = "Blocked"
+    INVALID = "Invalid"
+
+
+class Outcome(StrEnum):
+    """How a release ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+
+
+class Stage(StrEnum):
+    """The step of the machine that was last begun. Each is idempotent, and done when its result is seen."""
+
+    REST = "Rest"
+    """Nothing is under way."""
+    PREPARE = "Prepare"
+    """Two Services, the user's Service narrowed to stable, routes on the two Services at 100/0."""
+    SCALE = "Scale"
+    """Candidate pods for the step: Ready, and among the endpoints of their Service."""
+    SHIFT = "Shift"
+    """The step's weight written to the routes, and applied by the router."""
+    BAKE = "Bake"
+    """The step's weight watched."""
+    WIDEN = "Widen"
+    """Promotion: the user's Service selects both revisions."""
+    NARROW = "Narrow"
+    """Promotion: the user's Service selects the candidate only."""
+    RETURN = "Return"
+    """Promotion: the routes are back on the user's Service."""
+    LIFT = "Lift"
+    """Promotion: bounds lifted, the Deployment controller removes the old pods."""
+    REVERT = "Revert"
+    """Reverting: all traffic to stable, applied by the router."""
+    DRAIN = "Drain"
+    """Reverting: the candidate has no traffic; its last requests end."""
+    RETIRE = "Retire"
+    """Reverting: the candidate's pods go, routes go back on the user's Service."""
+    FLAG = "Flag"
+    """Reverting: the Deployment says ProgressDeadlineExceeded."""
+    CLEAN = "Clean"
+    """Both ways: narrowing and the two Services removed."""
+
+
+class RevisionStatus(Model):
+    """One revision of the workload."""
+
+    revision: int
+    """The Deployment's revision number."""
+    hash: str
+    """Its pod-template-hash."""
+    images: tuple[str, ...] = ()
+    """Images of its containers."""
+    replicas: int = 0
+    """Pods asked for."""
+    ready: int = 0
+    """Pods ready."""
+
+
+class TrafficStatus(Model):
+    """Where requests go."""
+
+    router: str
+    """The routes, as Kind/name."""
+    weight: int
+    """The candidate's share that was asked for, in percent."""
+    applied: bool = False
+    """Whether the router serves by that weight."""
+    applied_at: Time | None = None
+    """When it was first seen to."""
+
+
+class StepStatus(Model):
+    """The step of the release."""
+
+    index: int
+    """Its number, from 1."""
+    of: int
+    """How many steps there are."""
+    weight: int
+    """Its weight, in percent."""
+    started_at: Time | None = None
+    """When its weight was applied: the bake counts from here."""
+    until: Time | None = None
+    """When its bake ends."""
+    extensions: int = 0
+    """How many times the bake was extended for want of evidence."""
+
+
+class ReleaseRecord(Model):
+    """What became of a revision."""
+
+    revision: int
+    """The Deployment's revision number."""
+    hash: str
+    """Its pod-template-hash."""
+    images: tuple[str, ...] = ()
+    """Images of its containers."""
+    outcome: Outcome
+    """How it ended."""
+    reason: str
+    """A machine's word for why."""
+    message: str = ""
+    """A person's words for why."""
+    started_at: Time
+    """When the release began."""
+    finished_at: Time
+    """When it ended."""
+
+
+class Journal(Model):
+    """What the machine must remember of the release under way."""
+
+    stage: Stage = Stage.REST
+    """The stage that was last begun."""
+    since: Time
+    """When it was begun."""
+    target_uid: str = ""
+    """The Deployment that this was begun on: another object of the same name is another workload."""
+    started_at: Time | None = None
+    """When the release began."""
+    looked_step: int = 0
+    """The step that the analysis last looked at."""
+    unready_since: Time | None = None
+    """Since when candidate pods that were ready are not."""
+    unknown_since: Time | None = None
+    """Since when the analysis has had no answer."""
+    progress_deadline_seconds: int | None = None
+    """The user's value of the Deployment's field, put back at the end."""
+    outcome: Outcome | None = None
+    """What the release is ending as, once decided. Latched."""
+    reason: str = ""
+    """Why it is ending."""
+    message: str = ""
+    """The same for people."""
+
+
+class ReleaseStatus(Model):
+    """The part of status that all release kinds have."""
+
+    observed_generation: int = 0
+    """The generation that this status speaks of."""
+    phase: Phase = Phase.IDLE
+    """Where the release stands."""
+    message: str = ""
+    """The same in a sentence."""
+    stable: RevisionStatus | None = None
+    """The revision that serves."""
+    candidate: RevisionStatus | None = None
+    """The revision that is being released, or was and is held."""
+    traffic: TrafficStatus | None = None
+    """Where requests go while a release runs."""
+    step: StepStatus | None = None
+    """The step of the release under way."""
+    analysis: AnalysisStatus | None = None
+    """What the metrics say of the candidate."""
+    last_release: ReleaseRecord | None = None
+    """What became of the last revision."""
+    history: Annotated[tuple[ReleaseRecord, ...], Field(max_length=10)] = ()
+    """The last ten releases, newest first."""
+    journal: Journal | None = None
+    """What the operator must remember to go on after a restart."""
+    effective: dict[str, object] | None = None
+    """What the release goes by: the spec with its defaults, the Service and routes as found."""
+    conditions: tuple[Condition, ...] = ()
+    """As in the API conventions."""
+
+    list_keys: ClassVar[dict[str, str]] = {"conditions": "type"}

@@ -1,0 +1,74 @@
+"""A release going back: traffic first, then its last requests, then its pods. Waits for no metric and no pause."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tidegate.api.conditions import Reason
+from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.core.draft import POLL, Draft
+from tidegate.core.forward import applied, hash_of, lagging, split_is
+from tidegate.core.gate import HELD
+from tidegate.core.plan import SetDeadline, Split
+
+FLAG_DEADLINE = timedelta(seconds=15)
+"""The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
+
+
+def revert(draft: Draft) -> Stage | None:
+    """All traffic to stable, applied by the router."""
+    obs = draft.obs
+    draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic goes back to stable: {draft.journal.message}")
+    if draft.status.traffic and draft.status.traffic.weight:
+        draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
+    if any(route.weight for route in obs.routes):
+        draft.urgent.append(Split(0))
+        draft.wake_in(POLL)
+        return None
+    if not applied(obs):
+        draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs))
+        draft.wake_in(POLL)
+        return None
+    return Stage.DRAIN
+
+
+def drain(draft: Draft) -> Stage | None:
+    """The candidate has no traffic; its last requests end before its pods do."""
+    spec = draft.obs.release.spec
+    served = draft.status.step is not None and (draft.status.step.index > 1 or draft.status.step.started_at is not None)
+    until = draft.journal.since + (spec.drain if spec and served else timedelta())
+    if draft.now < until:
+        draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
+        draft.wake_at(until)
+        return None
+    # A release that is let go leaves its pods to the Deployment controller.
+    return Stage.CLEAN if draft.obs.release.deleting or draft.obs.deployment is None else Stage.RETIRE
+
+
+def retire(draft: Draft) -> Stage | None:
+    """The candidate's pods go; routes go back on the user's Service, which is narrowed to stable."""
+    obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
+    draft.say(Phase.REVERTING, Reason.REVERTING, f"removing the candidate's pods: {draft.journal.message}")
+    gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
+    if not split_is(obs, None):
+        draft.act(Split(None))
+    if gone and split_is(obs, None) and applied(obs):
+        return Stage.FLAG
+    draft.wake_in(POLL)
+    return None
+
+
+def flag(draft: Draft) -> Stage | None:
+    """The Deployment says ProgressDeadlineExceeded, so that all who watch it know; only of its current template."""
+    deployment, current = draft.obs.deployment, draft.obs.current()
+    failed = draft.journal.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED)
+    if deployment is None or not failed or current is None or current.hash != hash_of(draft, "candidate"):
+        return Stage.CLEAN
+    draft.say(Phase.REVERTING, Reason.REVERTING, f"marking the Deployment as failed: {draft.journal.message}")
+    if deployment.timed_out or draft.now > draft.journal.since + FLAG_DEADLINE:
+        return Stage.CLEAN
+    soonest = deployment.min_ready_seconds + 1
+    if deployment.deadline != soonest:
+        draft.act(SetDeadline(soonest))
+    draft.wake_in(POLL)
+    return None

@@ -1,0 +1,225 @@
+"""A release going forward: prepare traffic, then for each step: scale, shift, bake.
+
+Each stage ensures facts and is done when they are seen; a stage that is not done returns None and is asked again.
+"""
+
+from __future__ import annotations
+
+from tidegate.api.analysis import AnalysisStatus
+from tidegate.api.canary import CanaryStep
+from tidegate.api.conditions import Reason
+from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
+from tidegate.core import analysis
+from tidegate.core.draft import POLL, STEADY, Draft
+from tidegate.core.gate import HELD_DEADLINE, exactly
+from tidegate.core.observed import Observed
+from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
+
+
+def steps(draft: Draft) -> tuple[CanaryStep, ...]:
+    """The steps of the release."""
+    spec = draft.obs.release.spec
+    return spec.plan() if spec else ()
+
+
+def step(draft: Draft) -> CanaryStep:
+    """The step that the release is at. A list that was shortened in mid-release ends with its last step."""
+    plan = steps(draft)
+    at = draft.status.step.index if draft.status.step else 1
+    return plan[min(at, len(plan)) - 1]
+
+
+def at_step(draft: Draft, index: int) -> None:
+    """Go to a step, numbered from 1."""
+    plan = steps(draft)
+    draft.set(step=StepStatus(index=index, of=len(plan), weight=plan[index - 1].weight))
+
+
+def where(draft: Draft) -> str:
+    """``step 2/5``."""
+    return f"step {draft.status.step.index}/{draft.status.step.of}" if draft.status.step else "step"
+
+
+def hash_of(draft: Draft, which: str) -> str:
+    """pod-template-hash of ``stable`` or ``candidate``, from the journal."""
+    known = getattr(draft.status, which)
+    return str(known.hash) if known else ""
+
+
+def split_is(obs: Observed, weight: int | None) -> bool:
+    """All routes say this weight."""
+    return all(route.weight == weight for route in obs.routes)
+
+
+def applied(obs: Observed) -> bool:
+    """The router serves by what all routes say."""
+    return all(route.applied for route in obs.routes)
+
+
+def lagging(obs: Observed) -> str:
+    """What the router has yet to do, for a reader."""
+    return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.routes if not route.applied)
+
+
+def prepare(draft: Draft) -> Stage | None:
+    """Two Services; the user's Service narrowed to stable; routes on the two Services at 100/0."""
+    obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
+    draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
+    draft.wake_in(POLL)
+    ensure_deadline(draft)
+    ours, theirs = obs.stable_service, obs.canary_service
+    if ours is None or theirs is None or (ours.hash, theirs.hash) != (stable, candidate):
+        draft.act(EnsureServices(stable, candidate))
+    if obs.service and obs.service.hash != stable:
+        draft.act(Select(stable))
+    if not ours or not theirs or not obs.service or obs.service.hash != stable:
+        return None
+    if not ours.endpoints or ours.endpoints < obs.service.endpoints:
+        return None
+    if not split_is(obs, 0):
+        draft.act(Split(0))
+        return None
+    draft.set(traffic=TrafficStatus(router="", weight=0))
+    if not applied(obs):
+        draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs))
+        return None
+    return Stage.SCALE
+
+
+def scale(draft: Draft) -> Stage | None:
+    """Candidate pods for the step: Ready, and among the endpoints of their Service."""
+    obs, spec, deployment = draft.obs, draft.obs.release.spec, draft.obs.deployment
+    candidate = obs.by_hash(hash_of(draft, "candidate"))
+    if candidate is None or deployment is None or spec is None:
+        return None
+    hold(draft)
+    want = exactly(step(draft).percent()).size(0, deployment.replicas)
+    ready = min(candidate.ready, len(obs.canary_service.endpoints) if obs.canary_service else 0)
+    draft.say(
+        Phase.PROGRESSING, Reason.SCALING, f"{where(draft)}: {ready} of {want} pods of {candidate.hash} are ready"
+    )
+    if draft.bound(candidate, exactly(step(draft).percent()), want) and ready >= want:
+        return Stage.SHIFT
+    draft.wake_in(POLL)
+    return None
+
+
+def shift(draft: Draft) -> Stage | None:
+    """The step's weight written to the routes, and applied by the router: the bake begins."""
+    obs, spec, weight = draft.obs, draft.obs.release.spec, step(draft).weight
+    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
+    draft.wake_in(POLL)
+    hold(draft)
+    ensure_weight(draft, weight)
+    if spec is None or not split_is(obs, weight):
+        return None
+    if not applied(obs):
+        draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
+        return None
+    bake_for = step(draft).bake
+    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight)
+    draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + bake_for}))
+    draft.event(Reason.STEP_STARTED, f"{where(draft)}: {weight} % of requests to {hash_of(draft, 'candidate')}")
+    return Stage.BAKE
+
+
+def bake(draft: Draft) -> Stage | None:
+    """The step's weight watched; at its end the evidence decides: on, hold, or back (``machine`` asks for Fail)."""
+    obs, spec, at = draft.obs, draft.obs.release.spec, draft.status.step
+    if spec is None or at is None or at.until is None:
+        return None
+    hold(draft)
+    ensure_weight(draft, step(draft).weight)
+    draft.wake_in(STEADY)
+    verdict = draft.status.analysis.verdict if draft.status.analysis else "Pass"
+    told = f"{where(draft)}: {at.weight} % to {hash_of(draft, 'candidate')}"
+    evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
+    until = f"{at.until:%H:%M:%S} UTC"
+    draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
+    if spec.paused:
+        draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: paused by spec.paused{evidence}")
+        return None
+    if spec.analysis.metrics and step(draft).weight and step(draft).bake:
+        if verdict == "Unknown":
+            draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
+            return _unknown(draft)
+        draft.note(unknown_since=None)
+        if draft.now < at.until:
+            early = spec.analysis.advance == "Proven" and verdict == "Pass"
+            return _next(draft) if early else _until(draft)
+        if draft.status.analysis and not analysis.enough(spec.analysis, draft.status.analysis):
+            draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
+            return _inconclusive(draft, draft.status.analysis)
+    return _next(draft) if draft.now >= at.until else _until(draft)
+
+
+def hold(draft: Draft) -> None:
+    """What stands in every forward stage, put right where somebody changed it."""
+    obs, stable = draft.obs, hash_of(draft, "stable")
+    ensure_deadline(draft)
+    if obs.service and obs.service.hash != stable:
+        draft.act(Select(stable))
+
+
+def ensure_deadline(draft: Draft) -> None:
+    """While a release runs the Deployment must not time out: bakes last longer than its owner's deadline."""
+    deployment = draft.obs.deployment
+    if deployment and deployment.deadline != HELD_DEADLINE:
+        draft.note(progress_deadline_seconds=deployment.deadline)
+        draft.act(SetDeadline(HELD_DEADLINE))
+
+
+def ensure_weight(draft: Draft, weight: int) -> None:
+    """Routes say the step's weight; the status says so first."""
+    if draft.status.traffic is None or draft.status.traffic.weight != weight:
+        draft.set(traffic=TrafficStatus(router="", weight=weight))
+    if not split_is(draft.obs, weight):
+        draft.act(Split(weight))
+
+
+def _until(draft: Draft) -> None:
+    if draft.status.step and draft.status.step.until:
+        draft.wake_at(draft.status.step.until)
+
+
+def _next(draft: Draft) -> Stage:
+    at = draft.status.step
+    if at and at.index < len(steps(draft)):
+        at_step(draft, at.index + 1)
+        return Stage.SCALE
+    draft.event(Reason.PROMOTING, f"{hash_of(draft, 'candidate')} passed its steps")
+    return Stage.WIDEN
+
+
+def _unknown(draft: Draft) -> Stage | None:
+    """No data is not evidence: hold, and only then do as the release says."""
+    spec = draft.obs.release.spec
+    since = draft.journal.unknown_since or draft.now
+    draft.note(unknown_since=since)
+    policy = spec.analysis.on_unknown if spec else None
+    if policy and policy.then == "Revert" and draft.now >= since + policy.deadline:
+        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, "no answer from the metrics until onUnknown.deadline")
+    return None
+
+
+def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
+    """The bake is over and evidence is thin: extend, then do as the release says; in doubt, for the users."""
+    spec, at = draft.obs.release.spec, draft.status.step
+    if spec is None or at is None or at.until is None:
+        return None
+    policy = spec.analysis.on_inconclusive
+    if at.extensions < policy.extend:
+        more = at.model_copy(update={"extensions": at.extensions + 1, "until": draft.now + step(draft).bake})
+        draft.set(step=more)
+        return _until(draft)
+    if analysis.leans_to_failing(seen) or policy.then == "Revert":
+        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
+    return _next(draft) if policy.then == "Advance" else None
+
+
+def go_back(draft: Draft, outcome: Outcome, reason: Reason, message: str) -> Stage:
+    """Decide that the release ends with traffic on stable. Decided once: the first reason stands."""
+    if draft.journal.outcome is None:
+        draft.note(outcome=outcome, reason=reason, message=message)
+        draft.event(reason, message, "Warning")
+    return Stage.REVERT

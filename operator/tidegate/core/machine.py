@@ -1,0 +1,298 @@
+"""The state machine of a release: what is observed and the time in, a plan out. Pure.
+
+``decide`` opens on three doors: the release is being deleted, a release is under way, or nothing is. Under way, the
+journal's stage says which question to ask; ``_turn`` holds everything that can turn a release back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from tidegate.api.conditions import Reason
+from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
+from tidegate.core import analysis, backward, forward, health, promote
+from tidegate.core.draft import POLL, STEADY, Draft, revision
+from tidegate.core.gate import FREE, HELD, SERVING
+from tidegate.core.observed import Observed, Problem, ReplicaSet
+from tidegate.core.plan import Bound, Manage, Plan, SetFinalizer
+
+STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
+    Stage.PREPARE: forward.prepare,
+    Stage.SCALE: forward.scale,
+    Stage.SHIFT: forward.shift,
+    Stage.BAKE: forward.bake,
+    Stage.WIDEN: promote.widen,
+    Stage.NARROW: promote.narrow,
+    Stage.RETURN: promote.return_routes,
+    Stage.LIFT: promote.lift,
+    Stage.REVERT: backward.revert,
+    Stage.DRAIN: backward.drain,
+    Stage.RETIRE: backward.retire,
+    Stage.FLAG: backward.flag,
+    Stage.CLEAN: promote.clean,
+}
+FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
+"""Stages from which a release can still be turned back."""
+
+
+def decide(obs: Observed, now: datetime) -> Plan:
+    """What is to be done, given what is known. The same question has the same answer, whenever it is asked."""
+    draft = Draft(obs, now)
+    if obs.release.deleting:
+        _let_go(draft)
+    elif draft.journal.stage is Stage.REST:
+        _at_rest(draft)
+    else:
+        _under_way(draft)
+    return draft.plan()
+
+
+def looks_at(status: ReleaseStatus) -> bool:
+    """Whether the candidate has traffic that is to be judged."""
+    stage = status.journal.stage if status.journal else Stage.REST
+    return stage in FORWARD and status.analysis is not None and bool(status.analysis.journal)
+
+
+def arms(obs: Observed) -> analysis.Arms | None:
+    """The two sides of the comparison, as the metrics know them."""
+    stable, candidate = (
+        obs.by_hash(known.hash if known else None) for known in (obs.release.status.stable, obs.release.status.candidate)
+    )
+    if stable is None or candidate is None:
+        return None
+    return analysis.Arms(
+        namespace=obs.release.namespace,
+        stable_pods=f"{stable.name}-[a-z0-9]+",
+        candidate_pods=f"{candidate.name}-[a-z0-9]+",
+        stable_hash=stable.hash,
+        candidate_hash=candidate.hash,
+        router=obs.router_series,
+    )
+
+
+def _under_way(draft: Draft) -> None:
+    if draft.journal.stage in FORWARD and not _turn(draft):
+        return
+    for _ in Stage:
+        stage = STAGES[draft.journal.stage](draft)
+        if stage is None:
+            return
+        draft.enter(stage)
+        if stage is Stage.SHIFT:
+            _begin_analysis(draft)
+        if stage is Stage.REST:
+            _finish(draft)
+            return
+
+
+def _turn(draft: Draft) -> bool:
+    """Everything that turns a release back or stops it where it is. False: it is stopped."""
+    obs, status = draft.obs, draft.status
+    back = _why_back(draft)
+    if back:
+        draft.enter(forward.go_back(draft, *back))
+        return True
+    if obs.release.spec is None:
+        draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
+    elif obs.deployment and obs.deployment.paused:
+        draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
+    elif not obs.routes or obs.service is None or status.candidate is None:
+        problem = obs.problems[0] if obs.problems else Problem(Reason.ROUTE_NOT_FOUND, "the route is gone")
+        draft.say(Phase.BLOCKED, problem.reason, problem.message)
+    else:
+        return True
+    draft.wake_in(STEADY)
+    return False
+
+
+def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
+    obs, status, journal = draft.obs, draft.status, draft.journal
+    if obs.release.deleting:
+        return Outcome.ABORTED, Reason.RELEASE_DELETED, "the release object is being deleted"
+    if obs.deployment is None or obs.deployment.uid != journal.target_uid:
+        return Outcome.ABORTED, Reason.TARGET_NOT_FOUND, "the Deployment is gone"
+    current = obs.current()
+    if current and status.candidate and current.hash != status.candidate.hash:
+        if status.stable and current.hash == status.stable.hash:
+            return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
+        return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
+    found = health.trouble(draft)
+    if found:
+        return Outcome.ROLLED_BACK, *found
+    _look(draft)
+    if draft.status.analysis and draft.status.analysis.verdict == "Fail":
+        return Outcome.ROLLED_BACK, Reason.ANALYSIS_FAILED, draft.status.analysis.message
+    spec = obs.release.spec
+    if spec and journal.stage is Stage.SCALE and draft.now >= journal.since + spec.progress_deadline:
+        late = f"candidate pods were not Ready within spec.progressDeadline ({spec.progress_deadline})"
+        return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, late
+    return None
+
+
+def _begin_analysis(draft: Draft) -> None:
+    spec, sides, at = draft.obs.release.spec, arms(draft.obs), draft.status.step
+    if spec is None or sides is None or at is None or at.index > 1 or not spec.analysis.metrics:
+        return
+    baked = sum((step.bake for step in spec.plan()), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
+    looks = max(1, round(baked / spec.analysis.interval))
+    draft.set(analysis=analysis.begin(spec.analysis, sides, draft.now, looks, len(spec.plan())))
+    draft.note(looked_step=1)
+
+
+def _look(draft: Draft) -> None:
+    """Take in what the metrics answered, where they were asked; and say when to ask next."""
+    obs, spec, sides = draft.obs, draft.obs.release.spec, arms(draft.obs)
+    if spec is None or sides is None or draft.status.analysis is None or not looks_at(draft.status):
+        return
+    if obs.answers is not None:
+        index = draft.status.step.index if draft.status.step else 1
+        seen = analysis.look(
+            spec.analysis,
+            draft.status.analysis,
+            sides,
+            obs.answers,
+            draft.now,
+            step_changed=index != draft.journal.looked_step,
+        )
+        draft.set(analysis=seen)
+        draft.note(looked_step=index)
+    draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis, draft.now))
+
+
+def _finish(draft: Draft) -> None:
+    """The release has ended; nothing of it remains but what the status tells."""
+    journal, candidate = draft.journal, draft.status.candidate
+    outcome = journal.outcome or Outcome.PROMOTED
+    promoted = outcome is Outcome.PROMOTED
+    reason = Reason.PROMOTED if promoted else Reason(journal.reason)
+    told = f"revision {candidate.revision if candidate else '?'}"
+    message = f"{told} is stable" if promoted else f"{told} was reverted: {journal.message}"
+    draft.close(outcome, reason, message)
+    draft.event(Reason.PROMOTED if promoted else Reason.ROLLED_BACK, message, "Normal" if promoted else "Warning")
+    if promoted:
+        draft.set(stable=candidate, candidate=None)
+    elif outcome is Outcome.SUPERSEDED or reason is Reason.TEMPLATE_RESTORED:
+        draft.set(candidate=None)
+    if draft.status.analysis:
+        draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
+    draft.set(journal=Journal(since=draft.now, target_uid=journal.target_uid))
+    draft.say(Phase.PROGRESSING, reason, message)
+    # What rest looks like is decided on what is seen then: the last writes of this release included.
+    draft.wake_in(timedelta())
+
+
+def _at_rest(draft: Draft) -> None:
+    obs, status, journal = draft.obs, draft.status, draft.journal
+    deployment, current = obs.deployment, obs.current()
+    blocked = _blocked(draft)
+    if blocked:
+        phase = Phase.INVALID if blocked.reason in (Reason.INVALID_SPEC, Reason.STRATEGY_RECREATE) else Phase.BLOCKED
+        draft.say(phase, blocked.reason, blocked.message)
+        return
+    if deployment is None or current is None:
+        draft.say(Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has not seen the newest template")
+        return
+    if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.name:
+        _adopt(draft, current)
+        return
+    stable = obs.by_hash(status.stable.hash)
+    if current.hash != status.stable.hash and (stable is None or stable.current == 0) and current.ready:
+        # It serves already (a rollout while the gate was missing): what serves is stable.
+        _adopt(draft, current)
+        return
+    _rest_bounds(draft, status.stable.hash)
+    if current.hash == status.stable.hash:
+        draft.set(candidate=None)
+        last = status.last_release
+        draft.say(Phase.IDLE, Reason.IDLE, last.message if last else f"revision {current.revision} serves")
+    elif status.last_release and status.candidate and status.candidate.hash == current.hash:
+        draft.drifted = True
+        draft.say(Phase.ROLLED_BACK, Reason(status.last_release.reason), status.last_release.message)
+    else:
+        _start(draft, current)
+
+
+def _blocked(draft: Draft) -> Problem | None:
+    """What keeps anything from starting, at rest. The workload serves as it did."""
+    obs = draft.obs
+    if obs.release.spec is None:
+        return Problem(Reason.INVALID_SPEC, obs.release.invalid)
+    if obs.deployment and obs.deployment.strategy == "Recreate":
+        return Problem(
+            Reason.STRATEGY_RECREATE,
+            f"Deployment {obs.deployment.name}: spec.strategy.type is Recreate, which cannot run two revisions;"
+            " set it to RollingUpdate",
+        )
+    return obs.problems[0] if obs.problems else None
+
+
+def _adopt(draft: Draft, current: ReplicaSet) -> None:
+    """Take the Deployment under management once a single revision serves it. No pod is changed."""
+    obs, deployment = draft.obs, draft.obs.deployment
+    if deployment is None:
+        return
+    others = [rs for rs in obs.replicasets if rs.hash != current.hash and rs.current]
+    if others or current.ready < deployment.replicas:
+        draft.say(
+            Phase.WAITING,
+            Reason.WAITING_FOR_ROLLOUT,
+            f"Deployment {deployment.name} is in mid-rollout ({current.ready} of {deployment.replicas} pods of revision"
+            f" {current.revision} are ready); it is adopted when that is done",
+        )
+        return
+    if not obs.release.finalizer:
+        draft.act(SetFinalizer(present=True))
+    if deployment.managed_by != obs.release.name:
+        draft.act(Manage(obs.release.name))
+        draft.event(Reason.ADOPTED, f"Deployment {deployment.name} is under management; no pod was changed")
+    draft.set(stable=revision(current), candidate=None)
+    draft.note(target_uid=deployment.uid)
+    _rest_bounds(draft, current.hash)
+    draft.say(Phase.IDLE, Reason.ADOPTED, f"revision {current.revision} serves")
+
+
+def _rest_bounds(draft: Draft, stable: str) -> None:
+    for replicaset in draft.obs.replicasets:
+        draft.bound(replicaset, SERVING if replicaset.hash == stable else HELD)
+
+
+def _start(draft: Draft, candidate: ReplicaSet) -> None:
+    """A release begins. Its candidate is held at 0 by the gate since it was born."""
+    obs, deployment, spec = draft.obs, draft.obs.deployment, draft.obs.release.spec
+    if deployment is None or spec is None:
+        return
+    if deployment.paused:
+        draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
+        return
+    if spec.paused:
+        draft.say(Phase.WAITING, Reason.PAUSED, f"revision {candidate.revision} is held by spec.paused")
+        return
+    draft.set(candidate=revision(candidate), analysis=None)
+    draft.note(
+        stage=Stage.PREPARE if deployment.replicas else Stage.LIFT,
+        since=draft.now,
+        started_at=draft.now,
+        progress_deadline_seconds=deployment.deadline,
+    )
+    forward.at_step(draft, 1)
+    draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
+    _under_way(draft)
+
+
+def _let_go(draft: Draft) -> None:
+    """The release object goes: traffic is restored, then the Deployment and its pods are handed back as they are."""
+    obs, name = draft.obs, draft.obs.release.name
+    if draft.journal.stage is not Stage.REST:
+        _under_way(draft)
+        return
+    draft.say(Phase.REVERTING, Reason.RELEASE_DELETED, "letting the Deployment go")
+    draft.wake_in(POLL)
+    if obs.deployment and obs.deployment.managed_by == name:
+        # First the annotation, else the controller hands it on to the ReplicaSets again.
+        draft.act(Manage(None))
+        return
+    ours = [rs for rs in obs.replicasets if rs.managed_by == name]
+    draft.act(*(Bound(rs.name, FREE, None) for rs in ours))
+    if not ours and obs.release.finalizer:
+        draft.act(SetFinalizer(present=False))

@@ -1,0 +1,153 @@
+"""What is known when a decision is made: plain values, read from the cluster a moment ago.
+
+Everything that ``decide`` may look at is here, so a decision can be replayed from its ``Observed`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.api.canary import CanarySpec
+from tidegate.api.conditions import Reason
+from tidegate.api.release import ReleaseStatus
+from tidegate.core.counters import Answer, RouterSeries
+from tidegate.core.gate import Bounds
+
+
+@dataclass(frozen=True)
+class Release:
+    """The release object. ``spec`` is None where it is ``invalid``."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: CanarySpec | None
+    status: ReleaseStatus
+    deleting: bool = False
+    finalizer: bool = False
+    """It waits for us before it goes."""
+    invalid: str = ""
+    """What the spec has wrong: field, value, way out."""
+
+
+@dataclass(frozen=True)
+class ReplicaSet:
+    """One revision of the workload, with the bounds that the gate keeps for it."""
+
+    name: str
+    hash: str
+    revision: int
+    images: tuple[str, ...] = ()
+    replicas: int = 0
+    current: int = 0
+    """Pods that exist, as the ReplicaSet controller last counted."""
+    ready: int = 0
+    bounds: Bounds = Bounds()
+    managed_by: str = ""
+    """Inherited from the Deployment: the release that manages it."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The target. ``replicas`` is what its owner asks for."""
+
+    name: str
+    uid: str
+    replicas: int
+    settled: bool
+    """The Deployment controller has seen the newest generation."""
+    revision: int
+    """Revision number of the ReplicaSet of the current template."""
+    strategy: str = "RollingUpdate"
+    paused: bool = False
+    deadline: int | None = 600
+    """spec.progressDeadlineSeconds."""
+    min_ready_seconds: int = 0
+    timed_out: bool = False
+    """Its Progressing condition says ProgressDeadlineExceeded."""
+    managed_by: str = ""
+    """Value of the annotation that puts it under management: the release's name, or nothing."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of stable or candidate."""
+
+    name: str
+    hash: str
+    ready: bool
+    running_since: datetime | None = None
+    """When its last container started; None while one is not running."""
+    ready_since: datetime | None = None
+    """When Ready last became what it is."""
+    leaving: bool = False
+    """It is being deleted."""
+    trouble: Reason | None = None
+    """What the kubelet reported that cannot end well."""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Service and the pods that serve behind it."""
+
+    name: str
+    hash: str | None
+    """The pod-template-hash that its selector asks for."""
+    endpoints: frozenset[str] = frozenset()
+    """Names of the pods that are its ready endpoints."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the user's. ``weight`` is what it says now: None while it is at rest on the user's Service."""
+
+    name: str
+    """As Kind/name."""
+    weight: int | None
+    applied: bool
+    """The router serves by what the route says now, as well as can be known."""
+    waiting: str = ""
+    """What the router has not done yet, where it says."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something of the user's, or of the cluster's, that keeps a release from starting."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that is known of one release at one time."""
+
+    release: Release
+    deployment: Deployment | None = None
+    replicasets: tuple[ReplicaSet, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    """Pods of stable and candidate; read only while a release is under way."""
+    service: Service | None = None
+    stable_service: Service | None = None
+    canary_service: Service | None = None
+    routes: tuple[Route, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What was found wrong: missing, ambiguous, unsupported."""
+    router_series: RouterSeries | None = None
+    """Where the router counts the requests of the two revisions."""
+    answers: Mapping[str, Answer] | None = None
+    """What the metrics answered, where a look was due."""
+
+    def current(self) -> ReplicaSet | None:
+        """The revision of the Deployment's template, once the controller has made it."""
+        if self.deployment is None or not self.deployment.settled:
+            return None
+        return next((rs for rs in self.replicasets if rs.revision == self.deployment.revision), None)
+
+    def by_hash(self, hash_: str | None) -> ReplicaSet | None:
+        """The revision with this pod-template-hash."""
+        return next((rs for rs in self.replicasets if rs.hash == hash_), None)

@@ -1,0 +1,100 @@
+"""What is to be done: actions are data, each idempotent, carried out by one interpreter (engine/act.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from tidegate.api.conditions import Reason
+from tidegate.api.release import ReleaseRecord, ReleaseStatus
+from tidegate.core.gate import Bounds
+
+
+@dataclass(frozen=True)
+class Manage:
+    """Put the Deployment under management, or let it go: one annotation."""
+
+    release: str | None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Write a ReplicaSet's bounds and, with them, its size."""
+
+    replicaset: str
+    bounds: Bounds
+    replicas: int | None
+    """None leaves the size to the Deployment controller."""
+
+
+@dataclass(frozen=True)
+class SetDeadline:
+    """Write the Deployment's progressDeadlineSeconds; None removes the field."""
+
+    seconds: int | None
+
+
+@dataclass(frozen=True)
+class EnsureServices:
+    """The two Services of a release, one a revision."""
+
+    stable: str
+    candidate: str
+
+
+@dataclass(frozen=True)
+class DeleteServices:
+    """The two Services, gone."""
+
+
+@dataclass(frozen=True)
+class Select:
+    """The user's Service selects this revision only; None removes the narrowing."""
+
+    hash: str | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Routes send this share of requests to the candidate; None puts them back on the user's Service."""
+
+    weight: int | None
+
+
+@dataclass(frozen=True)
+class SetFinalizer:
+    """The release object waits for us before it goes, or does so no more."""
+
+    present: bool
+
+
+Action = Manage | Bound | SetDeadline | EnsureServices | DeleteServices | Select | Split | SetFinalizer
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened: one Kubernetes Event, on a transition."""
+
+    type: Literal["Normal", "Warning"]
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decision.
+
+    The status is written before the actions (intent before act) and guards them: a conflict drops them all.
+    ``urgent`` is done before the status: traffic back to stable waits for nothing, and is right whoever does it.
+    """
+
+    status: ReleaseStatus
+    actions: Sequence[Action] = ()
+    urgent: Sequence[Action] = ()
+    events: Sequence[Event] = ()
+    ended: ReleaseRecord | None = None
+    """The release that this decision ends, for the metrics."""
+    wake: datetime | None = None
+    """When to decide again though nothing was seen to change."""

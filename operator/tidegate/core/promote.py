@@ -1,0 +1,95 @@
+"""Promotion: Services and routes go back to rest on the candidate, then stable's pods go. No pod is re-created.
+
+The user's Service is never without a ready endpoint: it is widened before it is narrowed, and each is seen first.
+"""
+
+from __future__ import annotations
+
+from tidegate.api.conditions import Reason
+from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.core.draft import POLL, Draft
+from tidegate.core.forward import applied, hash_of, lagging, split_is
+from tidegate.core.gate import HELD, SERVING
+from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
+
+
+def _promoting(draft: Draft, message: str) -> None:
+    draft.say(Phase.PROGRESSING, Reason.PROMOTING, message)
+    draft.wake_in(POLL)
+
+
+def widen(draft: Draft) -> Stage | None:
+    """The user's Service selects both revisions, and the candidate's pods are among its endpoints."""
+    obs = draft.obs
+    _promoting(draft, "promoting: callers inside the cluster see both revisions")
+    if obs.service is None or obs.canary_service is None:
+        return None
+    if obs.service.hash is not None:
+        draft.act(Select(None))
+        return None
+    return Stage.NARROW if obs.canary_service.endpoints <= obs.service.endpoints else None
+
+
+def narrow(draft: Draft) -> Stage | None:
+    """The user's Service selects the candidate only."""
+    obs, candidate = draft.obs, hash_of(draft, "candidate")
+    _promoting(draft, "promoting: callers inside the cluster see the candidate only")
+    if obs.service is None or obs.canary_service is None:
+        return None
+    if obs.service.hash != candidate:
+        draft.act(Select(candidate))
+        return None
+    return Stage.RETURN if obs.service.endpoints and obs.service.endpoints <= obs.canary_service.endpoints else None
+
+
+def return_routes(draft: Draft) -> Stage | None:
+    """The routes are back on the user's Service, and the router serves by them."""
+    obs = draft.obs
+    _promoting(draft, "promoting: routes go back on the Service")
+    if not split_is(obs, None):
+        draft.act(Split(None))
+        return None
+    if not applied(obs):
+        _promoting(draft, lagging(obs))
+        return None
+    return Stage.LIFT
+
+
+def lift(draft: Draft) -> Stage | None:
+    """Bounds lifted once stable has drained: the Deployment controller removes the old pods."""
+    obs, spec = draft.obs, draft.obs.release.spec
+    _promoting(draft, "promoting: the old revision drains")
+    until = draft.journal.since + spec.drain if spec else draft.journal.since
+    if draft.now < until:
+        draft.wake_at(until)
+        return None
+    stable, candidate = obs.by_hash(hash_of(draft, "stable")), obs.by_hash(hash_of(draft, "candidate"))
+    if candidate and not draft.bound(candidate, SERVING):
+        return None
+    _promoting(draft, "promoting: the old pods go")
+    gone = stable is None or (draft.bound(stable, HELD) and stable.current == 0)
+    return Stage.CLEAN if gone else None
+
+
+def clean(draft: Draft) -> Stage | None:
+    """Both ways: nothing of ours remains in Services and routes; the Deployment has its owner's deadline again."""
+    obs, journal = draft.obs, draft.journal
+    reverting = journal.outcome not in (None, Outcome.PROMOTED)
+    draft.say(
+        Phase.REVERTING if reverting else Phase.PROGRESSING,
+        Reason.REVERTING if reverting else Reason.PROMOTING,
+        "putting Services and routes back as they were",
+    )
+    draft.wake_in(POLL)
+    if not split_is(obs, None):
+        draft.act(Split(None))
+        return None
+    if not applied(obs):
+        return None
+    if obs.service and obs.service.hash is not None:
+        draft.act(Select(None))
+    if obs.stable_service or obs.canary_service:
+        draft.act(DeleteServices())
+    if obs.deployment and obs.deployment.deadline != journal.progress_deadline_seconds:
+        draft.act(SetDeadline(journal.progress_deadline_seconds))
+    return None if draft.actions else Stage.REST

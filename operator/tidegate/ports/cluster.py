@@ -1,0 +1,104 @@
+"""The cluster as the engine uses it: objects as JSON, and errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON, without managedFields."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A resource of the API: ``path`` is ``api/v1`` or ``apis/GROUP/VERSION``."""
+
+    path: str
+    plural: str
+    name: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As in an object."""
+        return self.path.removeprefix("apis/").removeprefix("api/")
+
+
+DEPLOYMENTS = Kind("apis/apps/v1", "deployments", "Deployment")
+REPLICASETS = Kind("apis/apps/v1", "replicasets", "ReplicaSet")
+PODS = Kind("api/v1", "pods", "Pod")
+SERVICES = Kind("api/v1", "services", "Service")
+ENDPOINT_SLICES = Kind("apis/discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+EVENTS = Kind("api/v1", "events", "Event")
+HTTPROUTES = Kind("apis/gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute")
+GATEWAYS = Kind("apis/gateway.networking.k8s.io/v1", "gateways", "Gateway")
+GATEWAY_CLASSES = Kind("apis/gateway.networking.k8s.io/v1", "gatewayclasses", "GatewayClass", namespaced=False)
+CANARY_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "canaryreleases", "CanaryRelease")
+POLICIES = Kind(
+    "apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
+)
+POLICY_BINDINGS = Kind(
+    "apis/admissionregistration.k8s.io/v1",
+    "mutatingadmissionpolicybindings",
+    "MutatingAdmissionPolicyBinding",
+    namespaced=False,
+)
+
+PatchType = Literal["merge", "json"]
+
+
+class ClusterError(Exception):
+    """What went wrong between us and the API server.
+
+    * NotFound: the object is not there
+    * Conflict: it is not what we thought (resourceVersion, failed test, already exists): observe again
+    * Rejected: the request can never be right as it is (validation, admission, RBAC)
+    * Unavailable: nobody knows; try again, not before ``after`` seconds
+    """
+
+
+class NotFound(ClusterError):
+    """The object, or its kind, is not there."""
+
+
+class Conflict(ClusterError):
+    """The object is not what we thought: observe again."""
+
+
+class Rejected(ClusterError):
+    """The request can never be right as it is."""
+
+
+class Unavailable(ClusterError):
+    """No answer, or one that says later."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Cluster(Protocol):
+    """The API server. Every method raises ClusterError only, and answers within its time-out."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object."""
+        ...
+
+    async def list(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
+        """All objects of a kind, of a namespace or of the cluster, by label selector."""
+        ...
+
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
+        """A new object. Conflict where there is one."""
+        ...
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, body: object, *, type_: PatchType = "merge", subresource: str = ""
+    ) -> Object:
+        """Change an object."""
+        ...
+
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Remove an object. Gone already is fine."""
+        ...
