@@ -82,7 +82,7 @@ class CanaryRelease(Model):
     short_names: ClassVar[tuple[str, ...]] = ("canary",)
     columns: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("Phase", "string", ".status.phase"),
-        ("Step", "string", ".status.step.index"),
+        ("Step", "integer", ".status.step.index"),
         ("Weight", "integer", ".status.traffic.weight"),
         ("Verdict", "string", ".status.analysis.verdict"),
         ("Message", "string", ".status.message"),

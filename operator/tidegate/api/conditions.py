@@ -124,7 +124,10 @@ class Condition(Model):
 
 
 def set_conditions(
-    old: Sequence[Condition], new: Iterable[tuple[ConditionType, ConditionStatus, Reason, str]], generation: int, now: datetime
+    old: Sequence[Condition],
+    new: Iterable[tuple[ConditionType, ConditionStatus, Reason, str]],
+    generation: int,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     """The only writer of conditions: a transition time moves only when its status does."""
     before = {condition.type: condition for condition in old}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import ConditionStatus, ConditionType, Reason, set_conditions
 from tidegate.api.release import (
     Journal,
@@ -140,6 +141,8 @@ class Draft:
             weights = {route.weight or 0 for route in obs.routes}
             applied = weights == {self.status.traffic.weight} and all(route.applied for route in obs.routes)
             self.set(traffic=_traffic(self.status.traffic, obs, applied=applied, now=self.now))
+        if obs.effective is not None:
+            self.set(effective=obs.effective)
         self.set(
             observed_generation=release.generation,
             phase=self.phase,
@@ -184,9 +187,9 @@ class Draft:
         analysis = self.status.analysis
         if analysis is None:
             return ConditionType.ANALYZED, "Unknown", Reason.NO_ANALYSIS, ""
-        if analysis.verdict == "Fail":
+        if analysis.verdict is Verdict.Fail:
             return ConditionType.ANALYZED, "False", Reason.ANALYSIS_FAILED, ""
-        if analysis.verdict == "Unknown":
+        if analysis.verdict is Verdict.Unknown:
             return ConditionType.ANALYZED, "Unknown", Reason.ANALYSIS_UNKNOWN, ""
         return ConditionType.ANALYZED, "True", Reason.ANALYSIS_PASSING, ""
 

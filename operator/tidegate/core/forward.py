@@ -5,11 +5,10 @@ Each stage ensures facts and is done when they are seen; a stage that is not don
 
 from __future__ import annotations
 
-from tidegate.api.analysis import AnalysisStatus
+from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.canary import CanaryStep
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
-from tidegate.core import analysis
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly
 from tidegate.core.observed import Observed
@@ -131,7 +130,7 @@ def bake(draft: Draft) -> Stage | None:
     hold(draft)
     ensure_weight(draft, step(draft).weight)
     draft.wake_in(STEADY)
-    verdict = draft.status.analysis.verdict if draft.status.analysis else "Pass"
+    verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
     told = f"{where(draft)}: {at.weight} % to {hash_of(draft, 'candidate')}"
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
@@ -139,18 +138,25 @@ def bake(draft: Draft) -> Stage | None:
     if spec.paused:
         draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: paused by spec.paused{evidence}")
         return None
-    if spec.analysis.metrics and step(draft).weight and step(draft).bake:
-        if verdict == "Unknown":
+    if step(draft).weight and step(draft).bake:
+        if verdict is Verdict.Unknown:
             draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
             return _unknown(draft)
         draft.note(unknown_since=None)
         if draft.now < at.until:
-            early = spec.analysis.advance == "Proven" and verdict == "Pass"
-            return _next(draft) if early else _until(draft)
-        if draft.status.analysis and not analysis.enough(spec.analysis, draft.status.analysis):
+            early = spec.analysis.advance is Advance.Proven and verdict is Verdict.Pass
+            return _next(draft) if early else _wait(draft)
+        if draft.status.analysis and not enough(spec.analysis, draft.status.analysis):
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
             return _inconclusive(draft, draft.status.analysis)
-    return _next(draft) if draft.now >= at.until else _until(draft)
+    return _next(draft) if draft.now >= at.until else _wait(draft)
+
+
+def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
+    """The evidence lets a step end whose bake is over."""
+    if seen.step_requests < spec.min_requests or seen.leans_to_failing:
+        return False
+    return spec.advance is Advance.Baked or seen.verdict is Verdict.Pass
 
 
 def hold(draft: Draft) -> None:
@@ -177,9 +183,11 @@ def ensure_weight(draft: Draft, weight: int) -> None:
         draft.act(Split(weight))
 
 
-def _until(draft: Draft) -> None:
+def _wait(draft: Draft) -> Stage | None:
+    """Asked again when the bake ends."""
     if draft.status.step and draft.status.step.until:
         draft.wake_at(draft.status.step.until)
+    return None
 
 
 def _next(draft: Draft) -> Stage:
@@ -197,8 +205,10 @@ def _unknown(draft: Draft) -> Stage | None:
     since = draft.journal.unknown_since or draft.now
     draft.note(unknown_since=since)
     policy = spec.analysis.on_unknown if spec else None
-    if policy and policy.then == "Revert" and draft.now >= since + policy.deadline:
-        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, "no answer from the metrics until onUnknown.deadline")
+    if policy and policy.then is WhenUnknown.Revert and draft.now >= since + policy.deadline:
+        return go_back(
+            draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, "no answer from the metrics until onUnknown.deadline"
+        )
     return None
 
 
@@ -211,10 +221,10 @@ def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
     if at.extensions < policy.extend:
         more = at.model_copy(update={"extensions": at.extensions + 1, "until": draft.now + step(draft).bake})
         draft.set(step=more)
-        return _until(draft)
-    if analysis.leans_to_failing(seen) or policy.then == "Revert":
+        return _wait(draft)
+    if seen.leans_to_failing or policy.then is WhenInconclusive.Revert:
         return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
-    return _next(draft) if policy.then == "Advance" else None
+    return _next(draft) if policy.then is WhenInconclusive.Advance else None
 
 
 def go_back(draft: Draft, outcome: Outcome, reason: Reason, message: str) -> Stage:

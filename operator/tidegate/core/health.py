@@ -34,7 +34,9 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
 
 
 def _never_ready(draft: Draft, candidate: list[Pod], stable: list[Pod]) -> tuple[Reason, str] | None:
-    took = [pod.ready_since - pod.running_since for pod in stable if pod.ready and pod.ready_since and pod.running_since]
+    took = [
+        pod.ready_since - pod.running_since for pod in stable if pod.ready and pod.ready_since and pod.running_since
+    ]
     usual = timedelta(seconds=median(t.total_seconds() for t in took)) if took else timedelta()
     limit = max(PATIENCE, SLOWER * usual)
     for pod in candidate:

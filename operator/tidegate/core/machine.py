@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import analysis, backward, forward, health, promote
@@ -57,7 +58,8 @@ def looks_at(status: ReleaseStatus) -> bool:
 def arms(obs: Observed) -> analysis.Arms | None:
     """The two sides of the comparison, as the metrics know them."""
     stable, candidate = (
-        obs.by_hash(known.hash if known else None) for known in (obs.release.status.stable, obs.release.status.candidate)
+        obs.by_hash(known.hash if known else None)
+        for known in (obs.release.status.stable, obs.release.status.candidate)
     )
     if stable is None or candidate is None:
         return None
@@ -121,7 +123,7 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
     if found:
         return Outcome.ROLLED_BACK, *found
     _look(draft)
-    if draft.status.analysis and draft.status.analysis.verdict == "Fail":
+    if draft.status.analysis and draft.status.analysis.verdict is Verdict.Fail:
         return Outcome.ROLLED_BACK, Reason.ANALYSIS_FAILED, draft.status.analysis.message
     spec = obs.release.spec
     if spec and journal.stage is Stage.SCALE and draft.now >= journal.since + spec.progress_deadline:
@@ -132,7 +134,7 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
 
 def _begin_analysis(draft: Draft) -> None:
     spec, sides, at = draft.obs.release.spec, arms(draft.obs), draft.status.step
-    if spec is None or sides is None or at is None or at.index > 1 or not spec.analysis.metrics:
+    if spec is None or sides is None or at is None or at.index > 1:
         return
     baked = sum((step.bake for step in spec.plan()), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
     looks = max(1, round(baked / spec.analysis.interval))
@@ -157,7 +159,7 @@ def _look(draft: Draft) -> None:
         )
         draft.set(analysis=seen)
         draft.note(looked_step=index)
-    draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis, draft.now))
+    draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis))
 
 
 def _finish(draft: Draft) -> None:
@@ -191,7 +193,9 @@ def _at_rest(draft: Draft) -> None:
         draft.say(phase, blocked.reason, blocked.message)
         return
     if deployment is None or current is None:
-        draft.say(Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has not seen the newest template")
+        draft.say(
+            Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has not seen the newest template"
+        )
         return
     if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.name:
         _adopt(draft, current)

@@ -115,6 +115,21 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Backends:
+    """The user's Service, and the two of a release beside it."""
+
+    namespace: str
+    service: str
+    stable: str
+    canary: str
+
+    @classmethod
+    def of(cls, namespace: str, service: str) -> Backends:
+        """The two are named after the user's."""
+        return cls(namespace, service, f"{service}-stable", f"{service}-canary")
+
+
+@dataclass(frozen=True)
 class Problem:
     """Something of the user's, or of the cluster's, that keeps a release from starting."""
 
@@ -139,6 +154,8 @@ class Observed:
     """What was found wrong: missing, ambiguous, unsupported."""
     router_series: RouterSeries | None = None
     """Where the router counts the requests of the two revisions."""
+    effective: dict[str, object] | None = None
+    """The spec with its defaults, the Service and routes as found."""
     answers: Mapping[str, Answer] | None = None
     """What the metrics answered, where a look was due."""
 

@@ -8,22 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tidegate.core.counters import RouterSeries
-from tidegate.core.observed import Problem, Route
-
-
-@dataclass(frozen=True)
-class Backends:
-    """The user's Service and the two of a release."""
-
-    namespace: str
-    service: str
-    stable: str
-    canary: str
-
-    @classmethod
-    def of(cls, namespace: str, service: str) -> Backends:
-        """The two Services of a release are named after the user's."""
-        return cls(namespace, service, f"{service}-stable", f"{service}-canary")
+from tidegate.core.observed import Backends, Problem, Route
 
 
 @dataclass(frozen=True)
@@ -39,8 +24,11 @@ class Routing:
 class Router(Protocol):
     """One kind of routes. Raises ClusterError only."""
 
-    async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta) -> Routing:
-        """The routes that lead to the Service (those ``named``, or all that do), and what they say."""
+    async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta | None) -> Routing:
+        """The routes that lead to the Service (those ``named``, or all that do), and what they say.
+
+        Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell.
+        """
         ...
 
     async def split(self, backends: Backends, named: Sequence[str] | None, weight: int | None, release: str) -> None:

@@ -1,0 +1,164 @@
+"""The API server through the official client: its configuration, TLS, tokens and connection pool, with raw JSON.
+
+The client's typed models cost several times the request, and know nothing of our kinds, so they are left aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from tidegate import __version__
+from tidegate.ports.cluster import (
+    ClusterError,
+    Conflict,
+    Kind,
+    NotFound,
+    Object,
+    PatchType,
+    Rejected,
+    Unavailable,
+)
+
+TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+PAGE = 500
+FIELD_MANAGER = "tidegate"
+_CONTENT = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+async def connect(kubeconfig: str | None = None) -> client.ApiClient:
+    """A client of the cluster we run in, or else of the kubeconfig (argument, KUBECONFIG, ~/.kube/config)."""
+    configuration = client.Configuration()
+    if kubeconfig is None and "KUBECONFIG" not in os.environ and SERVICE_ACCOUNT.exists():
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    else:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, client_configuration=configuration
+        )
+    configuration.connection_pool_maxsize = 64
+    api = client.ApiClient(configuration)
+    api.user_agent = f"tidegate/{__version__}"
+    return api
+
+
+class KubeCluster:
+    """The cluster port. ``count`` is told of every request: verb, resource, status code."""
+
+    def __init__(self, api: client.ApiClient, count: Callable[[str, str, int], None] = lambda *_: None) -> None:
+        self._api, self._count = api, count
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def identity(self) -> str:
+        """Who the API server takes us for."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self._request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+        return str(answer["status"]["userInfo"]["username"])
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object."""
+        return await self._request("GET", _path(kind, namespace, name), kind=kind)
+
+    async def list(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
+        """All objects, page by page."""
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        found: list[Object] = []
+        while True:
+            page = await self._request("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
+            found.extend(page.get("items") or ())
+            more = page["metadata"].get("continue")
+            if not more:
+                return found
+            query["continue"] = more
+
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
+        """A new object."""
+        full = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        path = f"{_path(kind, namespace)}?fieldManager={FIELD_MANAGER}"
+        return await self._request("POST", path, full, kind=kind)
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, body: object, *, type_: PatchType = "merge", subresource: str = ""
+    ) -> Object:
+        """Change an object. A JSON patch whose tests fail is a Conflict: the object is not what we thought."""
+        path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
+        try:
+            return await self._request(
+                "PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body, kind=kind, content=_CONTENT[type_]
+            )
+        except Rejected as error:
+            if type_ == "json" and "the server rejected our request due to an error in our request" in str(error):
+                raise Conflict(f"{kind.name} {namespace}/{name} has changed") from error
+            raise
+
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Remove an object."""
+        try:
+            await self._request("DELETE", _path(kind, namespace, name), kind=kind)
+        except NotFound:
+            return
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        kind: Kind | None = None,
+        content: str = "application/json",
+        verb: str = "",
+    ) -> Object:
+        headers: dict[str, str] = {
+            "Content-Type": content,
+            "Accept": "application/json",
+            "User-Agent": self._api.user_agent,
+        }
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        code = 0
+        try:
+            response = await self._api.call_api(
+                method, self._api.configuration.host + path, headers, body, _request_timeout=TIMEOUT
+            )
+            code = response.status
+            raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self._count(verb or method, kind.plural if kind else "", code)
+        if code < 300:
+            answer: Object = json.loads(raw)
+            return answer
+        raise _error(method, path, code, raw, response.headers.get("Retry-After", ""))
+
+
+def _path(kind: Kind, namespace: str = "", name: str = "") -> str:
+    scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    return f"/{kind.path}{scope}/{kind.plural}" + (f"/{name}" if name else "")
+
+
+def _error(method: str, path: str, code: int, raw: bytes, retry_after: str) -> ClusterError:
+    try:
+        said = json.loads(raw).get("message", "")
+    except ValueError:
+        said = raw[:200].decode(errors="replace")
+    told = f"{method} {path}: {code}: {said}"
+    match code:
+        case 404:
+            return NotFound(told)
+        case 409:
+            return Conflict(told)
+        case 429 | 500 | 502 | 503 | 504:
+            return Unavailable(told, after=float(retry_after) if retry_after.isdigit() else 0.0)
+        case _:
+            return Rejected(told)

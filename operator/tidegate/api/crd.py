@@ -1,0 +1,139 @@
+"""From the models to the CRDs: one source, deterministic, structural. ``make generate`` writes them, ``make verify`` checks.
+
+Defaults are left out on purpose: a default that the API server writes into the spec is frozen there when the default
+changes, and GitOps tools see a difference that nobody made. ``status.effective`` shows them instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from tidegate.api.base import GROUP, VERSION
+from tidegate.api.canary import CanaryRelease
+
+KINDS = (CanaryRelease,)
+Json = dict[str, Any]
+
+_KEPT = (
+    "type",
+    "description",
+    "enum",
+    "pattern",
+    "format",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+)
+
+
+def crds() -> Iterator[tuple[str, Json]]:
+    """File name and CustomResourceDefinition of each kind."""
+    for kind in KINDS:
+        yield f"{GROUP}_{kind.plural}.yaml", _crd(kind)
+
+
+def _crd(kind: type[CanaryRelease]) -> Json:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": list(kind.short_names),
+                "categories": ["tidegate"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns
+                    ],
+                    "schema": {"openAPIV3Schema": _schema(kind)},
+                }
+            ],
+        },
+    }
+
+
+def _schema(kind: type[CanaryRelease]) -> Json:
+    whole = kind.model_json_schema(by_alias=True, mode="serialization")
+    rules = {model.__name__: _rules(model) for model in _models(kind)}
+    schema = _structural(whole, whole.get("$defs", {}), rules)
+    meta = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+    }
+    schema["properties"] = {**meta, **schema["properties"]}
+    schema["required"] = ["spec"]
+    return schema
+
+
+def _structural(node: Json, defs: Json, rules: dict[str, list[Json]]) -> Json:
+    """A JSON schema of pydantic as a structural schema: no references, no null, no titles, no defaults."""
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        found = {**defs[name], **{key: value for key, value in node.items() if key != "$ref"}}
+        return _with_rules(_structural(found, defs, rules), rules.get(name, []))
+    choices = [choice for choice in node.get("anyOf", node.get("allOf", ())) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        rest = {key: value for key, value in node.items() if key not in ("anyOf", "allOf")}
+        return _structural({**choices[0], **rest}, defs, rules)
+    schema = {key: node[key] for key in _KEPT if key in node}
+    if "const" in node:
+        schema["enum"] = [node["const"]]
+    for old, new in (("minimum", "minimum"), ("maximum", "maximum")):
+        if old in node:
+            schema[new] = node[old]
+    if node.get("type") == "integer":
+        schema["format"] = "int64"
+    if "properties" in node:
+        schema["properties"] = {name: _structural(child, defs, rules) for name, child in node["properties"].items()}
+        required = [name for name in node.get("required", ()) if "default" not in node["properties"][name]]
+        if required:
+            schema["required"] = required
+    elif node.get("type") == "object":
+        schema["x-kubernetes-preserve-unknown-fields"] = True
+    if "items" in node:
+        schema["items"] = _structural(node["items"], defs, rules)
+    return schema
+
+
+def _with_rules(schema: Json, rules: list[Json]) -> Json:
+    return {**schema, "x-kubernetes-validations": rules} if rules else schema
+
+
+def _rules(model: type[BaseModel]) -> list[Json]:
+    return [{"rule": rule, "message": message} for rule, message in getattr(model, "cel_rules", ())]
+
+
+def _models(root: type[BaseModel]) -> set[type[BaseModel]]:
+    """Every model below this one."""
+    found, todo = set(), [root]
+    while todo:
+        model = todo.pop()
+        if model not in found:
+            found.add(model)
+            todo += [part for field in model.model_fields.values() for part in _parts(field.annotation)]
+    return found
+
+
+def _parts(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _parts(part)

@@ -1,0 +1,26 @@
+"""The command line: ``tidegate COMMAND``. One file a command in ``cli``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tidegate import __version__
+from tidegate.app.cli import crds, operator
+
+COMMANDS = (operator, crds)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    parser = argparse.ArgumentParser(prog="tidegate", description="Progressive delivery for Kubernetes.")
+    parser.add_argument("--version", action="version", version=f"tidegate {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.register(commands)
+    args = parser.parse_args(argv)
+    return int(args.run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Settings of the operator: flags, each with an environment variable of the same name (TIDEGATE_…)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set. A field's name is its flag and its variable."""
+
+    prometheus: str = "http://prometheus.monitoring:9090"
+    traefik_api: str = ""
+    namespace: str = ""
+    kubeconfig: str = ""
+    listen: str = "0.0.0.0:8080"
+    log_format: str = "json"
+    log_level: str = "info"
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Settings:
+        """From parsed arguments."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+
+HELP = {
+    "prometheus": "URL of Prometheus",
+    "traefik_api": "Traefik's API as NAMESPACE/SERVICE:PORT: every replica is then asked which weights it serves by",
+    "namespace": "watch this namespace only; default: all",
+    "kubeconfig": "default: the Pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config",
+    "listen": "address of /healthz, /readyz and /metrics",
+    "log_format": "json or text",
+    "log_level": "debug, info, warning or error",
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag a setting."""
+    for field in fields(Settings):
+        variable = f"TIDEGATE_{field.name.upper()}"
+        default = os.environ.get(variable, str(field.default))
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            default=default,
+            help=f"{HELP[field.name]} (${variable}; {default or 'unset'})",
+        )

@@ -1,0 +1,167 @@
+"""An HTTPRoute and its weights: what it says, and the smallest patch that changes it. JSON in, JSON out.
+
+``rules`` and ``backendRefs`` are atomic lists that others own too, so nothing is applied: a JSON patch replaces the
+backendRefs of the rules that point at the Service, guarded by tests on the resourceVersion and the rule. What they
+were stands in an annotation on the route itself, so that whoever comes back can put them back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tidegate.api.base import GROUP
+from tidegate.core.observed import Backends
+
+RELEASING = f"{GROUP}/releasing"
+"""On a route in mid-release: which release holds it, and the backendRefs of its rules at rest."""
+MIXED = -1
+"""The weight of a route whose rules do not agree: it is none that anyone asks for."""
+MAX_WEIGHT = 1_000_000
+
+Json = dict[str, Any]
+
+
+def leads_to(route: Json, names: Backends) -> bool:
+    """A rule of the route points at the Service, or at the two of its release."""
+    ours = {names.service, names.stable, names.canary}
+    return any(_points(ref, ours) for rule in _rules(route) for ref in rule.get("backendRefs", ()))
+
+
+def weight(route: Json, names: Backends) -> int | None:
+    """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree."""
+    said = {share for rule in _rules(route) for share in _shares(rule, names)}
+    if RELEASING in _annotations(route) and said <= {None}:
+        return MIXED
+    return said.pop() if len(said) == 1 else MIXED
+
+
+def patch(route: Json, names: Backends, share: int | None, release: str) -> list[Json]:
+    """JSON patch that gives the candidate this share, or (None) puts the route back. Raises ValueError as the user's."""
+    rest = _at_rest(route, names)
+    changes = [
+        operation
+        for index, refs in rest.items()
+        for operation in _replace(route, index, refs if share is None else _split(refs, names, share))
+    ]
+    notes = {_key(rule): rest[index] for index, rule in enumerate(_rules(route)) if index in rest}
+    changes += _annotate(route, None if share is None else _note(release, notes))
+    if not changes:
+        return []
+    version = {"op": "test", "path": "/metadata/resourceVersion", "value": route["metadata"]["resourceVersion"]}
+    return [version, *changes]
+
+
+def holder(route: Json) -> str:
+    """The release that holds the route, or nothing."""
+    return str(_noted(route).get("release", ""))
+
+
+def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
+    """backendRefs at rest, by index of the rules that lead to the Service."""
+    noted: Mapping[str, list[Json]] = _noted(route).get("rules", {})
+    found = {}
+    for index, rule in enumerate(_rules(route)):
+        refs = rule.get("backendRefs", [])
+        if any(_points(ref, {names.stable, names.canary}) for ref in refs):
+            found[index] = noted.get(_key(rule)) or _merged(refs, names)
+        elif any(_points(ref, {names.service}) for ref in refs):
+            found[index] = refs
+    return found
+
+
+def _split(refs: Sequence[Json], names: Backends, share: int) -> list[Json]:
+    """Each ref to the Service becomes two; the others keep their proportion to it."""
+    alone = all(_points(ref, {names.service}) for ref in refs) and len(refs) == 1
+    result: list[Json] = []
+    for ref in refs:
+        whole = 1 if alone else int(ref.get("weight", 1))
+        if _points(ref, {names.service}):
+            result.append({**ref, "name": names.stable, "weight": whole * (100 - share)})
+            result.append({**ref, "name": names.canary, "weight": whole * share})
+        else:
+            result.append({**ref, "weight": whole * 100})
+    if any(ref["weight"] > MAX_WEIGHT for ref in result):
+        raise ValueError(
+            f"weights of backendRefs must stay under {MAX_WEIGHT // 100}: a release multiplies them by 100"
+        )
+    return result
+
+
+def _merged(refs: Sequence[Json], names: Backends) -> list[Json]:
+    """The refs at rest where no note tells: the two Services are one again."""
+    merged: list[Json] = []
+    for ref in refs:
+        if _points(ref, {names.canary}):
+            continue
+        plain = {key: value for key, value in ref.items() if key != "weight"}
+        if _points(ref, {names.stable}):
+            plain["name"] = names.service
+        others = any(not _points(other, {names.stable, names.canary}) for other in refs)
+        both = int(ref.get("weight", 1)) + sum(
+            int(other.get("weight", 1))
+            for other in refs
+            if _points(ref, {names.stable}) and _points(other, {names.canary}) and other.get("port") == ref.get("port")
+        )
+        merged.append({**plain, "weight": both // 100} if others else plain)
+    return merged
+
+
+def _shares(rule: Json, names: Backends) -> Iterator[int | None]:
+    refs = rule.get("backendRefs", [])
+    if any(_points(ref, {names.service}) for ref in refs):
+        yield None
+    stable = sum(int(ref.get("weight", 1)) for ref in refs if _points(ref, {names.stable}))
+    canary = sum(int(ref.get("weight", 1)) for ref in refs if _points(ref, {names.canary}))
+    if stable + canary:
+        yield round(100 * canary / (stable + canary))
+
+
+def _replace(route: Json, index: int, refs: list[Json]) -> list[Json]:
+    rule, path = _rules(route)[index], f"/spec/rules/{index}"
+    if rule.get("backendRefs") == refs:
+        return []
+    identity = "name" if "name" in rule else "matches"
+    test = [{"op": "test", "path": f"{path}/{identity}", "value": rule[identity]}] if identity in rule else []
+    return [*test, {"op": "replace", "path": f"{path}/backendRefs", "value": refs}]
+
+
+def _annotate(route: Json, note: str | None) -> list[Json]:
+    path = f"/metadata/annotations/{RELEASING.replace('/', '~1')}"
+    if note is None:
+        return [{"op": "remove", "path": path}] if RELEASING in _annotations(route) else []
+    if _annotations(route).get(RELEASING) == note:
+        return []
+    if "annotations" not in route["metadata"]:
+        return [{"op": "add", "path": "/metadata/annotations", "value": {RELEASING: note}}]
+    return [{"op": "add", "path": path, "value": note}]
+
+
+def _note(release: str, rules: Mapping[str, list[Json]]) -> str:
+    return json.dumps({"release": release, "rules": rules}, sort_keys=True, separators=(",", ":"))
+
+
+def _noted(route: Json) -> Json:
+    try:
+        noted = json.loads(_annotations(route).get(RELEASING, "{}"))
+    except ValueError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _key(rule: Json) -> str:
+    """A rule is known by its name, else by what it matches: an index changes when somebody inserts a rule."""
+    return str(rule["name"]) if "name" in rule else json.dumps(rule.get("matches", []), sort_keys=True)
+
+
+def _points(ref: Json, services: set[str]) -> bool:
+    return ref.get("kind", "Service") == "Service" and not ref.get("namespace") and ref.get("name") in services
+
+
+def _rules(route: Json) -> list[Json]:
+    return list(route.get("spec", {}).get("rules", []))
+
+
+def _annotations(route: Json) -> Json:
+    return dict(route["metadata"].get("annotations") or {})

@@ -1,0 +1,160 @@
+"""Kubernetes objects as the core sees them: JSON in, values out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from tidegate.api.conditions import Reason
+from tidegate.core.gate import CEILING, FLOOR, RELEASE, Bounds
+from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
+
+HASH = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+
+_IMAGE = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+_CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+RESTARTS = 2
+"""A container that exited this often does not run, even before the kubelet calls it a crash loop."""
+
+Json = Mapping[str, Any]
+
+
+def deployment(obj: Json) -> Deployment:
+    """An apps/v1 Deployment."""
+    meta, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
+    progressing: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Progressing"), {})
+    return Deployment(
+        name=meta["name"],
+        uid=meta["uid"],
+        replicas=int(spec.get("replicas", 1)),
+        settled=int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 1)),
+        revision=int(_annotations(obj).get(REVISION, 0)),
+        strategy=str(spec.get("strategy", {}).get("type", "RollingUpdate")),
+        paused=bool(spec.get("paused", False)),
+        deadline=spec.get("progressDeadlineSeconds"),
+        min_ready_seconds=int(spec.get("minReadySeconds", 0)),
+        timed_out=progressing.get("reason") == "ProgressDeadlineExceeded",
+        managed_by=str(_annotations(obj).get(RELEASE, "")),
+    )
+
+
+def replicaset(obj: Json) -> ReplicaSet:
+    """An apps/v1 ReplicaSet of a Deployment."""
+    meta, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
+    annotations = _annotations(obj)
+    return ReplicaSet(
+        name=meta["name"],
+        hash=str(meta.get("labels", {}).get(HASH, "")),
+        revision=int(annotations.get(REVISION, 0)),
+        images=tuple(c.get("image", "") for c in spec.get("template", {}).get("spec", {}).get("containers", ())),
+        replicas=int(spec.get("replicas", 1)),
+        current=int(status.get("replicas", 0)),
+        ready=int(status.get("readyReplicas", 0)),
+        bounds=Bounds(floor=annotations.get(FLOOR), ceiling=annotations.get(CEILING)),
+        managed_by=str(annotations.get(RELEASE, "")),
+    )
+
+
+def pod(obj: Json) -> Pod:
+    """A v1 Pod, with what its kubelet last said of it."""
+    meta, status = obj["metadata"], obj.get("status", {})
+    ready: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    reason, message = _trouble(containers)
+    starts = [c.get("state", {}).get("running", {}).get("startedAt") for c in status.get("containerStatuses", ())]
+    running = [datetime.fromisoformat(start) for start in starts if start]
+    return Pod(
+        name=meta["name"],
+        hash=str(meta.get("labels", {}).get(HASH, "")),
+        ready=ready.get("status") == "True",
+        running_since=max(running) if running and len(running) == len(starts) else None,
+        ready_since=datetime.fromisoformat(ready["lastTransitionTime"]) if ready.get("lastTransitionTime") else None,
+        leaving="deletionTimestamp" in meta,
+        trouble=reason,
+        message=message,
+    )
+
+
+def _trouble(containers: Iterable[Json]) -> tuple[Reason | None, str]:
+    for container in containers:
+        waiting = container.get("state", {}).get("waiting", {})
+        last = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated") or {}
+        name, why = container.get("name", "?"), str(waiting.get("reason", ""))
+        told = f"container {name}: {why}: {waiting.get('message', '')}".rstrip(": ")
+        if why in _IMAGE:
+            return Reason.IMAGE_ERROR, told
+        if why in _CONFIG:
+            return Reason.CONFIG_ERROR, told
+        crashed = last.get("exitCode", 0) != 0
+        if crashed and (why == "CrashLoopBackOff" or int(container.get("restartCount", 0)) >= RESTARTS):
+            return (
+                Reason.CRASH_LOOP,
+                f"container {name} exits with code {last['exitCode']} again and again"
+                f" ({container.get('restartCount', 0)} restarts, {last.get('reason', 'Error')})",
+            )
+    return None, ""
+
+
+def selects(service: Json, labels: Mapping[str, str]) -> bool:
+    """A Service selects pods with these labels. One in mid-release is narrowed by a hash, which does not count."""
+    selector = {k: v for k, v in (service.get("spec", {}).get("selector") or {}).items() if k != HASH}
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def service(obj: Json, slices: Iterable[Json]) -> Service:
+    """A v1 Service with the pods that are its ready endpoints."""
+    name = obj["metadata"]["name"]
+    endpoints = (
+        endpoint
+        for slice_ in slices
+        if slice_["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
+        for endpoint in slice_.get("endpoints") or ()
+    )
+    return Service(
+        name=name,
+        hash=(obj.get("spec", {}).get("selector") or {}).get(HASH),
+        endpoints=frozenset(
+            endpoint["targetRef"]["name"]
+            for endpoint in endpoints
+            if endpoint.get("conditions", {}).get("ready") and endpoint.get("targetRef", {}).get("kind") == "Pod"
+        ),
+    )
+
+
+def owned_by(obj: Json, uid: str) -> bool:
+    """The object's controller is the one with this uid."""
+    return any(
+        owner.get("uid") == uid and owner.get("controller") for owner in obj["metadata"].get("ownerReferences", ())
+    )
+
+
+def selector_text(selector: Json) -> str:
+    """A LabelSelector as the query that the API takes."""
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for term in selector.get("matchExpressions") or ():
+        key, values = term["key"], ",".join(term.get("values", ()))
+        match term["operator"]:
+            case "In" | "NotIn":
+                parts.append(f"{key} {term['operator'].lower()} ({values})")
+            case "Exists":
+                parts.append(key)
+            case _:
+                parts.append(f"!{key}")
+    return ",".join(parts)
+
+
+def mistakes(error_lines: Iterable[tuple[tuple[str | int, ...], object, str]]) -> str:
+    """Validation errors as ``spec.steps[1].weight: 120: …``: field, value, and what would be right."""
+    told = []
+    for path, value, message in error_lines:
+        field = re.sub(r"\.\[", "[", ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in path))
+        plain = message.removeprefix("Value error, ")
+        told.append(plain if isinstance(value, dict) else f"{field}: {value!r}: {plain}")
+    return "; ".join(told)
+
+
+def _annotations(obj: Json) -> Mapping[str, str]:
+    return obj["metadata"].get("annotations") or {}

@@ -1,0 +1,245 @@
+"""From the cluster to what the core decides upon: read, translate, name what is wrong.
+
+At rest everything comes from the watches. While a release is under way its pods and endpoints are read live: they
+change by the second, and nothing else of the cluster needs to be watched for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from tidegate.api.canary import CanarySpec
+from tidegate.api.conditions import Reason
+from tidegate.api.release import ReleaseStatus, Stage
+from tidegate.core import analysis, machine, reading
+from tidegate.core.gate import RELEASE
+from tidegate.core.observed import Backends, Observed, Problem, Release
+from tidegate.engine.act import FINALIZER
+from tidegate.engine.gate import GateCheck
+from tidegate.engine.scene import Scene
+from tidegate.ports.clock import Clock
+from tidegate.ports.cluster import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    PODS,
+    REPLICASETS,
+    SERVICES,
+    Cluster,
+    Kind,
+    NotFound,
+    Object,
+)
+from tidegate.ports.metrics import MetricSource
+from tidegate.ports.router import Router, Routing
+
+
+class Observer:
+    """Reads one release and all that belongs to it. Raises ClusterError."""
+
+    def __init__(self, cluster: Cluster, router: Router, metrics: MetricSource, gate: GateCheck, clock: Clock) -> None:
+        self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
+
+    async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
+        """What is known now; NotFound where the release is gone."""
+        obj = await self._cluster.get(kind, namespace, name)
+        release = read_release(obj)
+        scene = Scene(kind=kind, release=obj)
+        deployment = await self._deployment(release)
+        if deployment is None:
+            obs = Observed(release=release, problems=_no_target(release))
+            return await self._traffic(obs, scene, labels=None)
+        uid = deployment["metadata"]["uid"]
+        replicasets = await self._cluster.list(REPLICASETS, namespace)
+        obs = Observed(
+            release=release,
+            deployment=reading.deployment(deployment),
+            replicasets=tuple(reading.replicaset(rs) for rs in replicasets if reading.owned_by(rs, uid)),
+            problems=await self._gate.problems(),
+        )
+        labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+        obs, scene = await self._traffic(obs, replace(scene, deployment=deployment), labels)
+        return await self._live(obs, scene), scene
+
+    async def _deployment(self, release: Release) -> Object | None:
+        if release.spec is None:
+            return None
+        try:
+            return await self._cluster.get(DEPLOYMENTS, release.namespace, release.spec.target_ref.name)
+        except NotFound:
+            return None
+
+    async def _traffic(self, obs: Observed, scene: Scene, labels: Mapping[str, str] | None) -> tuple[Observed, Scene]:
+        """The Service, and what the router makes of it."""
+        release, spec = obs.release, obs.release.spec
+        if spec is None:
+            return obs, scene
+        service, problem = await self._service(release, labels)
+        if service is None:
+            return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
+        backends = Backends.of(release.namespace, service["metadata"]["name"])
+        named = tuple(route.name for route in spec.traffic.gateway.routes) if spec.traffic.gateway else None
+        propagation = spec.traffic.propagation if _under_way(release) else None
+        routing = await self._router.read(backends, named, propagation)
+        scene = replace(scene, service=service, backends=backends, routes=named)
+        return (
+            replace(
+                obs,
+                service=reading.service(service, ()),
+                routes=routing.routes,
+                problems=(*obs.problems, *([problem] if problem else []), *routing.problems),
+                router_series=routing.series,
+                effective=_effective(spec, backends, routing),
+            ),
+            scene,
+        )
+
+    async def _service(
+        self, release: Release, labels: Mapping[str, str] | None
+    ) -> tuple[Object | None, Problem | None]:
+        """The Service of the workload: the one that is named, else the only one that selects its pods."""
+        spec, under_way = release.spec, _under_way(release)
+        found = _service_of(release.status) if under_way else None
+        named = (spec.service_ref.name if spec and spec.service_ref else None) or found
+        if named:
+            try:
+                service = await self._cluster.get(SERVICES, release.namespace, named)
+            except NotFound:
+                return None, Problem(
+                    Reason.SERVICE_NOT_FOUND, f"spec.serviceRef.name: {named!r}: there is no such Service; create it"
+                )
+            if labels is not None and not reading.selects(service, labels):
+                return service, Problem(
+                    Reason.SERVICE_NOT_FOUND,
+                    f"spec.serviceRef.name: {named!r}: its selector does not select the pods of the Deployment",
+                )
+            return service, None
+        if labels is None:
+            return None, None
+        services = await self._cluster.list(SERVICES, release.namespace)
+        fits = [svc for svc in services if reading.selects(svc, labels) and not _ours(svc)]
+        if len(fits) == 1:
+            return fits[0], None
+        if not fits:
+            return None, Problem(
+                Reason.SERVICE_NOT_FOUND,
+                "no Service selects the pods of the Deployment; create one, or name one in spec.serviceRef",
+            )
+        names = ", ".join(sorted(svc["metadata"]["name"] for svc in fits))
+        return None, Problem(
+            Reason.SERVICE_AMBIGUOUS, f"several Services select the pods ({names}); name one in spec.serviceRef"
+        )
+
+    async def _live(self, obs: Observed, scene: Scene) -> Observed:
+        """What changes by the second, while a release is under way."""
+        if not _under_way(obs.release) or scene.deployment is None:
+            return obs
+        namespace = scene.namespace
+        selector = reading.selector_text(scene.deployment["spec"]["selector"])
+        pods, answers, service_views = await asyncio.gather(
+            self._cluster.list(PODS, namespace, selector), self._answers(obs), self._services(scene)
+        )
+        known = {rs.hash for rs in obs.replicasets}
+        return replace(
+            obs,
+            pods=tuple(pod for pod in map(reading.pod, pods) if pod.hash in known),
+            answers=answers,
+            service=service_views[0],
+            stable_service=service_views[1],
+            canary_service=service_views[2],
+        )
+
+    async def _services(self, scene: Scene) -> tuple[Any, Any, Any]:
+        """The three Services of a release with their endpoints, as (user's, stable, canary)."""
+        if scene.backends is None or scene.service is None:
+            return None, None, None
+        backends, namespace = scene.backends, scene.namespace
+        names = (backends.service, backends.stable, backends.canary)
+        slices, objects = await asyncio.gather(
+            self._cluster.list(ENDPOINT_SLICES, namespace, f"kubernetes.io/service-name in ({','.join(names)})"),
+            self._cluster.list(SERVICES, namespace),
+        )
+        by_name = {obj["metadata"]["name"]: obj for obj in objects}
+        views = [reading.service(by_name[name], slices) if name in by_name else None for name in names]
+        return views[0], views[1], views[2]
+
+    async def _answers(self, obs: Observed) -> Mapping[str, Any] | None:
+        """What the metrics answer, if it is time to look."""
+        release, sides, now = obs.release, machine.arms(obs), self._clock.now()
+        if (
+            release.spec is None
+            or sides is None
+            or release.status.analysis is None
+            or not machine.looks_at(release.status)
+        ):
+            return None
+        if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
+            return None
+        return await self._metrics.fetch(analysis.queries(release.spec.analysis, sides))
+
+
+SOON = timedelta(milliseconds=20)
+"""A look that is due so soon is taken now, rather than decided again for."""
+
+
+def read_release(obj: Object) -> Release:
+    """A release object as a value; what is wrong with its spec is data."""
+    meta = obj["metadata"]
+    spec, invalid = None, ""
+    try:
+        spec = CanarySpec.model_validate(obj.get("spec") or {})
+    except ValidationError as error:
+        invalid = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+    return Release(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=int(meta.get("generation", 1)),
+        spec=spec,
+        status=_status(obj),
+        deleting="deletionTimestamp" in meta,
+        finalizer=FINALIZER in (meta.get("finalizers") or ()),
+        invalid=invalid,
+    )
+
+
+def _status(obj: Object) -> ReleaseStatus:
+    return ReleaseStatus.model_validate(obj.get("status") or {})
+
+
+def _under_way(release: Release) -> bool:
+    return release.status.journal is not None and release.status.journal.stage is not Stage.REST
+
+
+def _service_of(status: ReleaseStatus) -> str | None:
+    """A release under way keeps the Service that it began with, whatever else comes to select its pods."""
+    found = (status.effective or {}).get("serviceRef")
+    return str(found["name"]) if isinstance(found, dict) else None
+
+
+def _ours(service: Object) -> bool:
+    return RELEASE in (service["metadata"].get("labels") or {})
+
+
+def _no_target(release: Release) -> tuple[Problem, ...]:
+    if release.spec is None:
+        return ()
+    name = release.spec.target_ref.name
+    return (
+        Problem(
+            Reason.TARGET_NOT_FOUND,
+            f"spec.targetRef.name: {name!r}: there is no such Deployment in namespace {release.namespace}; create it",
+        ),
+    )
+
+
+def _effective(spec: CanarySpec, backends: Backends, routing: Routing) -> dict[str, object]:
+    names: Sequence[str] = [route.name.partition("/")[2] for route in routing.routes]
+    found = {"serviceRef": {"name": backends.service}}
+    traffic = {**spec.traffic.wire(), "gateway": {"routes": [{"kind": "HTTPRoute", "name": name} for name in names]}}
+    return {**spec.wire(), **found, **({"traffic": traffic} if names else {})}

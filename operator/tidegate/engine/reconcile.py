@@ -1,0 +1,104 @@
+"""One turn of the wheel: observe, decide, write the status, act.
+
+The status is the journal and the guard: it is written first, against the resourceVersion that was read, and a
+conflict drops the actions. Only what takes traffic back to stable does not wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.api.release import ReleaseStatus
+from tidegate.core.machine import decide
+from tidegate.core.plan import Plan
+from tidegate.engine.act import Actor
+from tidegate.engine.events import Recorder
+from tidegate.engine.meters import Meters
+from tidegate.engine.observe import Observer
+from tidegate.engine.scene import Scene
+from tidegate.ports.clock import Clock
+from tidegate.ports.cluster import Cluster, Kind, NotFound
+
+log = logging.getLogger("tidegate.reconcile")
+
+
+@dataclass(frozen=True)
+class ReleaseKey:
+    """A release of a kind."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.name}/{self.namespace}/{self.name}"
+
+
+class Reconciler:
+    """Brings one release one step nearer to where it should be. Raises ClusterError; then it is asked again."""
+
+    def __init__(
+        self, cluster: Cluster, observer: Observer, actor: Actor, recorder: Recorder, meters: Meters, clock: Clock
+    ) -> None:
+        self._cluster, self._observer, self._actor = cluster, observer, actor
+        self._recorder, self._meters, self._clock = recorder, meters, clock
+
+    async def reconcile(self, key: ReleaseKey) -> datetime | None:
+        """When to be asked again though nothing was seen to change."""
+        began = time.perf_counter()
+        try:
+            obs, scene = await self._observer.observe(key.kind, key.namespace, key.name)
+        except NotFound:
+            self._meters.forget(key.kind.name, key.namespace, key.name)
+            return None
+        plan = decide(obs, self._clock.now())
+        await self._carry_out(plan, scene, obs.release.status)
+        self._meters.release(key.kind.name, key.namespace, key.name, plan.status)
+        took = time.perf_counter() - began
+        self._meters.reconciled(took)
+        if plan.actions or plan.urgent or plan.events:
+            log.info(
+                plan.status.message,
+                extra={
+                    "release": str(key),
+                    "phase": plan.status.phase,
+                    "stage": plan.status.journal.stage if plan.status.journal else None,
+                    "actions": [repr(action) for action in (*plan.urgent, *plan.actions)],
+                    "took_ms": round(took * 1000, 1),
+                },
+            )
+        return plan.wake
+
+    async def _carry_out(self, plan: Plan, scene: Scene, before: ReleaseStatus) -> None:
+        await self._actor.carry_out(plan.urgent, scene)
+        if plan.status != before:
+            await self._write(scene, plan.status)
+        for event in plan.events:
+            await self._recorder.record(event, scene)
+        if plan.ended:
+            self._meters.ended(scene.kind.name, scene.namespace, scene.name, plan.ended)
+        await self._actor.carry_out(plan.actions, scene)
+
+    async def _write(self, scene: Scene, status: ReleaseStatus) -> None:
+        """The one write of the status. What is no longer in it must go: a merge patch says so by null."""
+        wanted = status.wire()
+        gone = dict.fromkeys(key for key in scene.release.get("status") or {} if key not in wanted)
+        version = scene.release["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version}, "status": {**_nulls(scene, wanted), **gone}}
+        answer = await self._cluster.patch(scene.kind, scene.namespace, scene.name, body, subresource="status")
+        scene.release["metadata"]["resourceVersion"] = answer["metadata"]["resourceVersion"]
+
+
+def _nulls(scene: Scene, wanted: dict[str, object]) -> dict[str, object]:
+    """Fields of the parts of the status that are set no more, as nulls; lists are replaced whole."""
+    before = scene.release.get("status") or {}
+    return {key: _merge(before.get(key), value) for key, value in wanted.items()}
+
+
+def _merge(old: object, new: object) -> object:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**dict.fromkeys(old), **{key: _merge(old.get(key), value) for key, value in new.items()}}
+    return new
