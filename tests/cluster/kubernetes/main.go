@@ -11,6 +11,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/coredns/caddy"
+	_ "github.com/coredns/coredns/core/dnsserver"
+	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/cache"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
@@ -30,6 +36,9 @@ func main() {
 	case "etcd":
 		etcdmain.Main(os.Args)
 		return
+	case "coredns":
+		serveNames(os.Args[1])
+		return
 	case "kube-apiserver":
 		command = apiserver.NewAPIServerCommand()
 	case "kube-controller-manager":
@@ -45,4 +54,21 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command))
+}
+
+// serveNames runs the cluster's DNS from a Corefile. The server type is started directly and not through
+// CoreDNS's coremain package, whose global flags (among them -version) the other components would inherit.
+func serveNames(path string) {
+	corefile, err := os.ReadFile(path)
+	if err == nil {
+		caddy.TrapSignals()
+		var instance *caddy.Instance
+		instance, err = caddy.Start(caddy.CaddyfileInput{Contents: corefile, Filepath: path, ServerTypeName: "dns"})
+		if err == nil {
+			instance.Wait()
+			return
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }

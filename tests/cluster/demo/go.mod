@@ -1,0 +1,3 @@
+module tidegate.test/demo
+
+go 1.26.0

@@ -1,0 +1,135 @@
+// Command demo is the service that the tests and the demo release: it answers its version, and misbehaves
+// on request, so that a bad release is one environment variable away from a good one.
+//
+//	VERSION        what / answers, and the X-Version header of every answer (default "v1")
+//	ERROR_RATE     share of the answers to / that are 500, 0 to 1, drawn at random
+//	LATENCY_MS     how long an answer to / takes
+//	NOT_READY      "1": /healthz answers 503
+//	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
+//	DRAIN_MS       how long it keeps serving after SIGTERM (default 3000)
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const address = ":8080"
+
+type settings struct {
+	version   string
+	errorRate float64
+	latency   time.Duration
+	notReady  bool
+	drain     time.Duration
+}
+
+func main() {
+	if os.Getenv("EXIT_AT_START") == "1" {
+		log.Fatal("EXIT_AT_START is set: leaving")
+	}
+	config := settings{
+		version:   text("VERSION", "v1"),
+		errorRate: number("ERROR_RATE", 0),
+		latency:   time.Duration(number("LATENCY_MS", 0) * float64(time.Millisecond)),
+		notReady:  os.Getenv("NOT_READY") == "1",
+		drain:     time.Duration(number("DRAIN_MS", 3000) * float64(time.Millisecond)),
+	}
+	if config.errorRate < 0 || config.errorRate > 1 {
+		log.Fatalf("ERROR_RATE must lie between 0 and 1, not %v", config.errorRate)
+	}
+	var draining atomic.Bool
+	server := &http.Server{Addr: address, Handler: handler(config, &draining), ReadHeaderTimeout: 10 * time.Second}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-stop
+		// The router hears of the end of this pod later than the pod itself. Until then it sends more
+		// requests, on old connections and on new ones: answer them all, and ask each connection to end.
+		draining.Store(true)
+		log.Printf("SIGTERM: serving for %v more", config.drain)
+		time.Sleep(config.drain)
+		deadline, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := server.Shutdown(deadline); err != nil {
+			log.Print(err)
+		}
+	}()
+	log.Printf("version %s listens on %s (error rate %v, latency %v)", config.version, address, config.errorRate, config.latency)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	<-stopped
+}
+
+func handler(config settings, draining *atomic.Bool) http.Handler {
+	counters := newCounters()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if config.notReady {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("/health/deep", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintln(w, `{"db":"ok","cache":"ok"}`)
+	})
+	mux.HandleFunc("/metrics", counters.serve)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		code := http.StatusOK
+		if config.errorRate > 0 && rand.Float64() < config.errorRate {
+			code = http.StatusInternalServerError
+		}
+		if config.latency > 0 {
+			select {
+			case <-time.After(config.latency):
+			case <-r.Context().Done():
+			}
+		}
+		// Counted before it is sent: whoever has read the answer finds it in the metrics.
+		counters.count(code, time.Since(start))
+		w.WriteHeader(code)
+		fmt.Fprintln(w, config.version)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Version", config.version)
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func text(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+func number(name string, otherwise float64) float64 {
+	value := os.Getenv(name)
+	if value == "" {
+		return otherwise
+	}
+	parsed, err := strconv.ParseFloat(value, 64)
+	if err != nil || parsed < 0 {
+		log.Fatalf("%s must be a number of at least 0, not %q", name, value)
+	}
+	return parsed
+}

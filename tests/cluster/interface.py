@@ -1,0 +1,122 @@
+"""What the tests and the demo may know of a cluster, whichever way it is made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+GATEWAY_PORT = 8000
+ROUTER_API_PORT = 8088
+PROMETHEUS_PORT = 30090
+
+
+class ClusterUnavailable(Exception):
+    """The machine cannot have a cluster; the one-line reason names the remedy."""
+
+
+class ClusterFailed(Exception):
+    """A cluster that should have come up did not; the message says what was seen last."""
+
+
+class Cluster(ABC):
+    """One cluster by name. Clusters of different names share nothing but the machine."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    @abstractmethod
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of an administrator; it holds inside the cluster's network."""
+
+    @property
+    @abstractmethod
+    def node_addresses(self) -> tuple[str, ...]:
+        """The addresses of the nodes, the one with the router first."""
+
+    @property
+    @abstractmethod
+    def tools(self) -> Path:
+        """A folder with kubectl and the load generator, for PATH."""
+
+    @property
+    @abstractmethod
+    def network(self) -> Path | None:
+        """The network namespace that the cluster lives in; None: the machine's own."""
+
+    @abstractmethod
+    def enter(self) -> list[str]:
+        """What to put before a command so that it runs in the cluster's network."""
+
+    @abstractmethod
+    def running(self) -> bool:
+        """Whether the cluster is up and answers."""
+
+    @abstractmethod
+    def up(self, nodes: int | None = None) -> None:
+        """Bring the cluster up, furnished; return at once if it is. None: as many nodes as it has, or one."""
+
+    @abstractmethod
+    def down(self) -> None:
+        """Remove the cluster and every trace of it; a cluster that is not there is no error."""
+
+    @abstractmethod
+    def load_image(self, archive: Path) -> None:
+        """Give the image of a docker-archive to every node."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, str]:
+        """What a person wants to know of it, for `status`."""
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{self.node_addresses[0]}:{GATEWAY_PORT}"
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://{self.node_addresses[0]}:{PROMETHEUS_PORT}"
+
+    @property
+    def router_api_url(self) -> str:
+        return f"http://{self.node_addresses[0]}:{ROUTER_API_PORT}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a command in the cluster's network."""
+        own = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "TIDEGATE_CLUSTER": self.name,
+            "GATEWAY_URL": self.gateway_url,
+            "PROMETHEUS_URL": self.prometheus_url,
+            "ROUTER_API_URL": self.router_api_url,
+            "PATH": f"{self.tools}:{os.environ.get('PATH', os.defpath)}",
+        }
+        return {**os.environ, **own}
+
+    def run(self, *command: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Run a command in the cluster's network and return its output."""
+        done = subprocess.run(
+            [*self.enter(), *command],
+            input=stdin,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            raise ClusterFailed(f"{' '.join(command[:8])} ended with {done.returncode}: {said}")
+        return done.stdout
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Run kubectl as administrator."""
+        return self.run("kubectl", *arguments, stdin=stdin, timeout=timeout)
+
+    def get(self, *arguments: str) -> Any:
+        """The object, or list, that `kubectl get …` finds."""
+        return json.loads(self.kubectl("get", *arguments, "--output=json"))

@@ -1,0 +1,142 @@
+// Command load sends requests at a constant rate, as many clients with keep-alive connections do, and tells
+// of every answer which version gave it.
+//
+// The rate is open-loop: a slow answer does not hold up the next request (more workers start, up to
+// -max-workers), so that a bad release cannot hide behind the requests that were never sent.
+//
+// Each answer counts under a key: "v1 200" (X-Version header and status), "router 503" (no X-Version: the
+// router itself answered) or "error: …" (no answer at all). There is no retry here. Go's transport, as every
+// common HTTP client, sends an idempotent request again by itself when the connection that it reused turns
+// out to be closed before the first byte of an answer; that is what real clients do, so it stays.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	url        string
+	host       string
+	rate       float64
+	workers    int
+	maxWorkers int
+	duration   time.Duration
+	timeout    time.Duration
+	out        string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.url, "url", "", "where to send requests")
+	flag.StringVar(&o.host, "host", "", "the Host header, if it is not the URL's host")
+	flag.Float64Var(&o.rate, "rate", 100, "requests per second")
+	flag.IntVar(&o.workers, "workers", 8, "clients at the start")
+	flag.IntVar(&o.maxWorkers, "max-workers", 512, "clients at most, when answers are slow")
+	flag.DurationVar(&o.duration, "duration", 0, "how long; 0: until SIGTERM or SIGINT")
+	flag.DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for one answer")
+	flag.StringVar(&o.out, "out", "", "file for one JSON line for each 100 ms with answers")
+	flag.Parse()
+	if o.url == "" || o.rate <= 0 || o.workers < 1 || o.maxWorkers < o.workers || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: load -url URL [-rate 100] [-workers 8] …; a rate above 0, 1 worker or more")
+		flag.PrintDefaults()
+		os.Exit(2)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	if o.duration > 0 {
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		defer cancel()
+	}
+	if err := run(ctx, o); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	request, err := http.NewRequest(http.MethodGet, o.url, nil)
+	if err != nil {
+		return err
+	}
+	if o.host != "" {
+		request.Host = o.host
+	}
+	var lines io.Writer = io.Discard
+	if o.out != "" {
+		file, err := os.Create(o.out)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		lines = file
+	}
+	client := &http.Client{
+		Timeout: o.timeout,
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: o.maxWorkers,
+			IdleConnTimeout:     30 * time.Second,
+			DisableCompression:  true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	tally := newTally(lines)
+	flushing, stopFlushing := context.WithCancel(context.Background())
+	flushed := make(chan struct{})
+	go func() { defer close(flushed); tally.flushRegularly(flushing) }()
+	send := func() {
+		sent := time.Now()
+		key, failure := answer(client, request)
+		tally.add(key, failure, time.Now(), time.Since(sent))
+	}
+	pace(ctx, o, send)
+	stopFlushing()
+	<-flushed
+	return json.NewEncoder(os.Stdout).Encode(tally.summary())
+}
+
+// answer sends one request; failure is the text of what came instead of an answer of the service.
+func answer(client *http.Client, request *http.Request) (key, failure string) {
+	response, err := client.Do(request.Clone(request.Context()))
+	if err != nil {
+		text := withoutPorts(err)
+		return "error: " + text, text
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		text := withoutPorts(err)
+		return "error: " + text, text
+	}
+	if version := response.Header.Get("X-Version"); version != "" {
+		return version + " " + strconv.Itoa(response.StatusCode), ""
+	}
+	key = "router " + strconv.Itoa(response.StatusCode)
+	if response.StatusCode >= 400 {
+		failure = key + ": " + string(body[:min(len(body), 200)])
+	}
+	return key, failure
+}
+
+var localPort = regexp.MustCompile(`[0-9a-f.:\[\]]+->`)
+
+// withoutPorts gives the same text for the same failure: the number of the client's port differs each time.
+func withoutPorts(err error) string {
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return localPort.ReplaceAllString(err.Error(), "")
+}

@@ -1,0 +1,19 @@
+"""Wait for what must become true, and say what was seen instead if it does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.cluster.interface import ClusterFailed
+
+PAUSE = 0.05
+
+
+def wait_until(what: str, probe: Callable[[], str | None], seconds: float) -> None:
+    """Call `probe` until it returns None; until then it returns what it sees instead."""
+    deadline = time.monotonic() + seconds
+    while (seen := probe()) is not None:
+        if time.monotonic() > deadline:
+            raise ClusterFailed(f"{what}: not within {seconds:g} s; seen last: {seen}")
+        time.sleep(PAUSE)
