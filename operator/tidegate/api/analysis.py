@@ -1,0 +1,336 @@
+"""``spec.analysis`` and ``status.analysis``: what is measured, what counts as worse, and what was found.
+
+One block, shared by every kind that releases something.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Time, parse_duration, parse_percent
+
+COUNTER_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+_LIMIT_PATTERN = rf"{DURATION_PATTERN}|^[0-9]+(\.[0-9]+)?%$"
+
+Rules = tuple[tuple[str, str], ...]
+"""CEL rules of a model: (expression on ``self``, message that names the field and the way out)."""
+
+
+class Advance(StrEnum):
+    """What lets a step end."""
+
+    Baked = "Baked"
+    """Its bake is over, nothing fails or leans to failing, and at least ``minRequests`` were seen."""
+    Proven = "Proven"
+    """Evidence that the candidate is within its limits; it may end a bake early."""
+
+
+class Preset(StrEnum):
+    """A metric that needs no query."""
+
+    ErrorRatio = "ErrorRatio"
+    """The share of requests answered with 5xx."""
+    Latency = "Latency"
+    """A quantile of the request duration, from a classic histogram in seconds."""
+
+
+class CounterSource(StrEnum):
+    """Whose counters a preset reads."""
+
+    Router = "Router"
+    Pods = "Pods"
+
+
+class WhenInconclusive(StrEnum):
+    """What is done when the extensions are used up and there is still too little evidence."""
+
+    Hold = "Hold"
+    Revert = "Revert"
+    Advance = "Advance"
+
+
+class WhenUnknown(StrEnum):
+    """What is done when there was no data for too long. Nothing advances on no data."""
+
+    Hold = "Hold"
+    Revert = "Revert"
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    Pass = "Pass"  # noqa: S105  # not a password
+    """Proven, for this step: within every limit."""
+    Fail = "Fail"
+    """Proven: beyond a limit. It stays so for the rest of the release."""
+    Inconclusive = "Inconclusive"
+    """Too little evidence, so far, for either."""
+    Unknown = "Unknown"
+    """No answer, or one that cannot be used. It is no evidence for anything."""
+
+
+class Reason(StrEnum):
+    """Why the verdict is what it is; for machines, ``message`` is for people."""
+
+    LimitExceeded = "LimitExceeded"
+    """Fail: the candidate is worse than its limits allow."""
+    WithinLimits = "WithinLimits"
+    """Pass: every metric is within its limits."""
+    WarmingUp = "WarmingUp"
+    """Inconclusive: what the candidate does now does not count yet."""
+    NoTraffic = "NoTraffic"
+    """Inconclusive: the candidate has had no request in this step."""
+    NeedsRequests = "NeedsRequests"
+    """Inconclusive: more requests are needed."""
+    Resolution = "Resolution"
+    """Inconclusive: the histogram has no bucket edge where one is needed."""
+    NoSeries = "NoSeries"
+    """Unknown: a query answered nothing."""
+    SeveralSeries = "SeveralSeries"
+    """Unknown: a query answered several series where it must answer one."""
+    QueryFailed = "QueryFailed"
+    """Unknown: Prometheus could not be asked, or refused the query."""
+    Stale = "Stale"
+    """Unknown: the counters are there, but no new samples of them."""
+
+
+class RatioSpec(Model):
+    """A share of bad events: two counters, ``of`` divided by ``to``."""
+
+    of: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The bad events. The name of a counter (then read for every pod of each arm), or PromQL that returns
+    exactly one series, a counter, for an arm: `{{revision}}` stands for its pod-template-hash, `{{pods}}` for
+    a regular expression of its pod names, `{{namespace}}` for the namespace."""
+    to: Annotated[str, Field(min_length=1, max_length=1024)]
+    """All events, the bad ones among them. Given like `of`."""
+
+    cel_rules: ClassVar[Rules] = tuple(
+        (
+            f"self.{side}.matches('{COUNTER_NAME}') || self.{side}.contains('{{{{revision}}}}')"
+            f" || self.{side}.contains('{{{{pods}}}}')",
+            f"{side} must tell stable from candidate: give the bare name of a counter, or use {{{{revision}}}}"
+            " or {{pods}} in the query",
+        )
+        for side in ("of", "to")
+    )
+
+    @model_validator(mode="after")
+    def _tells_the_arms_apart(self) -> Self:
+        for text, (_, message) in zip((self.of, self.to), self.cel_rules, strict=True):
+            if not (is_counter_name(text) or "{{revision}}" in text or "{{pods}}" in text):
+                raise ValueError(message)
+        return self
+
+
+def is_counter_name(text: str) -> bool:
+    """Whether ``text`` is the bare name of a counter, rather than PromQL."""
+    return re.fullmatch(COUNTER_NAME, text) is not None
+
+
+class MetricSpec(Model):
+    """One metric and its limits, relative to stable (`maxIncrease`), absolute (`max`), or both."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+    """How messages and the status call it."""
+    preset: Preset | None = None
+    """A metric that needs no query: ErrorRatio or Latency."""
+    ratio: RatioSpec | None = None
+    """A share of bad events from counters of your own."""
+    source: Annotated[CounterSource | None, Field(alias="from")] = None
+    """Whose counters a preset reads. Default: the router's where it has them for each arm, else the pods' own
+    (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`)."""
+    quantile: Annotated[str | None, Field(pattern=r"^p[5-9][0-9](\.[0-9]+)?$", max_length=8)] = None
+    """Which quantile of the latency, p50 to p99.9. Only with preset Latency; default p99."""
+    max_increase: Percent | None = None
+    """How much worse than stable is still fine: 50% means up to 1.5 times its error ratio, or its
+    quantile."""
+    max: Annotated[str | None, Field(pattern=_LIMIT_PATTERN, max_length=16)] = None
+    """What is too much in any case: a percentage of the requests, or a duration for Latency."""
+    optional: bool = False
+    """Whether the release goes on without this metric where nothing exposes it. It then shows as Unknown and
+    does not hold, as long as another metric has data; once it had data, losing it holds as with any other.
+    The default latency metric is optional; what you write is not unless you say so."""
+
+    cel_rules: ClassVar[Rules] = (
+        ("has(self.preset) != has(self.ratio)", "give exactly one of preset and ratio"),
+        ("has(self.maxIncrease) || has(self.max)", "give maxIncrease, max, or both: a metric needs a limit"),
+        (
+            "!has(self.quantile) || (has(self.preset) && self.preset == 'Latency')",
+            "quantile is for preset Latency: remove it, or set preset: Latency",
+        ),
+        ("!has(self.from) || has(self.preset)", "from is for presets: remove it, the ratio says what it reads"),
+        (
+            "!has(self.max) || self.max.endsWith('%') != (has(self.preset) && self.preset == 'Latency')",
+            "max is a percentage such as 5%, or with preset Latency a duration such as 1s",
+        ),
+        (
+            "!has(self.max) || !self.max.endsWith('%')"
+            " || (double(self.max.replace('%', '')) > 0.0 && double(self.max.replace('%', '')) < 100.0)",
+            "max must be above 0% and below 100%",
+        ),
+        ("!has(self.max) || self.max.matches('[1-9]')", "max must be above zero"),
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        latency = self.preset is Preset.Latency
+        percentage = self.max is not None and self.max.endswith("%")
+        held = (
+            (self.preset is None) != (self.ratio is None),
+            self.max_increase is not None or self.max is not None,
+            self.quantile is None or latency,
+            self.source is None or self.preset is not None,
+            self.max is None or percentage != latency,
+            self.max is None or not percentage or 0 < parse_percent(self.max) < 1,
+            self.max is None or re.search("[1-9]", self.max) is not None,
+        )
+        for holds, (_, message) in zip(held, self.cel_rules, strict=True):
+            if not holds:
+                raise ValueError(f"metric {self.name}: {message}")
+        return self
+
+    @property
+    def level(self) -> float:
+        """The quantile as a fraction: 0.99 for p99."""
+        return float((self.quantile or "p99")[1:]) / 100
+
+    @property
+    def limit(self) -> float | None:
+        """``max`` as a fraction of the requests, or in seconds for Latency."""
+        if self.max is None:
+            return None
+        if self.max.endswith("%"):
+            return parse_percent(self.max)
+        return parse_duration(self.max).total_seconds()
+
+
+class OnInconclusive(Model):
+    """What happens when a step's time is over and there is too little evidence."""
+
+    extend: Annotated[int, Field(ge=0, le=10)] = 2
+    """How many times the step's bake is repeated before `then`."""
+    then: WhenInconclusive = WhenInconclusive.Hold
+    """Hold, Revert or Advance. Evidence that leans to failing reverts all the same: in doubt, for the
+    users."""
+
+
+class OnUnknown(Model):
+    """What happens when there is no data. Until the deadline the release holds."""
+
+    deadline: Duration = timedelta(minutes=15)
+    """How long without data before `then`."""
+    then: WhenUnknown = WhenUnknown.Hold
+    """Hold or Revert. No data is not evidence, so it never advances."""
+
+
+DEFAULT_METRICS = [
+    MetricSpec(name="errors", preset=Preset.ErrorRatio, max_increase=0.5, max="5%"),
+    MetricSpec(name="latency", preset=Preset.Latency, quantile="p99", max_increase=0.3, max="1s", optional=True),
+]
+
+
+class AnalysisSpec(Model):
+    """What is measured while the candidate has traffic, and what is concluded from it."""
+
+    interval: Duration = timedelta(seconds=15)
+    """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape
+    interval."""
+    warmup: Duration = timedelta(seconds=60)
+    """What the candidate does this long after its first traffic does not count."""
+    confidence: Percent = 0.95
+    """The chance that a release within its limits is not reverted by mistake, over the whole release and
+    however often it is looked at. 50% to 99.99%."""
+    advance: Advance = Advance.Baked
+    """Baked: a step ends with its bake unless something speaks against. Proven: it ends, even early, when
+    every metric is proven to be within its limits."""
+    min_requests: Annotated[int, Field(ge=0)] = 100
+    """A step in which the candidate was seen to answer fewer requests than this holds."""
+    metrics: Annotated[list[MetricSpec], Field(max_length=8)] = DEFAULT_METRICS
+    """What is measured. Default: the error ratio, and the latency where a histogram is exposed. An empty
+    list: no analysis, steps only bake."""
+    on_inconclusive: OnInconclusive = OnInconclusive()
+    """When a step's time is over and there is too little evidence."""
+    on_unknown: OnUnknown = OnUnknown()
+    """When there is no data."""
+
+    cel_rules: ClassVar[Rules] = (
+        (
+            "double(self.confidence.replace('%', '')) >= 50.0 && double(self.confidence.replace('%', '')) <= 99.99",
+            "confidence must be from 50% to 99.99%",
+        ),
+        ("self.metrics.all(m, self.metrics.exists_one(n, n.name == m.name))", "metrics must have distinct names"),
+        (
+            "!self.interval.contains('d') && duration(self.interval) >= duration('1s')"
+            " && duration(self.interval) <= duration('1h')",
+            "interval must be from 1s to 1h",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        held = (
+            0.5 <= self.confidence <= 0.9999,
+            len({metric.name for metric in self.metrics}) == len(self.metrics),
+            1 <= self.interval.total_seconds() <= 3600,
+        )
+        for holds, (_, message) in zip(held, self.cel_rules, strict=True):
+            if not holds:
+                raise ValueError(message)
+        return self
+
+
+class MetricStatus(Model):
+    """What is known of one metric. Numbers are of the current step, evidence is of the whole release."""
+
+    name: str
+    """The metric's name in the spec."""
+    verdict: Verdict
+    """Pass, Fail, Inconclusive or Unknown."""
+    reason: Reason
+    """Why, in one word."""
+    message: str = ""
+    """Why, and what to do where something can be done."""
+    stable: float | None = None
+    """Stable's error ratio, or its quantile in seconds."""
+    candidate: float | None = None
+    """The candidate's."""
+    ratio: float | None = None
+    """Candidate divided by stable."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Where the ratio of the error rates truly is, at the given confidence; 0.1 stands for 0.1 or less, 50
+    for 50 or more. Only for ratios."""
+    evidence: float = 0.0
+    """How far the evidence is on its way to failing: from 0, none, to 1, failed."""
+    requests: int = 0
+    """How many of the candidate's requests the evidence rests on, in the whole release."""
+    needed: int | None = None
+    """About how many more requests of the candidate it takes to conclude, if it goes on like this."""
+
+
+class AnalysisStatus(Model):
+    """What the analysis found, and all it needs to go on after a restart."""
+
+    verdict: Verdict
+    """Pass, Fail, Inconclusive or Unknown."""
+    reason: Reason
+    """Why, in one word."""
+    message: str = ""
+    """Why, and what to do where something can be done."""
+    leans_to_failing: bool = False
+    """Whether the evidence of some metric speaks for failing, short of proving it. Such a step does not
+    advance."""
+    looked_at: Time
+    """When it last looked."""
+    requests: int = 0
+    """How many of the candidate's requests were seen since the warm-up."""
+    step_requests: int = 0
+    """How many of them in the current step."""
+    metrics: tuple[MetricStatus, ...] = ()
+    """Metric by metric."""
+    journal: str = ""
+    """The evidence so far and the last counters read, for the operator alone."""

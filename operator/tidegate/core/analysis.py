@@ -1,0 +1,263 @@
+"""The analysis of a release, look by look: pure functions of the spec, the last status and the answers.
+
+``begin`` when the candidate first gets traffic; then, at each ``next_look``, ask the ``queries`` and
+``look``. The status is all that is kept; its journal holds the evidence and the counters last read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, Preset, Reason, Verdict
+from tidegate.core import findings
+from tidegate.core import questions as ask
+from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, count, scrape_period
+from tidegate.core.metric import Journal, Known, cuts, plan, rule
+from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
+from tidegate.core.verdict import decision, histogram
+from tidegate.core.verdict.decision import Plan
+from tidegate.core.verdict.evidence import Counts
+from tidegate.core.verdict.kernel import Poll, Tally
+from tidegate.core.verdict.latency import Cuts, Latency
+from tidegate.core.verdict.mixture import Pace
+
+__all__ = ["Arms", "begin", "look", "next_look", "queries"]
+
+_AFTER_SCRAPE = 0.15
+"""Seconds from the time of a sample until it can be read."""
+
+
+def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
+    """The candidate gets its first traffic. ``planned_looks`` are the looks of all steps with their
+    extensions."""
+    journal = Journal(
+        compared=(arms.stable_hash, arms.candidate_hash),
+        started=round(now.timestamp() * 1000),
+        pace=Pace(planned_looks, steps),
+        metrics={metric.name: Known.nothing(metric) for metric in spec.metrics},
+    )
+    return AnalysisStatus(
+        verdict=Verdict.Inconclusive,
+        reason=Reason.WarmingUp,
+        message="not looked at yet",
+        looked_at=now,
+        journal=journal.dump(spec),
+    )
+
+
+def queries(spec: AnalysisSpec, arms: Arms) -> tuple[str, ...]:
+    """The distinct PromQL queries whose answers a look takes: the same ones at every look."""
+    texts = (
+        question.text
+        for metric in spec.metrics
+        for side in _sides(metric)
+        for question in ask.questions(spec, metric, arms, side)
+    )
+    return tuple(dict.fromkeys(texts))
+
+
+def look(
+    spec: AnalysisSpec,
+    status: AnalysisStatus,
+    arms: Arms,
+    answers: Mapping[str, Answer],
+    now: datetime,
+    *,
+    step_changed: bool,
+) -> AnalysisStatus:
+    """What the answers add, and what is to be concluded.
+
+    ``step_changed``: this is the first look of another step than the last one was of. A failed analysis stays
+    failed. Evidence of other revisions than those compared now is void.
+    """
+    if status.verdict is Verdict.Fail:
+        return status.model_copy(update={"looked_at": now})
+    journal = Journal.load(status.journal, spec)
+    if journal.compared != (arms.stable_hash, arms.candidate_hash):
+        anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
+        journal = Journal.load(anew.journal, spec)
+    view = _View(spec, arms, answers, now, journal, plan(spec))
+    metrics = {
+        metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
+        for metric in spec.metrics
+    }
+    return _concluded(view, replace(_clocked(view), metrics=metrics))
+
+
+def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
+    """When to look again: about every interval, and right after a scrape, so that what it shows is seen at
+    once.
+
+    When the next sample is due is learnt from the last ones. A scrape that is a little late is waited for.
+    """
+    journal = Journal.load(status.journal, spec)
+    looked, interval = status.looked_at.timestamp(), spec.interval.total_seconds()
+    if round(looked * 1000) == journal.started:
+        return status.looked_at + timedelta(seconds=min(interval, 1.0))
+    if journal.sampled is None or journal.period is None:
+        return status.looked_at + spec.interval
+    period, due = journal.period / 1000, journal.sampled / 1000 + _AFTER_SCRAPE
+    if interval >= 2 * period:
+        wait = due + math.floor((looked + interval - due) / period) * period - looked
+    elif 0 <= looked - due - period < min(1.0, period / 4):
+        wait = 0.25
+    else:
+        wait = due + (math.floor((looked - due) / period) + 1) * period - looked
+    return status.looked_at + timedelta(seconds=wait if 0 < wait <= 1.25 * interval else interval)
+
+
+@dataclass(frozen=True)
+class _View:
+    """All that a look goes by."""
+
+    spec: AnalysisSpec
+    arms: Arms
+    answers: Mapping[str, Answer]
+    now: datetime
+    journal: Journal
+    plan: Plan
+
+    @property
+    def started(self) -> float:
+        return self.journal.started / 1000
+
+    @property
+    def opens(self) -> float:
+        """From when on evidence counts."""
+        return self.started + self.spec.warmup.total_seconds()
+
+    def reaches_start(self, question: Question) -> bool:
+        """Whether the samples asked for would show a series that is older than the analysis."""
+        return not question.single and self.now.timestamp() - ask.window(self.spec) <= self.started
+
+    def stale(self, ledger: Ledger) -> bool:
+        """Whether the newest sample is older than failed scrapes explain."""
+        newest = max((mark.at for mark in ledger.marks.values()), default=-math.inf)
+        return self.now.timestamp() - newest > 2 * ask.window(self.spec)
+
+
+def _sides(metric: MetricSpec) -> tuple[Side, ...]:
+    return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
+
+
+def _clocked(view: _View) -> Journal:
+    """The journal, with when samples come."""
+    scraped = [
+        answer
+        for metric in view.spec.metrics
+        for question in ask.questions(view.spec, metric, view.arms, Side.Candidate)
+        if not question.single and not isinstance(answer := view.answers.get(question.text, Missing("")), Missing)
+    ]
+    newest = max((series.samples[-1][0] for answer in scraped for series in answer if series.samples), default=None)
+    period = scrape_period(scraped)
+    return replace(
+        view.journal,
+        sampled=view.journal.sampled if newest is None else round(newest * 1000),
+        period=view.journal.period if period is None else round(period * 1000),
+    )
+
+
+def _stepped(view: _View, metric: MetricSpec) -> Known:
+    """The metric at the beginning of another step."""
+    known = view.journal.metrics[metric.name]
+    evidence = known.evidence.stepped(rule(metric), view.journal.pace)
+    return replace(known, evidence=evidence, latency=known.latency.stepped())
+
+
+def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
+    """The metric with what both arms' counters grew by; unchanged but for the trouble where one cannot be
+    read."""
+    asked = {side: ask.questions(view.spec, metric, view.arms, side) for side in _sides(metric)}
+    found = _trouble(view, known, asked)
+    if found:
+        return replace(known, trouble=found)
+    counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
+    ledgers = {side: counted[side].ledger for side in Side}
+    latency = known.latency
+    if metric.preset is Preset.Latency:
+        counts, latency = _durations(cuts(metric), known, counted)
+    else:
+        polls = {side: _events(counted[side].growths) for side in Side}
+        poll = Poll(candidate=polls[Side.Candidate], stable=polls[Side.Stable])
+        counts = Counts(poll, poll)
+    evidence = known.evidence
+    if counts != Counts():
+        caps = view.plan.caps_of(metric.name)
+        evidence = evidence.after(counts, rule(metric), view.journal.pace, caps)
+    return Known(evidence, ledgers, latency)
+
+
+def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> Trouble | None:
+    """Why the metric cannot be measured now, if it cannot."""
+    for side, its_questions in asked.items():
+        if not its_questions:
+            return Trouble(Reason.NoSeries, "the router's counters of each arm are not known: set from: Pods")
+        for question in its_questions:
+            found = ask.trouble(question, view.answers)
+            if found:
+                return found
+            # Bad events may never have happened to one arm; a name that is wrong finds them in neither.
+            one_arm_will_do = question.reads is Reads.Of
+            texts = [other.text for others in asked.values() for other in others if other.reads is question.reads]
+            if view.answers[question.text] or (one_arm_will_do and any(view.answers.get(text) for text in texts)):
+                continue
+            ledger = known.ledgers[side]
+            if not ledger.marks:
+                return ask.unanswered(question)
+            if view.stale(ledger):
+                return Trouble(Reason.Stale, f"no new samples of {question.text}: {question.remedy}")
+    return None
+
+
+def _count(view: _View, ledger: Ledger, side: Side, asked: tuple[Question, ...]) -> Counted:
+    """What one arm's counters grew by. New processes of the candidate began to count within this release."""
+    columned = [
+        pair
+        for question in asked
+        if not isinstance(answer := view.answers[question.text], Missing)
+        for pair in ask.columned(question, answer)
+    ]
+    reaches = all(view.reaches_start(question) for question in asked)
+    newborn = side is Side.Candidate and (ledger.answered or reaches)
+    return count(ledger, columned, opens=view.opens, born_at_zero=newborn)
+
+
+def _events(growths: Iterable[Growth]) -> Tally:
+    return sum((Tally(one.get(Reads.Of, 0.0), one.get(Reads.To, 0.0)) for one in growths), start=Tally())
+
+
+def _durations(slow: Cuts, known: Known, counted: Mapping[Side, Counted]) -> tuple[Counts, Latency]:
+    """Slow requests of both arms, by cuts from before them; and what is remembered for the next cuts."""
+    grown = {side: [histogram.from_columns(one) for one in counted[side].growths] for side in Side}
+    latency = known.latency
+    if not known.ledgers[Side.Stable].answered:
+        latency = latency.starting_from(histogram.from_columns(one) for one in counted[Side.Stable].before)
+    latency = latency.cut(slow)
+    counts = latency.counts(slow, grown[Side.Stable], grown[Side.Candidate])
+    return counts, latency.grown(grown[Side.Stable], grown[Side.Candidate])
+
+
+def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
+    """The status: the verdict on each metric, and on all of them."""
+    evidence = {name: metric.evidence for name, metric in journal.metrics.items()}
+    outcome = decision.judge(view.plan, evidence)
+    warming = view.now.timestamp() < view.opens
+    metrics = tuple(
+        findings.of_metric(view.plan, metric, journal.metrics[metric.name], outcome, warming=warming)
+        for metric in view.spec.metrics
+    )
+    verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)
+    return AnalysisStatus(
+        verdict=verdict,
+        reason=reason,
+        message=message,
+        leans_to_failing=outcome.failed or any(one.leans for one in evidence.values()),
+        looked_at=view.now,
+        requests=round(max((one.total.seen for one in evidence.values()), default=0)),
+        step_requests=round(max((one.step.seen for one in evidence.values()), default=0)),
+        metrics=metrics,
+        journal=journal.dump(view.spec),
+    )

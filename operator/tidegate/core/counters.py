@@ -1,0 +1,257 @@
+"""From raw counter samples to what the counters grew by, exactly.
+
+Never ``increase()`` or ``rate()``: they extrapolate, and they miss the first errors of a series that is born
+with them. The raw samples of a time window are read instead, and every sample is counted once, whatever the
+looks overlap or miss.
+
+A *source* is one scraped process, such as a pod or an instance of the router; its series are born, reset and
+scraped together. A *column* is what the series of a source are summed by: a role such as ``of``, or a
+bucket's ``le``. A ledger remembers, per source, up to when its samples were counted, and its counters there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+Sample = tuple[float, float]
+"""(Unix time in seconds, value)."""
+
+Growth = Mapping[str, float]
+"""Per column: what the counters of one source grew by."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One time series of an answer, its samples in the order of time."""
+
+    labels: Mapping[str, str]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """No answer, or none to be used, and why: a text for people, the same as long as the cause is the
+    same."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class RouterSeries:
+    """The names of a router's series, and which of them are whose."""
+
+    requests: str
+    """The counter of requests."""
+    code_label: str
+    """Its label with the HTTP status."""
+    bucket: str
+    """The classic histogram of request durations in seconds, with ``_bucket``."""
+    stable: str
+    """A label matcher, such as ``service=~"…"``, for the requests that went to stable."""
+    candidate: str
+    """The same for the candidate."""
+
+
+Answer = tuple[Series, ...] | Missing
+"""What a query was answered; no series at all is an answer too."""
+
+_SOURCE_LABELS = ("cluster", "namespace", "pod", "instance")
+_AGGREGATE = "sum"
+"""The source of series that name none: a sum over processes, made by a query."""
+_SCRAPER_LABELS = frozenset({"job", "endpoint", "prometheus", "prometheus_replica", "replica", "monitor"})
+
+_MAX_SOURCES = 32
+"""Sources of one arm that are read. Of more, a fixed sample: enough for the statistics, and the journal is
+bounded."""
+_MAX_COUNTERS = 96
+"""Counters of one arm that the journal keeps. Sources beyond have their time only: they lose a gap's
+growth."""
+_FORGET_AFTER = 3600.0
+"""Seconds after which a source that is gone is forgotten."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Up to when a source was counted (Unix seconds), and its counters at that time, if kept."""
+
+    at: float
+    counters: Mapping[str, float] | None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What was counted of one arm's sources, by their keys."""
+
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    answered: bool = False
+    """Whether the arm's queries were ever answered: from then on, a source not seen before is a new
+    process."""
+
+    def dump(self, origin: int) -> list[object]:
+        """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}].
+
+        ``origin`` is in whole milliseconds, as the times of Prometheus are: so times come back exactly.
+        """
+        columns = sorted({column for mark in self.marks.values() for column in mark.counters or ()})
+        rows: dict[str, list[float]] = {}
+        room = _MAX_COUNTERS
+        for key, mark in sorted(self.marks.items()):
+            room -= len(columns)
+            kept = mark.counters is not None and room >= 0
+            counters = [_short((mark.counters or {}).get(column, 0.0)) for column in columns] if kept else []
+            rows[key] = [round(mark.at * 1000) - origin, *counters]
+        return [int(self.answered), columns, rows]
+
+    @staticmethod
+    def load(data: list[object], origin: int) -> Ledger:
+        """The inverse of ``dump``."""
+        answered, columns, rows = data
+        assert isinstance(columns, list)
+        assert isinstance(rows, dict)
+        marks = {
+            key: Mark((origin + at) / 1000, dict(zip(columns, counters, strict=True)) if counters else None)
+            for key, (at, *counters) in rows.items()
+        }
+        return Ledger(marks, bool(answered))
+
+
+def _short(value: float) -> float:
+    """A counter as JSON likes it: whole numbers without a point."""
+    return int(value) if value == int(value) else value
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a look found: the growth of every source that was sampled anew, and the ledger for the next
+    look."""
+
+    growths: tuple[Growth, ...]
+    before: tuple[Growth, ...]
+    """The counters of every source as they were before this growth."""
+    ledger: Ledger
+
+
+def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str, Series]]]:
+    """Series with their columns, by source. A counter that was scraped by two scrapers is taken once."""
+    found: dict[str, list[tuple[str, Series]]] = {}
+    taken: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    for column, series in sorted(columned, key=lambda one: (one[0], sorted(one[1].labels.items()))):
+        if not series.samples:
+            continue
+        identity = frozenset(pair for pair in series.labels.items() if pair[0] not in _SCRAPER_LABELS)
+        if (column, identity) not in taken:
+            taken.add((column, identity))
+            found.setdefault(_key(series.labels), []).append((column, series))
+    return found
+
+
+def _key(labels: Mapping[str, str]) -> str:
+    """A short stable name of a series' source."""
+    if not any(label in labels for label in _SOURCE_LABELS):
+        return _AGGREGATE
+    text = "\0".join(labels.get(label, "") for label in _SOURCE_LABELS)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: float, born_at_zero: bool) -> Counted:
+    """Count what grew after ``opens`` (Unix seconds) and was not counted yet.
+
+    ``born_at_zero`` says whether a source without a mark and without a sample up to ``opens`` is a process
+    that was born since, so that all its counters show counts. Otherwise counting begins at its first sample.
+    Growth up to ``opens`` is never counted.
+    """
+    present = sources(columned)
+    tracked = [key for key in sorted(present) if key in ledger.marks]
+    unseen = [key for key in sorted(present) if key not in ledger.marks]
+    marks = dict(ledger.marks)
+    growths, before = [], []
+    for key in (*tracked, *unseen)[:_MAX_SOURCES]:
+        walk = _Walk(tuple(present[key]), sums=key == _AGGREGATE)
+        growth, start = walk.since(ledger.marks.get(key), opens, born_at_zero=born_at_zero)
+        growths.append(growth)
+        before.append(start)
+        marks[key] = Mark(walk.newest, walk.counters_at(walk.newest))
+    return Counted(tuple(growths), tuple(before), Ledger(_remembered(marks), answered=True))
+
+
+def _remembered(marks: Mapping[str, Mark]) -> dict[str, Mark]:
+    """The marks worth keeping: of sources seen lately, and no more than are read."""
+    newest = max((mark.at for mark in marks.values()), default=0.0)
+    alive = [item for item in marks.items() if newest - item[1].at <= _FORGET_AFTER]
+    return dict(sorted(alive, key=lambda item: (-item[1].at, item[0]))[:_MAX_SOURCES])
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A way through the samples of one source."""
+
+    series: tuple[tuple[str, Series], ...]
+    sums: bool
+    """The counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not
+    known."""
+
+    @property
+    def newest(self) -> float:
+        return max(one.samples[-1][0] for _, one in self.series)
+
+    def counters_at(self, at: float) -> dict[str, float]:
+        """Per column, the counters as last sampled up to ``at``. Series that ended before are gone."""
+        counters = dict.fromkeys((column for column, _ in self.series), 0.0)
+        for column, one in self.series:
+            if one.samples[-1][0] >= at:
+                counters[column] += next((value for when, value in reversed(one.samples) if when <= at), 0.0)
+        return counters
+
+    def since(self, mark: Mark | None, opens: float, *, born_at_zero: bool) -> tuple[Growth, Growth]:
+        """What grew since the mark or ``opens``, whichever is later; and the counters as they were there."""
+        since = opens if mark is None else max(opens, mark.at)
+        first = min(one.samples[0][0] for _, one in self.series)
+        base = max(since, first)
+        grown, start = dict.fromkeys((column for column, _ in self.series), 0.0), self.counters_at(base)
+        if first > since:  # the window does not reach back: the counters alone tell what happened between
+            if mark is None:
+                grown = start if born_at_zero else grown
+            elif mark.counters is not None and mark.at >= opens:
+                grown = self._across(mark.counters, start)
+            start = {column: value - grown[column] for column, value in start.items()}
+        after = ((column, self._after(one.samples, base)) for column, one in self.series)
+        return _added(grown, after), start
+
+    def _across(self, then: Growth, now: Growth) -> dict[str, float]:
+        """What grew between two samples with a gap between them. A process that counts less has started
+        anew."""
+        if any(value < then.get(column, 0.0) for column, value in now.items()):
+            return dict.fromkeys(now, 0.0) if self.sums else dict(now)
+        return {column: value - then.get(column, 0.0) for column, value in now.items()}
+
+    def _after(self, samples: tuple[Sample, ...], base: float) -> float:
+        """What one counter grew by after ``base``: from its last value until then, else, born later, from
+        zero."""
+        last, grown = 0.0, 0.0
+        for when, value in samples:
+            if when > base:
+                grown += value - last if value >= last else (0.0 if self.sums else value)
+            last = value
+        return grown
+
+
+def _added(growth: Growth, more: Iterable[tuple[str, float]]) -> dict[str, float]:
+    total = dict(growth)
+    for column, value in more:
+        total[column] += value
+    return total
+
+
+def scrape_period(answers: Iterable[Answer]) -> float | None:
+    """The shortest time between the last two samples of a series, in seconds: how often counters are
+    scraped."""
+    gaps = [
+        series.samples[-1][0] - series.samples[-2][0]
+        for answer in answers
+        if not isinstance(answer, Missing)
+        for series in answer
+        if len(series.samples) > 1
+    ]
+    return min((gap for gap in gaps if gap > 0.2), default=None)

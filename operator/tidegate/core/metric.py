@@ -1,0 +1,130 @@
+"""A metric: its limits as tests, what is known of it, and how that is kept from look to look."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset
+from tidegate.core.counters import Ledger
+from tidegate.core.questions import Side, Trouble
+from tidegate.core.verdict.decision import Family, Plan
+from tidegate.core.verdict.evidence import Evidence, Rule
+from tidegate.core.verdict.kernel import Boundary
+from tidegate.core.verdict.latency import Cuts, Latency
+from tidegate.core.verdict.mixture import Pace
+
+
+def rule(metric: MetricSpec) -> Rule:
+    """The boundaries of a metric's tests. ANALYSIS.md §4."""
+    increase, limit = metric.max_increase, metric.limit
+    if metric.preset is Preset.Latency:
+        beyond = 1 - metric.level
+        return Rule(
+            relative=None if increase is None else Boundary(rho=1.0, delta=beyond / 100),
+            margin=beyond / 10,
+            absolute=None if limit is None else beyond,
+            breaker=False,
+            usual=beyond,
+        )
+    return Rule(
+        relative=None if increase is None else Boundary(rho=1 + increase, delta=1e-5),
+        margin=1e-3,
+        absolute=limit,
+        breaker=metric.preset is Preset.ErrorRatio,
+        usual=1e-3,
+    )
+
+
+def cuts(metric: MetricSpec) -> Cuts:
+    """What is slow, for a latency metric."""
+    factor = None if metric.max_increase is None else 1 + metric.max_increase
+    return Cuts(metric.level, factor, metric.limit)
+
+
+def plan(spec: AnalysisSpec) -> Plan:
+    """The weights of all tests."""
+    return Plan.of({metric.name: (_family(metric), rule(metric)) for metric in spec.metrics}, 1 - spec.confidence)
+
+
+def _family(metric: MetricSpec) -> Family:
+    if metric.ratio is not None:
+        return Family.Ratio
+    return Family.Latency if metric.preset is Preset.Latency else Family.Errors
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a metric."""
+
+    evidence: Evidence
+    ledgers: Mapping[Side, Ledger]
+    latency: Latency
+    trouble: Trouble | None = None
+    """Why it could not be measured in this look; not kept."""
+
+    @staticmethod
+    def nothing(metric: MetricSpec) -> Known:
+        """At the beginning."""
+        return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency())
+
+    @property
+    def had_data(self) -> bool:
+        """Whether there was ever a sample."""
+        return any(ledger.marks for ledger in self.ledgers.values())
+
+    def dump(self, metric: MetricSpec, origin: int) -> dict[str, Any]:
+        """As JSON; ``origin`` as for ``Ledger.dump``."""
+        return {
+            "spec": _fingerprint(metric),
+            **{side.value: self.ledgers[side].dump(origin) for side in Side},
+            "latency": self.latency.dump() if metric.preset is Preset.Latency else None,
+            "evidence": self.evidence.dump(),
+        }
+
+    @staticmethod
+    def load(data: Mapping[str, Any] | None, metric: MetricSpec, origin: int) -> Known:
+        """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits
+        now."""
+        if data is None or data["spec"] != _fingerprint(metric):
+            return Known.nothing(metric)
+        latency = Latency.load(data["latency"]) if data["latency"] else Latency()
+        ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
+        return Known(Evidence.load(data["evidence"]), ledgers, latency)
+
+
+def _fingerprint(metric: MetricSpec) -> int:
+    return zlib.crc32(json.dumps(metric.wire(), sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is kept from look to look. Times are Unix milliseconds, as Prometheus has them."""
+
+    compared: tuple[str, str]
+    """The hashes of stable and candidate: of no others does the evidence speak."""
+    started: int
+    pace: Pace
+    sampled: int | None = None
+    """The candidate's newest sample."""
+    period: int | None = None
+    """How often counters are scraped."""
+    metrics: Mapping[str, Known] = field(default_factory=dict)
+
+    def dump(self, spec: AnalysisSpec) -> str:
+        """As JSON text."""
+        head = [*self.compared, self.started, self.pace.polls, self.pace.steps, self.sampled, self.period]
+        kept = {metric.name: self.metrics[metric.name].dump(metric, self.started) for metric in spec.metrics}
+        return json.dumps({"journal": head, "metrics": kept}, separators=(",", ":"))
+
+    @staticmethod
+    def load(text: str, spec: AnalysisSpec) -> Journal:
+        """The inverse of ``dump``."""
+        data = json.loads(text)
+        stable, candidate, started, polls, steps, sampled, period = data["journal"]
+        kept = data["metrics"]
+        metrics = {metric.name: Known.load(kept.get(metric.name), metric, started) for metric in spec.metrics}
+        return Journal((stable, candidate), started, Pace(polls, steps), sampled, period, metrics)

@@ -1,0 +1,184 @@
+"""What a metric asks Prometheus, and how it reads the answers: PromQL, columns, and what is wrong with an
+answer.
+
+Raw samples come from range vectors, such as ``http_requests_total{…}[60s]``, asked for at one instant: with
+the true times of the scrapes, and nothing extrapolated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
+from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+
+POD_REQUESTS, POD_BUCKETS = "http_requests_total", "http_request_duration_seconds_bucket"
+_STATUS_LABELS = ("code", "status")
+
+
+class Side(StrEnum):
+    """The two arms of the comparison."""
+
+    Stable = "stable"
+    Candidate = "candidate"
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Whose requests are compared: how the counters of stable and of the candidate are told apart."""
+
+    namespace: str
+    stable_pods: str
+    """A regular expression of the pods' names."""
+    candidate_pods: str
+    stable_hash: str
+    """The pod-template-hash."""
+    candidate_hash: str
+    router: RouterSeries | None = None
+    """The router's counters, where it has them for each arm."""
+
+    def pods(self, side: Side) -> str:
+        """The regular expression of a side's pod names."""
+        return self.stable_pods if side is Side.Stable else self.candidate_pods
+
+    def revision(self, side: Side) -> str:
+        """A side's pod-template-hash."""
+        return self.stable_hash if side is Side.Stable else self.candidate_hash
+
+
+class Reads(StrEnum):
+    """What the series of an answer are counted as."""
+
+    Requests = "requests"
+    """All requests, and by their status label the failed ones."""
+    Buckets = "buckets"
+    """Requests by duration, by the label ``le``."""
+    Of = "of"
+    """Bad events."""
+    To = "to"
+    """All events."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One query for one arm of a metric."""
+
+    text: str
+    """PromQL."""
+    reads: Reads
+    remedy: str
+    """What to do when nothing is answered."""
+    status_labels: tuple[str, ...] = _STATUS_LABELS
+    single: bool = False
+    """PromQL of the user's: it must answer one series."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why an answer cannot be used."""
+
+    reason: Reason
+    message: str
+
+
+def window(spec: AnalysisSpec) -> int:
+    """Seconds of samples that are asked for: some looks may fail, and with 60 s scrapes there is always one.
+
+    It depends on the interval alone, so that the queries of all looks and releases are the same.
+    """
+    return max(math.ceil(4 * spec.interval.total_seconds()), 20)
+
+
+def needs_stable(metric: MetricSpec) -> bool:
+    """Whether stable is asked at all: not for a limit alone, but for errors, whose gross breaker compares."""
+    return metric.max_increase is not None or metric.preset is Preset.ErrorRatio
+
+
+def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) -> tuple[Question, ...]:
+    """The queries of one arm of a metric; none where the router's counters are wanted and it has none."""
+    if metric.ratio is not None:
+        texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
+        return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
+    router = arms.router if metric.source is not CounterSource.Pods else None
+    latency = metric.preset is Preset.Latency
+    reads = Reads.Buckets if latency else Reads.Requests
+    if router is not None:
+        name = router.bucket if latency else router.requests
+        matcher = router.stable if side is Side.Stable else router.candidate
+        remedy = f"until {side} gets requests the router has none; does Prometheus scrape the router?"
+        return (Question(f"{name}{{{matcher}}}[{window(spec)}s]", reads, remedy, (router.code_label,)),)
+    if metric.source is CounterSource.Router:
+        return ()
+    name = POD_BUCKETS if latency else POD_REQUESTS
+    return (Question(_of_pods(spec, name, arms, side), reads, _scrape(name)),)
+
+
+def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
+    """A counter of the user's, or PromQL."""
+    if is_counter_name(text):
+        return Question(_of_pods(spec, text, arms, side), reads, _scrape(text))
+    known = {"revision": arms.revision(side), "pods": arms.pods(side), "namespace": arms.namespace}
+    for name, value in known.items():
+        text = text.replace(f"{{{{{name}}}}}", value)
+    return Question(text, reads, "check the query; for a counter that may be absent add: or vector(0)", single=True)
+
+
+def _of_pods(spec: AnalysisSpec, name: str, arms: Arms, side: Side) -> str:
+    namespace, pods = json.dumps(arms.namespace), json.dumps(arms.pods(side))
+    return f"{name}{{namespace={namespace},pod=~{pods}}}[{window(spec)}s]"
+
+
+def _scrape(name: str) -> str:
+    return f"do the pods expose {name}, and are they scraped (annotation prometheus.io/scrape)?"
+
+
+def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[str, Series]]:
+    """The series with the columns that they count in."""
+    for series in answer:
+        if question.reads is Reads.Buckets:
+            le = series.labels.get("le")
+            if le is not None:
+                yield str(float(le)), series
+        elif question.reads is Reads.Requests:
+            yield Reads.To, series
+            if _failed(question, series):
+                yield Reads.Of, series
+        else:
+            yield question.reads, series
+
+
+def _status(question: Question, series: Series) -> str | None:
+    return next((series.labels[label] for label in question.status_labels if label in series.labels), None)
+
+
+def _failed(question: Question, series: Series) -> bool:
+    status = _status(question, series)
+    return status is not None and len(status) == 3 and status.startswith("5")
+
+
+def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
+    """Why the question's answer cannot be used. No series is none here: it takes both arms to tell."""
+    answer = answers.get(question.text, Missing("it was not asked"))
+    if isinstance(answer, Missing):
+        return Trouble(Reason.QueryFailed, f"{question.text}: {answer.why}")
+    if question.single and len(answer) > 1:
+        some = " and ".join(_labels(series) for series in answer[:2])
+        what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
+        return Trouble(Reason.SeveralSeries, what)
+    if question.reads is Reads.Requests and answer and not any(_status(question, series) for series in answer):
+        labels = " or ".join(question.status_labels)
+        return Trouble(Reason.NoSeries, f"{question.text}: the series have no label {labels} to tell failed requests")
+    return None
+
+
+def _labels(series: Series) -> str:
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(series.labels.items())) + "}"
+
+
+def unanswered(question: Question) -> Trouble:
+    """Nothing was answered where something must be."""
+    return Trouble(Reason.NoSeries, f"no series {question.text}: {question.remedy}")

@@ -1,0 +1,1 @@
+"""The statistics: from counts of requests to a verdict that holds however often one looks."""

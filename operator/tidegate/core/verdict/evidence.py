@@ -1,0 +1,252 @@
+"""The evidence on one metric: its tests, and their processes from poll to poll. ANALYSIS.md §2.1, §3.3,
+§4."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from tidegate.core.verdict import kernel
+from tidegate.core.verdict.kernel import Boundary, Floats, Poll
+from tidegate.core.verdict.mixture import CAP, FailProcess, Pace, PassProcess
+from tidegate.core.verdict.ratio import RatioBand
+
+BETA = 0.05
+"""The chance that a step passes, wrongly, by evidence: of a candidate exactly at its limit."""
+LEANING = math.log(1.5)
+"""Evidence for failing beyond this speaks against a step's end, short of failing it."""
+
+
+class Test(StrEnum):
+    """What the candidate is held against."""
+
+    Relative = "relative"
+    """Stable, over the same time."""
+    Absolute = "absolute"
+    """A limit of its own."""
+    Gross = "gross"
+    """Stable, by a margin so wide that one poll may decide."""
+
+
+_WORSE = {
+    Test.Relative: np.array([1.15, 1.35, 1.6, 2, 2.7, 4, 7, 15, 40, 150, 1000]),
+    Test.Absolute: np.array([1.1, 1.25, 1.5, 2, 3, 5, 10, 19]),
+    Test.Gross: np.array([1.25, 2, 4]),
+}
+_BETTER = {
+    Test.Relative: np.array([0.93, 0.85, 0.75, 0.65, 0.5, 0.3, 0.1]),
+    Test.Absolute: np.array([0.9, 0.75, 0.5, 0.25, 0.05]),
+}
+"""The effects bet on, as factors on the boundary."""
+
+_LOG_PRIORS = {test: np.full(len(effects), -math.log(len(effects))) for test, effects in _WORSE.items()}
+_LOG_PRIORS[Test.Gross] = np.log([0.5, 0.25, 0.25])  # half on the hardest: that most requests fail shows anyway
+
+_DECAY, _PRIOR_REQUESTS = 0.97, 200.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a metric is held to. A test is configured where its boundary is given."""
+
+    relative: Boundary | None
+    """The candidate's rate may be up to this..."""
+    margin: float
+    """...and to pass must be proven to be less than with this much instead of the boundary's delta."""
+    absolute: float | None
+    """The limit on the candidate's rate, above 0 and below 1."""
+    breaker: bool
+    """Whether the gross breaker watches: only where an event is a failed request."""
+    usual: float
+    """Stable's rate, as long as nothing is known of it."""
+
+    @property
+    def tests(self) -> tuple[Test, ...]:
+        """The tests that are configured."""
+        wanted = (
+            (Test.Relative, self.relative is not None),
+            (Test.Absolute, self.absolute is not None),
+            (Test.Gross, self.breaker),
+        )
+        return tuple(test for test, is_wanted in wanted if is_wanted)
+
+    @property
+    def to_pass(self) -> Boundary | None:
+        """The relative boundary that the candidate must be proven to stay below."""
+        return replace(self.relative, delta=self.margin) if self.relative else None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a look counted for one metric. The tests may score requests differently, as with two latency
+    limits."""
+
+    relative: Poll = Poll()
+    absolute: Poll = Poll()
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.relative + other.relative, self.absolute + other.absolute)
+
+    @property
+    def seen(self) -> float:
+        """How many of the candidate's requests a test learnt from."""
+        return max(self.relative.candidate.requests, self.absolute.candidate.requests)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the tests of one metric know."""
+
+    stable_events: float
+    stable_requests: float
+    """Stable's past, fading: what its rate is expected to be with the next poll."""
+    failing: Mapping[Test, FailProcess]
+    passing: Mapping[Test, PassProcess]
+    band: RatioBand
+    total: Counts = Counts()
+    """Since the warm-up."""
+    step: Counts = Counts()
+    """Since the step began."""
+
+    @staticmethod
+    def new(rule: Rule) -> Evidence:
+        """Before the first poll."""
+        return Evidence(
+            stable_events=_PRIOR_REQUESTS * rule.usual,
+            stable_requests=_PRIOR_REQUESTS,
+            failing={test: FailProcess.new(len(_WORSE[test])) for test in rule.tests},
+            passing=_unproven(rule),
+            band=RatioBand.new(),
+        )
+
+    def stepped(self, rule: Rule, pace: Pace) -> Evidence:
+        """The next step begins: failing goes on, passing starts anew."""
+        return replace(
+            self,
+            failing={test: process.stepped(pace) for test, process in self.failing.items()},
+            passing=_unproven(rule),
+            step=Counts(),
+        )
+
+    def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Test, float]) -> Evidence:
+        """With one more poll. A test that lacks an arm's requests learns nothing from it."""
+        p = self.stable_events / self.stable_requests
+        stable = counts.relative.stable
+        informed = [test for test in rule.tests if _informs(test, counts)]
+        failing = {
+            test: self.failing[test].after(
+                _log_e(test, counts, rule.relative, rule.absolute, _WORSE[test], p),
+                _LOG_PRIORS[test],
+                pace,
+                cap=caps[test],
+            )
+            for test in informed
+        }
+        passing = {
+            test: self.passing[test].after(
+                _log_e(test, counts, rule.to_pass, rule.absolute, _BETTER[test], p), cap=-CAP * math.log(BETA)
+            )
+            for test in informed
+            if test in self.passing
+        }
+        compared = rule.relative is not None and _informs(Test.Relative, counts)
+        return Evidence(
+            stable_events=_DECAY * self.stable_events + stable.events,
+            stable_requests=_DECAY * self.stable_requests + stable.requests,
+            failing={**self.failing, **failing},
+            passing={**self.passing, **passing},
+            band=self.band.after(counts.relative, self.total.relative) if compared else self.band,
+            total=self.total + counts,
+            step=self.step + counts,
+        )
+
+    def proven(self, rule: Rule) -> bool:
+        """Whether this step's candidate is shown to be within every limit, with two polls at least of each
+        test.
+
+        The comparison with stable is not asked for where stable has no requests in the step: the limits are.
+        """
+        asked = [test for test in self.passing if test is Test.Absolute or self.step.relative.stable.requests > 0]
+        return bool(asked) and all(
+            self.passing[test].polls >= 2 and self.passing[test].log_m >= -math.log(BETA) and self.within(test, rule)
+            for test in asked
+        )
+
+    def within(self, test: Test, rule: Rule) -> bool:
+        """Whether the rates, as they are seen in this step, are within the limit."""
+        if test is Test.Absolute:
+            return rule.absolute is None or self.step.absolute.candidate.rate <= rule.absolute
+        poll = self.step.relative
+        return rule.relative is None or poll.candidate.rate <= rule.relative.rho * poll.stable.rate + rule.margin
+
+    @property
+    def leans(self) -> bool:
+        """Whether some test's evidence speaks for failing."""
+        return any(process.log_m > LEANING for process in self.failing.values())
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "past": [self.stable_events, self.stable_requests],
+            "fail": {test.value: process.dump() for test, process in self.failing.items()},
+            "pass": {test.value: process.dump() for test, process in self.passing.items()},
+            "band": self.band.dump(),
+            "total": _flat(self.total),
+            "step": _flat(self.step),
+        }
+
+    @staticmethod
+    def load(data: Mapping[str, Any]) -> Evidence:
+        """The inverse of ``dump``."""
+        events, requests = data["past"]
+        return Evidence(
+            stable_events=events,
+            stable_requests=requests,
+            failing={Test(name): FailProcess.load(state) for name, state in data["fail"].items()},
+            passing={Test(name): PassProcess.load(state) for name, state in data["pass"].items()},
+            band=RatioBand.load(data["band"]),
+            total=_counts(data["total"]),
+            step=_counts(data["step"]),
+        )
+
+
+def _unproven(rule: Rule) -> dict[Test, PassProcess]:
+    return {test: PassProcess.new(len(_BETTER[test])) for test in rule.tests if test in _BETTER}
+
+
+def _informs(test: Test, counts: Counts) -> bool:
+    """Whether the poll has requests of every arm that the test compares."""
+    if test is Test.Absolute:
+        return counts.absolute.candidate.requests > 0
+    return counts.relative.candidate.requests > 0 and counts.relative.stable.requests > 0
+
+
+def _log_e(
+    test: Test, counts: Counts, boundary: Boundary | None, limit: float | None, effects: Floats, p: float
+) -> Floats:
+    """The log e-values of a poll for a configured test."""
+    if test is Test.Gross:
+        return kernel.gross(counts.relative, effects, p)
+    if test is Test.Absolute:
+        assert limit is not None
+        return kernel.against_limit(counts.absolute.candidate, limit, effects)
+    assert boundary is not None
+    return kernel.against_stable(counts.relative, boundary, effects, p)
+
+
+def _flat(counts: Counts) -> list[float]:
+    """Eight numbers, events rounded to what scores by interpolation are worth."""
+    tallies = (
+        counts.relative.candidate, counts.relative.stable, counts.absolute.candidate, counts.absolute.stable
+    )  # fmt: skip
+    return [round(number, 9) for tally in tallies for number in (tally.events, tally.requests)]
+
+
+def _counts(flat: list[float]) -> Counts:
+    tallies = [kernel.Tally(events, requests) for events, requests in zip(flat[::2], flat[1::2], strict=True)]
+    return Counts(Poll(tallies[0], tallies[1]), Poll(tallies[2], tallies[3]))

@@ -1,0 +1,144 @@
+"""Evidence that grows poll by poll: mixtures of bets over effect sizes and, to fail, over start times.
+ANALYSIS.md §2.1.
+
+A process starts at 1 and under its null never grows on average, so the chance that it ever reaches 1/alpha is
+at most alpha, however often one looks (Ville). All arithmetic is in logarithms. States are immutable and go
+through JSON unharmed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tidegate.core.verdict.kernel import Floats
+
+FROM_THE_START, AT_STEPS, AT_ANY_POLL = 0.6, 0.2, 0.2
+"""When a regression begins, as the prior has it: at once; with one of the planned steps; with any poll."""
+
+CAP = 0.6
+"""The share of the way to a verdict that a single poll may go: no single scrape decides."""
+
+_DIGITS = 11
+_NOTHING = -math.inf
+
+
+def _logsumexp(values: Floats) -> float:
+    top = float(values.max())
+    return top if math.isinf(top) else top + math.log(float(np.exp(values - top).sum()))
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else _NOTHING
+
+
+def _dump(values: tuple[float, ...]) -> list[float | None]:
+    return [None if value == _NOTHING else round(value, _DIGITS) for value in values]
+
+
+def _load(values: list[float | None]) -> tuple[float, ...]:
+    return tuple(_NOTHING if value is None else value for value in values)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the mass of the start-time prior is handed out: over so many planned polls and steps."""
+
+    polls: int
+    steps: int
+
+    @property
+    def per_poll(self) -> float:
+        return AT_ANY_POLL / max(self.polls, 1)
+
+    @property
+    def per_step(self) -> float:
+        return AT_STEPS / max(self.steps, 1)
+
+
+@dataclass(frozen=True)
+class FailProcess:
+    """Evidence for failing. It is never reset: a bad candidate does not become good with the next step."""
+
+    log_s: tuple[float, ...]
+    """Per effect: log of what the bets placed so far have become."""
+    left: float = 1.0
+    """The mass not yet bet."""
+    due: float = FROM_THE_START
+    """The mass that the next poll starts in addition to its own."""
+
+    @staticmethod
+    def new(effects: int) -> FailProcess:
+        """No bet placed yet."""
+        return FailProcess((_NOTHING,) * effects)
+
+    @property
+    def log_m(self) -> float:
+        """The log of the evidence: of all bets, and of the mass not bet."""
+        return float(np.logaddexp(_logsumexp(np.array(self.log_s)), _log(self.left)))
+
+    def stepped(self, pace: Pace) -> FailProcess:
+        """The next step of the release begins: a regression that comes with it starts with the next poll."""
+        return replace(self, due=self.due + pace.per_step)
+
+    def after(self, log_e: Floats, log_prior: Floats, pace: Pace, *, cap: float, phi: float = 1.0) -> FailProcess:
+        """With one more poll: ``log_e`` per effect, tempered by ``phi``, the gain cut at ``cap`` nats.
+
+        ``phi`` >= 1 from the past, and any cut, only lower the expectation.
+        """
+        weight = min(self.due + pace.per_poll, self.left)
+        left = self.left - weight
+        log_s = np.logaddexp(np.array(self.log_s), log_prior + _log(weight)) + log_e / phi
+        log_m = float(np.logaddexp(_logsumexp(log_s), _log(left)))
+        if log_m - self.log_m > cap:
+            # What the bets may have become, so that with the mass not bet the whole is at the cap.
+            room = self.log_m + cap
+            log_s += room + math.log1p(-math.exp(_log(left) - room)) - _logsumexp(log_s)
+        return FailProcess(tuple(log_s.tolist()), left, due=0.0)
+
+    def dump(self) -> list[object]:
+        """As JSON."""
+        return [self.left, self.due, *_dump(self.log_s)]
+
+    @staticmethod
+    def load(data: list[float | None]) -> FailProcess:
+        """The inverse of ``dump``."""
+        left, due, *log_s = data
+        return FailProcess(_load(log_s), left or 0.0, due or 0.0)
+
+
+@dataclass(frozen=True)
+class PassProcess:
+    """Evidence for passing, of one step: little load does not vouch for more."""
+
+    log_s: tuple[float, ...]
+    """Per effect: log of what the bet has become; their prior is uniform and in it."""
+    polls: int = 0
+
+    @staticmethod
+    def new(effects: int) -> PassProcess:
+        """No poll yet."""
+        return PassProcess((-math.log(effects),) * effects)
+
+    @property
+    def log_m(self) -> float:
+        """The log of the evidence."""
+        return _logsumexp(np.array(self.log_s))
+
+    def after(self, log_e: Floats, *, cap: float, phi: float = 1.0) -> PassProcess:
+        """With one more poll. Tempered harder than failing: a wrong pass is the costlier mistake."""
+        log_s = np.array(self.log_s) + log_e / (1 + 1.5 * (phi - 1))
+        excess = _logsumexp(log_s) - self.log_m - cap
+        return PassProcess(tuple((log_s - max(excess, 0.0)).tolist()), self.polls + 1)
+
+    def dump(self) -> list[object]:
+        """As JSON."""
+        return [self.polls, *_dump(self.log_s)]
+
+    @staticmethod
+    def load(data: list[float | None]) -> PassProcess:
+        """The inverse of ``dump``."""
+        polls, *log_s = data
+        return PassProcess(_load(log_s), int(polls or 0))
