@@ -1,0 +1,256 @@
+"""Prometheus, asked through prometheus-api-client: in few threads, with deadlines, and not more often than needed.
+
+The client is synchronous and returns the bare result. Its threads are bounded here; what else the server said, an
+error or a warning that the answer is partial, is taken from the response before the client drops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_api_client.prometheus_connect import PrometheusConnect
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from tidegate.core.counters import Answer, Missing, Series
+from tidegate.ports.clock import Clock
+
+_FRESH = 0.2
+"""Seconds for which an answer serves whoever asks the same: releases look right after the same scrape, so that
+hardly a sample comes in between, and the next look has it."""
+_MOST_KEPT = 1000
+_STRIKES = 3
+"""Failures in a row after which the server is taken to be down."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+"""Seconds until it is tried again: with one query, and doubled as long as that fails."""
+_CONNECT = 2.0
+_OVERHEAD = 1.0
+"""Seconds that a thread may take to give up after its own timeouts have passed."""
+
+
+class _Unavailable(Exception):
+    """The server could not be asked, or is not able to answer: not a matter of the query."""
+
+
+class _Refused(Exception):
+    """The server did not answer this query, or not in full."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query under way or answered."""
+
+    task: asyncio.Task[Answer]
+    since: float
+
+
+class PrometheusSource:
+    """A ``MetricSource`` for one Prometheus. To be used from one event loop, and closed at its end."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        parallel: int = 8,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+        verify: bool | str = True,
+        clock: Clock,
+    ) -> None:
+        """``timeout`` in seconds for an answer. ``parallel`` queries at once, others wait within their timeout.
+
+        ``headers`` are asked for at each query, so that a token may be renewed. ``verify``: False, or the file of
+        the certificate authorities. Proxies and credentials of the environment are not used.
+        """
+        self._url, self._timeout, self._clock = url.rstrip("/"), timeout, clock
+        self._breaker = _Breaker(clock)
+        self._asked: dict[tuple[str, float | None], _Asked] = {}
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="prometheus")
+        self._heard = threading.local()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = verify
+        self._session.auth = _Headers(headers) if headers else None
+        self._session.hooks["response"].append(self._hear)
+        self._client = PrometheusConnect(self._url, session=self._session, retry=Retry(total=0))
+        # The client has mounted an adapter with ten connections; more threads than that would reconnect each time.
+        self._session.mount(self._url, HTTPAdapter(pool_connections=1, pool_maxsize=parallel, max_retries=0))
+
+    async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
+        """See ``MetricSource``. A query that is under way, or was just answered, is not asked again."""
+        tasks = {query: self._task(query, at.timestamp() if at else None) for query in dict.fromkeys(queries)}
+        # Shielded: others may wait for the same answers.
+        answers = await asyncio.gather(*(asyncio.shield(task) for task in tasks.values()))
+        return dict(zip(tasks, answers, strict=True))
+
+    async def close(self) -> None:
+        """End all queries, and the connections."""
+        tasks = [asked.task for asked in self._asked.values()]
+        self._asked.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _task(self, query: str, at: float | None) -> asyncio.Task[Answer]:
+        now = self._clock.monotonic()
+        known = self._asked.get((query, at))
+        if known and (not known.task.done() or now - known.since < _FRESH):
+            return known.task
+        if len(self._asked) >= _MOST_KEPT:
+            self._asked = {
+                key: asked for key, asked in self._asked.items() if not asked.task.done() or now - asked.since < _FRESH
+            }
+        asked = _Asked(asyncio.create_task(self._answer(query, at)), now)
+        self._asked[query, at] = asked
+        return asked.task
+
+    async def _answer(self, query: str, at: float | None) -> Answer:
+        if not self._breaker.allows():
+            return Missing(self._breaker.why)
+        try:
+            async with asyncio.timeout(self._timeout + _OVERHEAD):
+                loop = asyncio.get_running_loop()
+                answer: Answer = await loop.run_in_executor(self._threads, self._ask, query, at)
+        except TimeoutError:
+            answer = Missing(self._breaker.failed(f"Prometheus at {self._url} did not answer in {self._timeout:g} s"))
+        except _Unavailable as error:
+            answer = Missing(self._breaker.failed(str(error)))
+        except _Refused as error:
+            self._breaker.worked()
+            answer = Missing(str(error))
+        else:
+            self._breaker.worked()
+        return answer
+
+    def _ask(self, query: str, at: float | None) -> tuple[Series, ...]:
+        """One query, in a thread."""
+        self._heard.response = None
+        params = {} if at is None else {"time": f"{at:.3f}"}
+        timeouts: Any = (min(_CONNECT, self._timeout), self._timeout)  # handed on to requests, which takes a pair
+        try:
+            result = self._client.custom_query(query, params=params, timeout=timeouts)
+        except PrometheusApiClientException:
+            raise _why(self._url, self._heard.response) from None
+        except requests.Timeout:
+            raise _Unavailable(f"Prometheus at {self._url} did not answer in {self._timeout:g} s") from None
+        except requests.ConnectionError as error:
+            raise _Unavailable(f"Prometheus at {self._url} cannot be reached: {_cause(error)}") from None
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            raise _Unavailable(f"{self._url} does not answer as a Prometheus does: is the address right?") from None
+        warnings = _said(self._heard.response, "warnings")
+        if warnings:
+            raise _Refused(f"a partial answer: {warnings[0]}")
+        return _series(result)
+
+    def _hear(self, response: requests.Response, **_: object) -> None:
+        """Keep the response for the thread that asked: the client gives away no more than its result."""
+        self._heard.response = response
+
+
+class _Headers(requests.auth.AuthBase):
+    """Headers that are asked for at each request."""
+
+    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers())
+        return request
+
+
+class _Breaker:
+    """Lets nothing through while the server is down, but one query now and then to find out."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._strikes = 0
+        self._next_try = 0.0
+        self._pause = _FIRST_PAUSE
+        self.why = ""
+        """The last failure."""
+
+    def allows(self) -> bool:
+        """Whether to ask. Who asks after a pause is alone with it until the next."""
+        if self._strikes < _STRIKES:
+            return True
+        if self._clock.monotonic() < self._next_try:
+            return False
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._next_try = self._clock.monotonic() + self._pause
+        return True
+
+    def failed(self, why: str) -> str:
+        """The server failed; returns why."""
+        self._strikes += 1
+        self.why = why
+        if self._strikes == _STRIKES:
+            self._pause = _FIRST_PAUSE
+            self._next_try = self._clock.monotonic() + self._pause
+        return why
+
+    def worked(self) -> None:
+        """The server answered."""
+        self._strikes = 0
+
+
+def _said(response: requests.Response | None, name: str) -> Any:
+    """A field that the server sent beside the data."""
+    # The body is parsed once more only where the field may be there at all.
+    if response is None or f'"{name}":'.encode() not in response.content:
+        return None
+    try:
+        return response.json().get(name)
+    except (ValueError, AttributeError):
+        return None
+
+
+def _why(url: str, response: requests.Response | None) -> Exception:
+    """What a response without success means: 4xx is about the query or about us, all else about the server."""
+    if response is None:
+        return _Unavailable(f"Prometheus at {url} did not answer")
+    said = _said(response, "error") or response.reason
+    if response.status_code in {401, 403}:
+        return _Unavailable(f"Prometheus at {url} refuses access ({response.status_code} {said})")
+    if response.status_code in {400, 422}:
+        return _Refused(str(said))
+    return _Unavailable(f"Prometheus at {url} is not able to answer ({response.status_code} {said})")
+
+
+def _cause(error: requests.ConnectionError) -> str:
+    """The operating system's words, without the addresses of objects that come around them."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror.lower()
+        inner = inner.__cause__ or inner.__context__
+    return "connection failed"
+
+
+def _series(result: list[Any]) -> tuple[Series, ...]:
+    """The client's result, a vector, a matrix or a scalar, as series. Refused: what has no plain numbers."""
+    if result and not isinstance(result[0], dict):
+        result = [{"metric": {}, "value": result}]
+    try:
+        series = tuple(
+            Series(one["metric"], tuple((float(at), float(value)) for at, value in _samples(one))) for one in result
+        )
+    except (KeyError, ValueError):
+        raise _Refused("it answers something other than counters, such as text or native histograms") from None
+    if any(not math.isfinite(value) for one in series for _, value in one.samples):
+        raise _Refused("it answers NaN or infinity: a division by zero?")
+    return series
+
+
+def _samples(one: Mapping[str, Any]) -> list[tuple[float, str]]:
+    return one["values"] if "values" in one else [one["value"]]
