@@ -33,7 +33,7 @@ GATEWAY_API = ("sigs.k8s.io/gateway-api@v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6
 def kubernetes() -> Path:
     """A folder with the components of Kubernetes, each by its name."""
     source = places.SOURCES / "kubernetes"
-    version = _kubernetes_version((source / "go.mod").read_text())
+    version = kubernetes_version((source / "go.mod").read_text())
     major, minor, _ = version.split(".")
     package = "k8s.io/component-base/version"
     # Without these the API server takes itself for v0.0.0, and feature gates go by that.
@@ -49,7 +49,8 @@ def kubernetes() -> Path:
     return folder
 
 
-def _kubernetes_version(go_mod: str) -> str:
+def kubernetes_version(go_mod: str) -> str:
+    """The version of Kubernetes that the go.mod requires."""
     found = re.search(r"^\s*k8s\.io/kubernetes v(\d+\.\d+\.\d+)$", go_mod, re.MULTILINE)
     if not found:
         raise ValueError("go.mod does not require k8s.io/kubernetes")

@@ -6,6 +6,7 @@ import hashlib
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import artifacts, network, places
@@ -45,7 +46,7 @@ def furnish(cluster: Cluster) -> None:
         for done in [threads.submit(_wait, cluster, *what) for what in WAITS]:
             done.result()
     for url in (f"{cluster.prometheus_url}/-/ready", f"{cluster.gateway_url}/", f"{cluster.router_api_url}/ping"):
-        wait_until(f"an answer from {url}", lambda url=url: _unanswered(cluster, url), PATIENCE)
+        wait_until(f"an answer from {url}", partial(_unanswered, cluster, url), PATIENCE)
 
 
 def _wait(cluster: Cluster, what: str, namespace: str, condition: str) -> None:

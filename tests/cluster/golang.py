@@ -115,6 +115,7 @@ def source_key(source: Path, flags: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def module(path: str, checksum: str) -> Path:
     """The folder of a Go module (path@version) in Go's own cache; what it holds must be what it held."""
     go, settings = toolchain(SWITCHES_BY_ITSELF)

@@ -1,6 +1,6 @@
 """Make container images without a container engine.
 
-An image of one layer is little: the layer's tar, a JSON that names its hash, and a manifest. That is the
+An image is little: a tar for each layer, a JSON that names their hashes, and a manifest. That is the
 docker-archive format, which both `ctr images import` and `kind load image-archive` read.
 """
 
@@ -14,7 +14,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -29,20 +28,23 @@ def docker_archive(
     user: str = "",
     workdir: str = "/",
     folders: Mapping[str, int] | None = None,
+    below: Sequence[Path] = (),
 ) -> Path:
     """Write an image under all of `names` (repository:tag) to `out`, and return `out`.
 
     `files` says what lies where: the path in the image, and the file, symbolic link or folder tree that goes
     there. Modes and links are kept, owners are root and times are zero, so that the same files give the same
-    image. `folders` adds empty ones, with their mode ("/tmp": 0o1777). Nothing is held in memory.
+    image. `folders` adds empty ones, with their mode ("/tmp": 0o1777). `below` are layers that were made before
+    (by `layer`), lowest first, under the one of `files`. Nothing is held in memory.
     """
     for name in names:
         if ":" not in name.rpartition("/")[2]:
             raise ValueError(f"an image name needs a tag: {name}")
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_suffix(".new")
-    with tempfile.TemporaryFile(dir=out.parent) as layer:
-        diff_id = _write_layer(layer, files, folders or {})
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        layers = [*below, layer(files, out=Path(folder) / "top.tar", folders=folders)]
+        diff_ids = [_digest(path) for path in layers]
         config = json.dumps(
             {
                 "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -53,26 +55,31 @@ def docker_archive(
                     "User": user,
                     "WorkingDir": workdir,
                 },
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}" for diff_id in diff_ids]},
             }
         ).encode()
         config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-        manifest = json.dumps([{"Config": config_name, "RepoTags": list(names), "Layers": ["layer.tar"]}])
+        places = [*(f"below-{number}.tar" for number in range(len(below))), "layer.tar"]
+        manifest = json.dumps([{"Config": config_name, "RepoTags": list(names), "Layers": places}])
         with tarfile.open(fresh, "w") as archive:
             _add_bytes(archive, "manifest.json", manifest.encode())
             _add_bytes(archive, config_name, config)
-            entry = tarfile.TarInfo("layer.tar")
-            entry.size = layer.seek(0, io.SEEK_END)
-            layer.seek(0)
-            archive.addfile(entry, layer)
+            for place, path in zip(places, layers, strict=True):
+                entry = tarfile.TarInfo(place)
+                entry.size = path.stat().st_size
+                with path.open("rb") as content:
+                    archive.addfile(entry, content)
     fresh.rename(out)
     return out
 
 
-def _write_layer(layer: IO[bytes], files: Mapping[str, Path], folders: Mapping[str, int]) -> str:
+def layer(files: Mapping[str, Path], *, out: Path, folders: Mapping[str, int] | None = None) -> Path:
+    """Write a layer by itself to `out`, for images that have it in common, and return `out`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_suffix(".new")
     made: set[PurePosixPath] = {PurePosixPath(".")}
-    with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for place, mode in sorted(folders.items()):
+    with tarfile.open(fresh, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for place, mode in sorted((folders or {}).items()):
             _add_folder(tar, _relative(place), made, mode)
         for place, source in sorted(files.items()):
             for inside, path in _walk(source):
@@ -82,8 +89,16 @@ def _write_layer(layer: IO[bytes], files: Mapping[str, Path], folders: Mapping[s
                     _add_folder(tar, name, made, path.stat().st_mode & 0o7777)
                 else:
                     _add_file(tar, str(name), path)
-    layer.seek(0)
-    return hashlib.file_digest(layer, "sha256").hexdigest()
+    fresh.rename(out)
+    return out
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while chunk := content.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _relative(place: str) -> PurePosixPath:
@@ -98,9 +113,7 @@ def _walk(source: Path) -> Iterator[tuple[PurePosixPath, Path]]:
                 yield path.name / inside, deeper
 
 
-def _add_folder(
-    tar: tarfile.TarFile, folder: PurePosixPath, made: set[PurePosixPath], mode: int = 0o755
-) -> None:
+def _add_folder(tar: tarfile.TarFile, folder: PurePosixPath, made: set[PurePosixPath], mode: int = 0o755) -> None:
     if folder in made:
         return
     _add_folder(tar, folder.parent, made)

@@ -125,9 +125,7 @@ class KindCluster(Cluster):
             shutil.rmtree(self.state, ignore_errors=True)
 
     def load_image(self, archive: Path) -> None:
-        subprocess.run(
-            [self._kind, "load", "image-archive", str(archive), "--name", self._full_name], check=True
-        )
+        subprocess.run([self._kind, "load", "image-archive", str(archive), "--name", self._full_name], check=True)
 
     def describe(self) -> Mapping[str, str]:
         return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import artifacts, furnish, machine, network, places, process
@@ -87,8 +87,8 @@ class LocalCluster(Cluster):
     def _daemon(self, name: str) -> Daemon:
         return Daemon(name, self.state / "pids", self.state / "logs")
 
-    def _daemons(self) -> list[Daemon]:
-        """In the order of their start."""
+    def daemons(self) -> list[Daemon]:
+        """Its processes, in the order of their start."""
         control = [self._daemon(name) for name in CONTROL_PLANE]
         return control + [daemon for node in self.nodes() for daemon in node.daemons]
 
@@ -100,7 +100,7 @@ class LocalCluster(Cluster):
 
     def running(self) -> bool:
         furnished = self.state / "furnished"
-        return furnished.exists() and all(daemon.pid for daemon in self._daemons()) and self._answers()
+        return furnished.exists() and all(daemon.pid for daemon in self.daemons()) and self._answers()
 
     def _answers(self) -> bool:
         with contextlib.suppress(ClusterFailed):
@@ -153,7 +153,7 @@ class LocalCluster(Cluster):
 
         def runtimes() -> None:
             with step("containerd and images"):
-                _together(lambda node=node: node.start_containerd(plugins, environment) for node in nodes)
+                _together(partial(node.start_containerd, plugins, environment) for node in nodes)
                 self._load_images(nodes)
 
         with ThreadPoolExecutor(1) as threads:
@@ -190,14 +190,12 @@ class LocalCluster(Cluster):
 
     def _load_images(self, nodes: Iterable[Node]) -> None:
         archives = artifacts.image_archives()
-        _together(lambda n=node, a=archive: n.load_image(a) for node in nodes for archive in archives)
+        _together(partial(node.load_image, archive) for node in nodes for archive in archives)
 
     def load_image(self, archive: Path) -> None:
-        _together(lambda node=node: node.load_image(archive) for node in self.nodes())
+        _together(partial(node.load_image, archive) for node in self.nodes())
 
-    def _start_control_plane(
-        self, components: Path, authority: Authority, environment: Mapping[str, str]
-    ) -> None:
+    def _start_control_plane(self, components: Path, authority: Authority, environment: Mapping[str, str]) -> None:
         def start(name: str, *flags: str) -> None:
             command = [*network.enter(network.namespace(self.name)), str(components / name), *flags]
             self._daemon(name).start(command, environment)
@@ -277,14 +275,15 @@ class LocalCluster(Cluster):
     def _remove(self) -> None:
         """Remove what there is, of a whole cluster or of half a one."""
         nodes = self.nodes()
-        for daemon in reversed(self._daemons()):
-            daemon.stop()
+        for daemon in reversed(self.daemons()):
+            daemon.stop(grace=1)  # the API server would wait for its watchers to leave, and nothing is kept
         for node in nodes:
             process.stop(node.shims(), grace=0)
             _kill_cgroups(node)
         for node in reversed(nodes):
             network.remove(node.space)
-        shutil.rmtree(self.state, ignore_errors=False) if self.state.exists() else None
+        if self.state.exists():
+            shutil.rmtree(self.state)
         shutil.rmtree(self.run_folder, ignore_errors=True)
         self._remove_empty_folders()
 
@@ -297,7 +296,7 @@ class LocalCluster(Cluster):
                     Path(path).rmdir()
 
     def describe(self) -> Mapping[str, str]:
-        dead = [daemon.name for daemon in self._daemons() if daemon.pid is None]
+        dead = [daemon.name for daemon in self.daemons() if daemon.pid is None]
         return {
             "provider": "local",
             "state": "running" if self.running() else f"not running ({', '.join(dead) or 'not furnished'})",
@@ -305,7 +304,7 @@ class LocalCluster(Cluster):
             "kubeconfig": str(self.kubeconfig),
             "network": str(self.network),
             "logs": str(self.state / "logs"),
-            "memory": f"{sum(_resident(d.pid) for d in self._daemons() if d.pid) // 2**20} MiB without pods",
+            "memory": f"{sum(_resident(d.pid) for d in self.daemons() if d.pid) // 2**20} MiB without pods",
         }
 
 
@@ -315,17 +314,17 @@ def _kill_cgroups(node: Node) -> None:
     pids = {int(pid) for group in groups for pid in _members(group)}
     process.stop(sorted(pids), grace=0)
     for group in groups:
+        wait_until(f"the removal of {group}", partial(_unremovable, group), 10)
 
-        def busy(group: Path = group) -> str | None:
-            try:
-                group.rmdir()
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                return str(error)
-            return None
 
-        wait_until(f"the removal of {group}", busy, 10)
+def _unremovable(group: Path) -> str | None:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def _members(group: Path) -> list[str]:

@@ -9,11 +9,13 @@ import ctypes
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 NAMESPACES = Path("/run/netns")
+THREAD = Path("/proc/thread-self/ns/net")
 CLONE_NEWNET = 0x40000000
 BRIDGE = "tidegate0"
 SUBNET = "172.30.0"
@@ -99,21 +101,39 @@ def _ip(*arguments: str) -> None:
 
 def move_thread(space: Path) -> None:
     """Move the calling thread, and the threads it starts from now on, into a namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(space, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # Python has os.setns only since 3.12.
-        if libc.setns(descriptor, CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"{os.strerror(number)}: enter {space}")
+        _set(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def visit(space: Path | None) -> Iterator[None]:
+    """Be in a namespace (None: stay), and back where one was afterwards."""
+    if space is None or inside(space):
+        yield
+        return
+    before = os.open(THREAD, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        move_thread(space)
+        yield
+        _set(before)
+    finally:
+        os.close(before)
+
+
+def _set(descriptor: int) -> None:
+    # Python has os.setns only since 3.12.
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)}: enter a network namespace")
 
 
 def inside(space: Path) -> bool:
     """Whether the calling thread is in that namespace."""
     try:
-        there, here = space.stat(), Path("/proc/thread-self/ns/net").stat()
+        there, here = space.stat(), THREAD.stat()
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)

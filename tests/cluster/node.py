@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import artifacts, machine, network
+from tests.cluster import artifacts, network
 from tests.cluster.interface import ClusterFailed
 from tests.cluster.pki import Authority
 from tests.cluster.process import Daemon
@@ -209,9 +209,7 @@ class Node:
         ]
         self.daemon("kubelet").start([*self._enter(), *command], environment)
 
-    def start_proxy(
-        self, components: Path, authority: Authority, api: str, environment: Mapping[str, str]
-    ) -> None:
+    def start_proxy(self, components: Path, authority: Authority, api: str, environment: Mapping[str, str]) -> None:
         """Start kube-proxy."""
         identity = authority.issue(f"{self.name}-proxy", "system:kube-proxy")
         kubeconfig = authority.kubeconfig(self.state / "kube-proxy.kubeconfig", identity, api)
