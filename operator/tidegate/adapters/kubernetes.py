@@ -35,15 +35,13 @@ _CONTENT = {"merge": "application/merge-patch+json", "json": "application/json-p
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
-async def connect(kubeconfig: str | None = None) -> client.ApiClient:
-    """A client of the cluster we run in, or else of the kubeconfig (argument, KUBECONFIG, ~/.kube/config)."""
+async def connect() -> client.ApiClient:
+    """A client of the cluster we run in, or else of the kubeconfig (KUBECONFIG, ~/.kube/config)."""
     configuration = client.Configuration()
-    if kubeconfig is None and "KUBECONFIG" not in os.environ and SERVICE_ACCOUNT.exists():
+    if "KUBECONFIG" not in os.environ and SERVICE_ACCOUNT.exists():
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, client_configuration=configuration
-        )
+        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 64
     api = client.ApiClient(configuration)
     api.user_agent = f"tidegate/{__version__}"

@@ -68,8 +68,8 @@ class PrometheusSource:
     ) -> None:
         """``timeout`` in seconds for an answer. ``parallel`` queries at once, others wait within their timeout.
 
-        ``headers`` are asked for at each query, so that a token may be renewed. ``verify``: False, or the file of
-        the certificate authorities. Proxies and credentials of the environment are not used.
+        ``headers`` are asked for at each query, so that a token may be renewed. ``verify``: False, or the file of the
+        certificate authorities. Proxies and credentials of the environment are not used.
         """
         self._url, self._timeout, self._clock = url.rstrip("/"), timeout, clock
         self._breaker = _Breaker(clock)

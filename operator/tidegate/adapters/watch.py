@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -37,13 +38,12 @@ async def watch(
     told: Told,
     *,
     namespace: str | None,
-    kubeconfig: str | None,
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
     """Watch until ``stop``; ``ready`` is set when the watches are begun. Ends by an exception if one cannot go on."""
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login(kubeconfig))
+    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login)
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")
         kopf.on.event(group, version, kind.plural, registry=registry)(_spy(kind, told))
@@ -66,13 +66,11 @@ def _spy(kind: Kind, told: Told) -> Callable[..., Any]:
     return spy
 
 
-def _login(kubeconfig: str | None) -> Callable[..., kopf.ConnectionInfo | None]:
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        if kubeconfig is None:
-            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The same cluster as the client's: a kubeconfig that is named goes before the Pod's ServiceAccount."""
+    if "KUBECONFIG" in os.environ:
         return kopf.login_with_kubeconfig(**kwargs)
-
-    return login
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -103,9 +103,9 @@ class RatioSpec(Model):
     """A share of bad events: two counters, ``of`` divided by ``to``."""
 
     of: Annotated[str, Field(min_length=1, max_length=1024)]
-    """The bad events. The name of a counter (then read for every pod of each arm), or PromQL that returns
-    exactly one series, a counter, for an arm: `{{revision}}` stands for its pod-template-hash, `{{pods}}` for
-    a regular expression of its pod names, `{{namespace}}` for the namespace."""
+    """The bad events. The name of a counter (then read for every pod of each arm), or PromQL that returns exactly
+    one series, a counter, for an arm: `{{revision}}` stands for its pod-template-hash, `{{pods}}` for a regular
+    expression of its pod names, `{{namespace}}` for the namespace."""
     to: Annotated[str, Field(min_length=1, max_length=1024)]
     """All events, the bad ones among them. Given like `of`."""
 
@@ -147,14 +147,13 @@ class MetricSpec(Model):
     quantile: Annotated[str | None, Field(pattern=r"^p[5-9][0-9](\.[0-9]+)?$", max_length=8)] = None
     """Which quantile of the latency, p50 to p99.9. Only with preset Latency; default p99."""
     max_increase: Percent | None = None
-    """How much worse than stable is still fine: 50% means up to 1.5 times its error ratio, or its
-    quantile."""
+    """How much worse than stable is still fine: 50% means up to 1.5 times its error ratio, or its quantile."""
     max: Annotated[str | None, Field(pattern=_LIMIT_PATTERN, max_length=16)] = None
     """What is too much in any case: a percentage of the requests, or a duration for Latency."""
     optional: bool = False
-    """Whether the release goes on without this metric where nothing exposes it. It then shows as Unknown and
-    does not hold, as long as another metric has data; once it had data, losing it holds as with any other.
-    The default latency metric is optional; what you write is not unless you say so."""
+    """Whether the release goes on without this metric where nothing exposes it. It then shows as Unknown and does
+    not hold, as long as another metric has data; once it had data, losing it holds as with any other. The
+    default latency metric is optional; what you write is not unless you say so."""
 
     cel_rules: ClassVar[Rules] = (
         ("has(self.preset) != has(self.ratio)", "give exactly one of preset and ratio"),
@@ -215,8 +214,7 @@ class OnInconclusive(Model):
     extend: Annotated[int, Field(ge=0, le=10)] = 2
     """How many times the step's bake is repeated before `then`."""
     then: WhenInconclusive = WhenInconclusive.Hold
-    """Hold, Revert or Advance. Evidence that leans to failing reverts all the same: in doubt, for the
-    users."""
+    """Hold, Revert or Advance. Evidence that leans to failing reverts all the same: in doubt, for the users."""
 
 
 class OnUnknown(Model):
@@ -238,21 +236,20 @@ class AnalysisSpec(Model):
     """What is measured while the candidate has traffic, and what is concluded from it."""
 
     interval: Duration = timedelta(seconds=15)
-    """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape
-    interval."""
+    """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape interval."""
     warmup: Duration = timedelta(seconds=60)
     """What the candidate does this long after its first traffic does not count."""
     confidence: Percent = 0.95
-    """The chance that a release within its limits is not reverted by mistake, over the whole release and
-    however often it is looked at. 50% to 99.99%."""
+    """The chance that a release within its limits is not reverted by mistake, over the whole release and however
+    often it is looked at. 50% to 99.99%."""
     advance: Advance = Advance.Baked
-    """Baked: a step ends with its bake unless something speaks against. Proven: it ends, even early, when
-    every metric is proven to be within its limits."""
+    """Baked: a step ends with its bake unless something speaks against. Proven: it ends, even early, when every
+    metric is proven to be within its limits."""
     min_requests: Annotated[int, Field(ge=0)] = 100
     """A step in which the candidate was seen to answer fewer requests than this holds."""
     metrics: Annotated[list[MetricSpec], Field(max_length=8)] = DEFAULT_METRICS
-    """What is measured. Default: the error ratio, and the latency where a histogram is exposed. An empty
-    list: no analysis, steps only bake."""
+    """What is measured. Default: the error ratio, and the latency where a histogram is exposed. An empty list: no
+    analysis, steps only bake."""
     on_inconclusive: OnInconclusive = OnInconclusive()
     """When a step's time is over and there is too little evidence."""
     on_unknown: OnUnknown = OnUnknown()
@@ -260,13 +257,17 @@ class AnalysisSpec(Model):
 
     cel_rules: ClassVar[Rules] = (
         (
-            "double(self.confidence.replace('%', '')) >= 50.0 && double(self.confidence.replace('%', '')) <= 99.99",
+            "!has(self.confidence) || (double(self.confidence.replace('%', '')) >= 50.0"
+            " && double(self.confidence.replace('%', '')) <= 99.99)",
             "confidence must be from 50% to 99.99%",
         ),
-        ("self.metrics.all(m, self.metrics.exists_one(n, n.name == m.name))", "metrics must have distinct names"),
         (
-            "!self.interval.contains('d') && duration(self.interval) >= duration('1s')"
-            " && duration(self.interval) <= duration('1h')",
+            "!has(self.metrics) || self.metrics.all(m, self.metrics.exists_one(n, n.name == m.name))",
+            "metrics must have distinct names",
+        ),
+        (
+            "!has(self.interval) || (!self.interval.contains('d') && duration(self.interval) >= duration('1s')"
+            " && duration(self.interval) <= duration('1h'))",
             "interval must be from 1s to 1h",
         ),
     )
@@ -302,8 +303,8 @@ class MetricStatus(Model):
     ratio: float | None = None
     """Candidate divided by stable."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    """Where the ratio of the error rates truly is, at the given confidence; 0.1 stands for 0.1 or less, 50
-    for 50 or more. Only for ratios."""
+    """Where the ratio of the error rates truly is, at the given confidence; 0.1 stands for 0.1 or less, 50 for 50
+    or more. Only for ratios."""
     evidence: float = 0.0
     """How far the evidence is on its way to failing: from 0, none, to 1, failed."""
     requests: int = 0
@@ -322,8 +323,7 @@ class AnalysisStatus(Model):
     message: str = ""
     """Why, and what to do where something can be done."""
     leans_to_failing: bool = False
-    """Whether the evidence of some metric speaks for failing, short of proving it. Such a step does not
-    advance."""
+    """Whether the evidence of some metric speaks for failing, short of proving it. Such a step does not advance."""
     looked_at: Time
     """When it last looked."""
     requests: int = 0

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from tidegate.api.base import PERCENT_PATTERN, Duration, Model, Weight
+from tidegate.api.base import Duration, Model, Weight
 from tidegate.api.release import ReleaseSpec, ReleaseStatus
 
 STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
@@ -20,15 +20,8 @@ class CanaryStep(Model):
     """The candidate's share of requests, in percent."""
     bake: Duration = timedelta(minutes=15)
     """How long the step is watched once the router has applied its weight."""
-    replicas: Annotated[str, Field(pattern=PERCENT_PATTERN)] | None = None
-    """Candidate pods as a percentage of the Deployment's. Default: the weight."""
-
-    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
-        (
-            "!has(self.replicas) || (self.replicas.matches('^(100|[1-9]?[0-9])%$') && self.replicas != '0%')",
-            "replicas must be a whole percentage from 1% to 100%",
-        ),
-    )
+    replicas: Annotated[str, Field(pattern=r"^(100|[1-9][0-9]?)%$", max_length=4)] | None = None
+    """Candidate pods as a whole percentage of the Deployment's. Default: the weight."""
 
     def percent(self) -> int:
         """Candidate pods in percent of the Deployment's replicas."""

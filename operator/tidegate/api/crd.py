@@ -1,4 +1,4 @@
-"""From the models to the CRDs: one source, deterministic, structural. ``make generate`` writes them, ``make verify`` checks.
+"""From the models to the CRDs: one source, deterministic, structural. ``make generate`` writes them.
 
 Defaults are left out on purpose: a default that the API server writes into the spec is frozen there when the default
 changes, and GitOps tools see a difference that nobody made. ``status.effective`` shows them instead.
@@ -128,7 +128,7 @@ def _models(root: type[BaseModel]) -> set[type[BaseModel]]:
         model = todo.pop()
         if model not in found:
             found.add(model)
-            todo += [part for field in model.model_fields.values() for part in _parts(field.annotation)]
+            todo += [part for field in dict(model.model_fields).values() for part in _parts(field.annotation)]
     return found
 
 

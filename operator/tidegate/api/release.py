@@ -210,6 +210,8 @@ class Journal(Model):
     """The Deployment that this was begun on: another object of the same name is another workload."""
     started_at: Time | None = None
     """When the release began."""
+    settled_at: Time | None = None
+    """When all that the stage waits for was first seen, but for a router that cannot be asked."""
     looked_step: int = 0
     """The step that the analysis last looked at."""
     unready_since: Time | None = None

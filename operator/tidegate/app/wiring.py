@@ -38,7 +38,7 @@ async def run(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         clock, meters = SystemClock(), Meters()
         kube = KubeCluster(
-            await connect(settings.kubeconfig or None),
+            await connect(),
             count=lambda verb, resource, code: meters.requests.labels(verb, resource, code).inc(),
         )
         stack.push_async_callback(kube.close)
@@ -73,7 +73,6 @@ async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.E
             WATCHED,
             operator.told,
             namespace=settings.namespace or None,
-            kubeconfig=settings.kubeconfig or None,
             ready=began,
             stop=stop,
         ),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, split_is
+from tidegate.core.forward import applied, hash_of, lagging, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.plan import SetDeadline, Split
 
@@ -52,7 +52,7 @@ def retire(draft: Draft) -> Stage | None:
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
     if not split_is(obs, None):
         draft.act(Split(None))
-    if gone and split_is(obs, None) and applied(obs):
+    if gone and split_is(obs, None) and applied(obs) and (obs.service is None or reached(draft, obs.service)):
         return Stage.FLAG
     draft.wake_in(POLL)
     return None

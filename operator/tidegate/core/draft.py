@@ -78,7 +78,7 @@ class Draft:
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage. Its time starts now."""
-        self.note(stage=stage, since=self.now)
+        self.note(stage=stage, since=self.now, settled_at=None)
 
     def act(self, *actions: Action) -> None:
         """Have this done once the status is written."""

@@ -11,7 +11,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly
-from tidegate.core.observed import Observed
+from tidegate.core.observed import Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
 
@@ -60,6 +60,20 @@ def lagging(obs: Observed) -> str:
     return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.routes if not route.applied)
 
 
+def reached(draft: Draft, service: Service) -> bool:
+    """The router sends the Service's share to its endpoints, all of them and no others; or has had time to."""
+    spec, routes = draft.obs.release.spec, draft.obs.routes
+    for route in routes:
+        if route.servers is not None and route.servers.get(service.name, frozenset()) != service.addresses:
+            draft.note(settled_at=None)
+            return False
+    if all(route.servers is not None for route in routes) or spec is None:
+        return True
+    settled = draft.journal.settled_at or draft.now
+    draft.note(settled_at=settled)
+    return draft.now >= settled + spec.traffic.propagation
+
+
 def prepare(draft: Draft) -> Stage | None:
     """Two Services; the user's Service narrowed to stable; routes on the two Services at 100/0."""
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
@@ -79,8 +93,8 @@ def prepare(draft: Draft) -> Stage | None:
         draft.act(Split(0))
         return None
     draft.set(traffic=TrafficStatus(router="", weight=0))
-    if not applied(obs):
-        draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs))
+    if not applied(obs) or not reached(draft, ours):
+        draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
         return None
     return Stage.SCALE
 
@@ -97,10 +111,10 @@ def scale(draft: Draft) -> Stage | None:
     draft.say(
         Phase.PROGRESSING, Reason.SCALING, f"{where(draft)}: {ready} of {want} pods of {candidate.hash} are ready"
     )
-    if draft.bound(candidate, exactly(step(draft).percent()), want) and ready >= want:
-        return Stage.SHIFT
     draft.wake_in(POLL)
-    return None
+    if not draft.bound(candidate, exactly(step(draft).percent()), want) or ready < want:
+        return None
+    return Stage.SHIFT if obs.canary_service is None or reached(draft, obs.canary_service) else None
 
 
 def shift(draft: Draft) -> Stage | None:
@@ -124,7 +138,7 @@ def shift(draft: Draft) -> Stage | None:
 
 def bake(draft: Draft) -> Stage | None:
     """The step's weight watched; at its end the evidence decides: on, hold, or back (``machine`` asks for Fail)."""
-    obs, spec, at = draft.obs, draft.obs.release.spec, draft.status.step
+    spec, at = draft.obs.release.spec, draft.status.step
     if spec is None or at is None or at.until is None:
         return None
     hold(draft)

@@ -38,7 +38,7 @@ def weight(route: Json, names: Backends) -> int | None:
 
 
 def patch(route: Json, names: Backends, share: int | None, release: str) -> list[Json]:
-    """JSON patch that gives the candidate this share, or (None) puts the route back. Raises ValueError as the user's."""
+    """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's."""
     rest = _at_rest(route, names)
     changes = [
         operation

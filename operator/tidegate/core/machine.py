@@ -173,7 +173,7 @@ def _finish(draft: Draft) -> None:
     draft.close(outcome, reason, message)
     draft.event(Reason.PROMOTED if promoted else Reason.ROLLED_BACK, message, "Normal" if promoted else "Warning")
     if promoted:
-        draft.set(stable=candidate, candidate=None)
+        draft.set(stable=candidate, candidate=None, analysis=None)
     elif outcome is Outcome.SUPERSEDED or reason is Reason.TEMPLATE_RESTORED:
         draft.set(candidate=None)
     if draft.status.analysis:

@@ -99,6 +99,8 @@ class Service:
     """The pod-template-hash that its selector asks for."""
     endpoints: frozenset[str] = frozenset()
     """Names of the pods that are its ready endpoints."""
+    addresses: frozenset[str] = frozenset()
+    """Their addresses."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Route:
     """The router serves by what the route says now, as well as can be known."""
     waiting: str = ""
     """What the router has not done yet, where it says."""
+    servers: Mapping[str, frozenset[str]] | None = None
+    """Addresses that the router sends requests to, by Service; None where it cannot be asked."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, split_is
+from tidegate.core.forward import applied, hash_of, lagging, reached, split_is
 from tidegate.core.gate import HELD, SERVING
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
@@ -49,8 +49,8 @@ def return_routes(draft: Draft) -> Stage | None:
     if not split_is(obs, None):
         draft.act(Split(None))
         return None
-    if not applied(obs):
-        _promoting(draft, lagging(obs))
+    if not applied(obs) or (obs.service and not reached(draft, obs.service)):
+        _promoting(draft, lagging(obs) or "the router still sends requests to the old revision")
         return None
     return Stage.LIFT
 

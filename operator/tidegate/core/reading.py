@@ -107,20 +107,18 @@ def selects(service: Json, labels: Mapping[str, str]) -> bool:
 def service(obj: Json, slices: Iterable[Json]) -> Service:
     """A v1 Service with the pods that are its ready endpoints."""
     name = obj["metadata"]["name"]
-    endpoints = (
+    ready = [
         endpoint
         for slice_ in slices
         if slice_["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
         for endpoint in slice_.get("endpoints") or ()
-    )
+        if endpoint.get("conditions", {}).get("ready") and endpoint.get("targetRef", {}).get("kind") == "Pod"
+    ]
     return Service(
         name=name,
         hash=(obj.get("spec", {}).get("selector") or {}).get(HASH),
-        endpoints=frozenset(
-            endpoint["targetRef"]["name"]
-            for endpoint in endpoints
-            if endpoint.get("conditions", {}).get("ready") and endpoint.get("targetRef", {}).get("kind") == "Pod"
-        ),
+        endpoints=frozenset(endpoint["targetRef"]["name"] for endpoint in ready),
+        addresses=frozenset(address for endpoint in ready for address in endpoint["addresses"]),
     )
 
 

@@ -7,6 +7,7 @@ plane that can be asked is asked; of any other we wait ``traffic.propagation`` f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -30,14 +31,24 @@ from tidegate.ports.router import Routing
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What a data plane does with a route."""
+
+    waiting: str
+    """Why it does not serve by the route yet; empty when it does."""
+    servers: Mapping[str, frozenset[str]]
+    """Addresses behind each of its Services."""
+
+
 class DataPlane(Protocol):
     """What is known of one implementation of the Gateway API beyond the standard."""
 
     controller: str
     """controllerName of its GatewayClasses."""
 
-    async def serves(self, route: Json) -> str | None:
-        """Why it does not serve by the route yet; empty when it does; None where it cannot be asked."""
+    async def serving(self, route: Json) -> Serving | None:
+        """What it serves by; None where it cannot be asked."""
         ...
 
     def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
@@ -126,27 +137,30 @@ class GatewayRouter:
     async def _route(
         self, obj: Object, backends: Backends, plane: DataPlane | None, propagation: timedelta | None
     ) -> Route:
-        waiting = _unread(obj)
-        if propagation is not None and not waiting:
-            waiting = await self._unapplied(obj, plane, propagation)
+        waiting, servers = _unread(obj), None
+        if propagation is not None:
+            serving = await self._serving(obj, plane)
+            waiting = waiting or (serving.waiting if serving else self._in_time(obj, propagation))
+            servers = serving.servers if serving else None
         return Route(
             name=f"HTTPRoute/{obj['metadata']['name']}",
             weight=httproute.weight(obj, backends),
             applied=not waiting,
             waiting=waiting,
+            servers=servers,
         )
 
-    async def _unapplied(self, obj: Object, plane: DataPlane | None, propagation: timedelta) -> str:
+    async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:
+        try:
+            return await plane.serving(obj) if plane else None
+        except ClusterError as error:
+            return Serving(f"the router could not be asked: {error}", {})
+
+    def _in_time(self, obj: Object, propagation: timedelta) -> str:
+        """A router that cannot be asked has this long from when its status caught up."""
         key = (obj["metadata"]["uid"], int(obj["metadata"]["generation"]))
         since = self._caught_up.setdefault(key, self._clock.now())
         self._forget(key)
-        if plane:
-            try:
-                said = await plane.serves(obj)
-            except ClusterError as error:
-                said = f"the router could not be asked: {error}"
-            if said is not None:
-                return said
         if self._clock.now() < since + propagation:
             return f"the route was read; waiting {propagation.total_seconds():.0f} s for it to be applied"
         return ""

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
+from tidegate.adapters.routers.gateway import Serving
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import ENDPOINT_SLICES, Cluster
@@ -33,26 +35,26 @@ class Traefik:
         if self._session:
             await self._session.close()
 
-    async def serves(self, route: Json) -> str | None:
-        """Whether every replica serves by the route's weights; the first that does not is named."""
+    async def serving(self, route: Json) -> Serving | None:
+        """What every replica serves by: the first that lags behind the route speaks for all."""
         if not self._api:
             return None
         addresses = await self._replicas()
         if not addresses:
-            return f"no replica of {self._api} is ready to be asked which weights it serves by"
+            return Serving(f"no replica of {self._api} is ready to be asked which weights it serves by", {})
         told = await asyncio.gather(*(self._replica(address, route) for address in addresses))
-        return next((why for why in told if why), "")
+        behind = next((serving for serving in told if serving.waiting), None)
+        agreed = all(serving.servers == told[0].servers for serving in told)
+        return behind or (told[0] if agreed else Serving("replicas of Traefik know different endpoints", {}))
 
     def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
         """Series are named after route and Service; rule, match hash and place of the backend are left open."""
-        names = "|".join(re.escape(route["metadata"]["name"]) for route in routes)
-        namespace = re.escape(backends.namespace)
+        names = "|".join(_literal(route["metadata"]["name"]) for route in routes)
+        namespace = _literal(backends.namespace)
 
         def matcher(service: str) -> str:
-            pattern = (
-                f"httproute-{namespace}-({names})-gw-.+-svc-{namespace}-{re.escape(service)}-[0-9]+@kubernetesgateway"
-            )
-            return f'service=~"{pattern}"'.replace("\\", "\\\\")
+            backend = f"svc-{namespace}-{_literal(service)}-[0-9]+"
+            return f'service=~"httproute-{namespace}-({names})-gw-.+-{backend}@kubernetesgateway"'
 
         return RouterSeries(
             requests="traefik_service_requests_total",
@@ -74,43 +76,50 @@ class Traefik:
             for address in endpoint["addresses"]
         ]
 
-    async def _replica(self, address: str, route: Json) -> str:
-        """Why this replica does not serve by the route yet; empty when it does."""
+    async def _replica(self, address: str, route: Json) -> Serving:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+        query = {"search": route["metadata"]["name"], "per_page": str(PER_PAGE)}
         try:
-            async with self._session.get(
-                f"http://{address}/api/http/services",
-                params={"search": route["metadata"]["name"], "per_page": PER_PAGE},
-            ) as response:
+            async with self._session.get(f"http://{address}/api/http/services", params=query) as response:
                 response.raise_for_status()
                 services: list[Json] = await response.json()
         except (TimeoutError, aiohttp.ClientError) as error:
-            return f"Traefik at {address} could not be asked: {type(error).__name__}"
-        served = weights_served(services, route)
+            return Serving(f"Traefik at {address} could not be asked: {type(error).__name__}", {})
+        weights, servers = read_services(services, route)
         for index, rule in enumerate(route["spec"].get("rules", ())):
             wanted = sorted((ref["name"], int(ref.get("weight", 1))) for ref in rule.get("backendRefs", ()))
-            if wanted and served.get(index) != wanted:
-                return f"Traefik at {address} serves rule {index} by other weights still"
-        return ""
+            if wanted and weights.get(index) != wanted:
+                return Serving(f"Traefik at {address} serves rule {index} by other weights still", servers)
+        return Serving("", servers)
 
 
-def weights_served(services: Sequence[Json], route: Json) -> dict[int, list[tuple[str, int]]]:
-    """Service and weight of each backend, sorted, by rule; of a listing of Traefik's /api/http/services."""
-    namespace, name = route["metadata"]["namespace"], route["metadata"]["name"]
-    rule = re.compile(
-        rf"httproute-{re.escape(namespace)}-{re.escape(name)}-gw-.+-(\d+)-[0-9a-f]+-wrr@kubernetesgateway"
-    )
-    backend = re.compile(rf".*-svc-{re.escape(namespace)}-(.+)-\d+(@kubernetesgateway)?")
-    found: dict[int, list[tuple[str, int]]] = {}
+def _literal(name: str) -> str:
+    """A name of Kubernetes within a pattern: of all that has a meaning there it may hold dots only."""
+    return name.replace(".", "[.]")
+
+
+Weights = dict[int, list[tuple[str, int]]]
+"""Service and weight of each backend, sorted, by the index of the rule."""
+
+
+def read_services(services: Sequence[Json], route: Json) -> tuple[Weights, dict[str, frozenset[str]]]:
+    """What a listing of Traefik's /api/http/services says of a route: weights, and addresses by Service."""
+    namespace, name = re.escape(route["metadata"]["namespace"]), re.escape(route["metadata"]["name"])
+    rule = re.compile(rf"httproute-{namespace}-{name}-gw-.+-(\d+)-[0-9a-f]+-wrr@kubernetesgateway")
+    backend = re.compile(rf"httproute-{namespace}-{name}-gw-.+-svc-{namespace}-(.+)-\d+(@kubernetesgateway)?")
+    weights: Weights = {}
+    servers: dict[str, frozenset[str]] = {}
     for service in services:
-        named = rule.fullmatch(service.get("name", ""))
-        if named is None:
-            continue
-        children = [
-            (match[1], int(child.get("weight", 1)))
-            for child in service.get("weighted", {}).get("services", ())
-            if (match := backend.fullmatch(child["name"]))
-        ]
-        found[int(named[1])] = sorted(children)
-    return found
+        named, behind = rule.fullmatch(service.get("name", "")), backend.fullmatch(service.get("name", ""))
+        if named:
+            children = service.get("weighted", {}).get("services", ())
+            weights[int(named[1])] = sorted(
+                (match[1], int(child.get("weight", 1)))
+                for child in children
+                if (match := backend.fullmatch(child["name"]))
+            )
+        elif behind:
+            urls = [server["url"] for server in service.get("loadBalancer", {}).get("servers") or ()]
+            servers[behind[1]] = frozenset(str(URL(url).host) for url in urls)
+    return weights, servers

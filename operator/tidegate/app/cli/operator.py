@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from typing import Any
 
 from tidegate.app import logs
@@ -19,8 +20,11 @@ def register(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until stopped."""
+    settings = Settings.of(args)
+    if settings.kubeconfig:
+        # Both clients read it there, the official one as it is imported.
+        os.environ["KUBECONFIG"] = settings.kubeconfig
     from tidegate.app import wiring
 
-    settings = Settings.of(args)
     logs.set_up(settings.log_format, settings.log_level)
     return asyncio.run(wiring.run(settings))

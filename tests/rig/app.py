@@ -1,0 +1,156 @@
+"""An application of a user: a Deployment, a Service, a route, and releases of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.cluster.interface import Cluster
+from tests.cluster.waiting import wait_until
+
+IMAGE = "localhost/tidegate-demo"
+GATEWAY = {"name": "tidegate", "namespace": "tidegate-demo"}
+Json = dict[str, Any]
+
+
+@dataclass
+class App:
+    """``name`` in ``namespace``, reached through the Gateway by Host ``<name>.<namespace>.test``."""
+
+    cluster: Cluster
+    namespace: str
+    name: str = "checkout"
+    replicas: int = 4
+    version: str = "v1"
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """Its host name."""
+        return f"{self.name}.{self.namespace}.test"
+
+    def deployment(self, version: str, **env: str) -> Json:
+        """The manifest of a version."""
+        app = {"app": self.name}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": app},
+                "template": {
+                    "metadata": {
+                        "labels": app,
+                        "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
+                    },
+                    "spec": {
+                        "containers": [
+                            {
+                                "name": "app",
+                                "image": IMAGE,
+                                "imagePullPolicy": "IfNotPresent",
+                                "env": [{"name": k, "value": v} for k, v in {"VERSION": version, **env}.items()],
+                                "ports": [{"name": "http", "containerPort": 8080}],
+                                "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
+                            }
+                        ],
+                        "terminationGracePeriodSeconds": 10,
+                    },
+                },
+            },
+        }
+
+    def service(self) -> Json:
+        """Its Service."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "selector": {"app": self.name},
+                "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            },
+        }
+
+    def route(self) -> Json:
+        """Its route."""
+        return {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "parentRefs": [GATEWAY],
+                "hostnames": [self.host],
+                "rules": [{"backendRefs": [{"name": self.name, "port": 80}]}],
+            },
+        }
+
+    def release(self, **spec: object) -> Json:
+        """A CanaryRelease of it."""
+        return {
+            "apiVersion": "tidegate.dev/v1alpha1",
+            "kind": "CanaryRelease",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {"targetRef": {"name": self.name}, **spec},
+        }
+
+    def create(self) -> None:
+        """Namespace, Deployment, Service and route; ready to serve."""
+        self.cluster.kubectl(
+            "apply",
+            "-f-",
+            stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}),
+        )
+        self.apply(self.deployment(self.version), self.service(), self.route())
+        self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"deployment/{self.name}", "--timeout=120s")
+        wait_until(f"{self.host} answers through the gateway", self._silent, 60)
+
+    def apply(self, *objects: Json) -> None:
+        """kubectl apply, as a user would."""
+        self.cluster.kubectl("apply", "-f-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def ship(self, version: str, **env: str) -> None:
+        """A new version: the user applies the Deployment with another template."""
+        self.apply(self.deployment(version, **env))
+
+    def delete(self) -> None:
+        """Gone, with its namespace."""
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", timeout=150)
+
+    def status(self) -> Json:
+        """Of its release."""
+        status: Json = self.cluster.get("canaryrelease", self.name, "-n", self.namespace).get("status", {})
+        return status
+
+    def await_phase(
+        self, phase: str, seconds: float, *, outcome: str | None = None, version: int | None = None
+    ) -> Json:
+        """Wait until the release is in a phase, and its last release ended so."""
+
+        def seen() -> str | None:
+            status = self.status()
+            last = status.get("lastRelease", {})
+            if status.get("phase") != phase or (outcome and last.get("outcome") != outcome):
+                return f"{status.get('phase')}: {status.get('message')} (last: {last.get('outcome')})"
+            if version is not None and last.get("revision") != version:
+                return f"{phase}, but the last release was of revision {last.get('revision')}, not {version}"
+            return None
+
+        wait_until(f"release {self.namespace}/{self.name} is {phase}", seen, seconds)
+        return self.status()
+
+    def pods(self) -> dict[str, str]:
+        """Names of its pods that are not leaving, by uid."""
+        items = self.cluster.get("pods", "-n", self.namespace, "-l", f"app={self.name}")["items"]
+        return {p["metadata"]["uid"]: p["metadata"]["name"] for p in items if "deletionTimestamp" not in p["metadata"]}
+
+    def _silent(self) -> str | None:
+        try:
+            self.cluster.run(
+                "curl", "--silent", "--fail", "--max-time", "2", "-H", f"Host: {self.host}", self.cluster.gateway_url
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen last
+            return str(error)
+        return None

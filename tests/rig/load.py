@@ -1,0 +1,89 @@
+"""Constant load from a real HTTP client with keep-alive connections (tests/cluster/load), and what became of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.cluster.interface import Cluster
+from tests.cluster.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the load generator said at its end. Keys are ``VERSION CODE``, ``router CODE`` or ``error: TEXT``."""
+
+    total: int
+    counts: dict[str, int]
+    first: dict[str, float]
+    last: dict[str, float]
+    raw: dict[str, Any]
+
+    def failed(self, *, but: str = "") -> dict[str, int]:
+        """Answers that were no success, those of the version ``but`` aside."""
+        return {
+            key: count
+            for key, count in self.counts.items()
+            if not key.endswith(" 200") and not (but and key.startswith(f"{but} "))
+        }
+
+    def of(self, version: str) -> int:
+        """Answers of a version."""
+        return sum(count for key, count in self.counts.items() if key.startswith(f"{version} "))
+
+
+class Load:
+    """Requests at a constant rate to a host behind the gateway, from ``start`` to ``stop``."""
+
+    def __init__(self, cluster: Cluster, host: str, folder: Path, *, rate: int = 300, workers: int = 8) -> None:
+        self._cluster, self._host, self._rate, self._workers = cluster, host, rate, workers
+        self._out = folder / f"load-{host}.jsonl"
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start, and wait for the first answers."""
+        self._out.unlink(missing_ok=True)
+        command = ["load", "-url", self._cluster.gateway_url, "-host", self._host, "-rate", str(self._rate)]
+        self._process = subprocess.Popen(
+            [*self._cluster.enter(), str(self._cluster.tools / "load"), *command[1:]]
+            + ["-workers", str(self._workers), "-out", str(self._out)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        wait_until("the load has its first answers", lambda: None if self.counts() else "none yet", 20)
+        return self
+
+    def counts(self) -> Counter[str]:
+        """Answers so far."""
+        counts: Counter[str] = Counter()
+        if self._out.exists():
+            for line in self._out.read_text().splitlines():
+                if line.endswith("}"):
+                    counts.update(json.loads(line)["counts"])
+        return counts
+
+    def stop(self) -> Result:
+        """Stop, and what came of it."""
+        if self._process is None:
+            raise RuntimeError("the load was not started")
+        self._process.send_signal(signal.SIGTERM)
+        said, _ = self._process.communicate(timeout=30)
+        self._process = None
+        raw = json.loads(said)
+        return Result(raw["total"], raw["counts"], raw["first"], raw["last"], raw)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,165 @@
+"""The operator from this checkout, installed into a cluster and run beside it as its own ServiceAccount.
+
+``python -m tests.rig.operator`` (``make run``) runs it in the foreground on the cluster of ``make cluster``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.interface import Cluster
+from tests.cluster.provider import cluster as cluster_of
+from tests.cluster.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE, ACCOUNT = "tidegate-system", "tidegate"
+TRAEFIK_API = "traefik/traefik:8088"
+
+
+def install(cluster: Cluster) -> None:
+    """CRDs, RBAC and the gate; all but the Deployment of the operator."""
+    for path in ("manifests/namespace.yaml", "crds", "manifests/rbac.yaml", "manifests/admission"):
+        kustomized = (ROOT / path / "kustomization.yaml").exists()
+        flag = "--kustomize" if kustomized else "--filename"
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", flag, str(ROOT / path))
+    wait_until("the CRDs are served", lambda: _established(cluster), 30)
+
+
+def _established(cluster: Cluster) -> str | None:
+    for crd in cluster.get("crd", "canaryreleases.tidegate.dev")["status"].get("conditions", ()):
+        if crd["type"] == "Established" and crd["status"] == "True":
+            return None
+    return "not established"
+
+
+def kubeconfig(cluster: Cluster, path: Path) -> Path:
+    """A kubeconfig of the operator's ServiceAccount: the policies exempt it, and RBAC binds it."""
+    token = cluster.kubectl("create", "token", ACCOUNT, "--namespace", NAMESPACE, "--duration", "24h").strip()
+    admin = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--output", "json"))
+    own = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": admin["clusters"][0]["cluster"]}],
+        "users": [{"name": ACCOUNT, "user": {"token": token}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": ACCOUNT}}],
+        "current-context": "here",
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(own))
+    return path
+
+
+class Operator:
+    """A running operator. ``kill`` is the fault, ``stop`` the clean end."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *, port: int = 18080) -> None:
+        self._cluster, self._folder, self._port = cluster, folder, port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "operator.log"
+
+    def command(self) -> list[str]:
+        """What runs it in the cluster's network."""
+        return [
+            *self._cluster.enter(),
+            sys.executable,
+            *("-m", "tidegate.app.main", "operator"),
+            *("--kubeconfig", str(kubeconfig(self._cluster, self._folder / "operator.kubeconfig"))),
+            *("--prometheus", self._cluster.prometheus_url),
+            *("--traefik-api", TRAEFIK_API),
+            *("--listen", f"127.0.0.1:{self._port}"),
+        ]
+
+    def start(self) -> Self:
+        """Start, and wait until it has taken its first lists."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=_environment())
+        wait_until("the operator is ready", self._not_ready, 60)
+        return self
+
+    def ask(self, path: str) -> str:
+        """Answer of its own HTTP server."""
+        return self._cluster.run(
+            "curl", "--silent", "--fail", "--max-time", "2", f"http://127.0.0.1:{self._port}{path}"
+        )
+
+    def kill(self) -> None:
+        """SIGKILL: no word of farewell."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(how)
+        code = self._process.wait(timeout=30)
+        self._process = None
+        return code
+
+    def _not_ready(self) -> str | None:
+        if self._process is None or self._process.poll() is not None:
+            return f"it has ended: {_tail(self.log)}"
+        probe = subprocess.run(
+            [*self._cluster.enter(), "curl", "--silent", "--fail", f"http://127.0.0.1:{self._port}/readyz"],
+            capture_output=True,
+            check=False,
+        )
+        return None if probe.returncode == 0 else f"not ready: {_tail(self.log)}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("TIDEGATE_")}
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "no log"
+
+
+@contextmanager
+def running(cluster: Cluster, folder: Path) -> Iterator[Operator]:
+    """Installed and started; stopped at the end."""
+    install(cluster)
+    with Operator(cluster, folder) as operator:
+        yield operator
+
+
+def main() -> int:
+    """In the foreground, until interrupted."""
+    cluster = cluster_of(os.environ.get("TIDEGATE_CLUSTER", "dev"))
+    if not cluster.running():
+        sys.stderr.write(f"cluster {cluster.name} is not up: make cluster\n")
+        return 1
+    install(cluster)
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / f"tidegate-{cluster.name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    command = [*Operator(cluster, folder).command(), "--log-format", "text"]
+    process = subprocess.Popen(command, env=_environment())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            time.sleep(0)  # the operator had the same signal; it stops by itself
+
+
+if __name__ == "__main__":
+    sys.exit(main())
