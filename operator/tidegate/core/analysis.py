@@ -1,7 +1,7 @@
 """The analysis of a release, look by look: pure functions of the spec, the last status and the answers.
 
-``begin`` when the candidate first gets traffic; then, at each ``next_look``, ask the ``queries`` and
-``look``. The status is all that is kept; its journal holds the evidence and the counters last read.
+``begin`` when the candidate first gets traffic; then, at each ``next_look``, ask the ``queries`` and ``look``. The
+status is all that is kept; its journal holds the evidence and the counters last read.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _AFTER_SCRAPE = 0.15
 
 
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
-    """The candidate gets its first traffic. ``planned_looks`` are the looks of all steps with their
-    extensions."""
+    """The candidate gets its first traffic. ``planned_looks`` are the looks of all steps with their extensions."""
     journal = Journal(
         compared=(arms.stable_hash, arms.candidate_hash),
         started=round(now.timestamp() * 1000),
@@ -70,8 +69,8 @@ def look(
 ) -> AnalysisStatus:
     """What the answers add, and what is to be concluded.
 
-    ``step_changed``: this is the first look of another step than the last one was of. A failed analysis stays
-    failed. Evidence of other revisions than those compared now is void.
+    ``step_changed``: this is the first look of another step than the last one was of. A failed analysis stays failed.
+    Evidence of other revisions than those compared now is void.
     """
     if status.verdict is Verdict.Fail:
         return status.model_copy(update={"looked_at": now})
@@ -88,8 +87,7 @@ def look(
 
 
 def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
-    """When to look again: about every interval, and right after a scrape, so that what it shows is seen at
-    once.
+    """When to look again: about every interval, and right after a scrape, so that what it shows is seen at once.
 
     When the next sample is due is learnt from the last ones. A scrape that is a little late is waited for.
     """
@@ -168,8 +166,7 @@ def _stepped(view: _View, metric: MetricSpec) -> Known:
 
 
 def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
-    """The metric with what both arms' counters grew by; unchanged but for the trouble where one cannot be
-    read."""
+    """The metric with what both arms' counters grew by; unchanged but for the trouble where one cannot be read."""
     asked = {side: ask.questions(view.spec, metric, view.arms, side) for side in _sides(metric)}
     found = _trouble(view, known, asked)
     if found:

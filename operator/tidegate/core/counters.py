@@ -1,12 +1,12 @@
 """From raw counter samples to what the counters grew by, exactly.
 
-Never ``increase()`` or ``rate()``: they extrapolate, and they miss the first errors of a series that is born
-with them. The raw samples of a time window are read instead, and every sample is counted once, whatever the
-looks overlap or miss.
+Never ``increase()`` or ``rate()``: they extrapolate, and they miss the first errors of a series that is born with
+them. The raw samples of a time window are read instead, and every sample is counted once, whatever the looks overlap
+or miss.
 
-A *source* is one scraped process, such as a pod or an instance of the router; its series are born, reset and
-scraped together. A *column* is what the series of a source are summed by: a role such as ``of``, or a
-bucket's ``le``. A ledger remembers, per source, up to when its samples were counted, and its counters there.
+A *source* is one scraped process, such as a pod or an instance of the router; its series are born, reset and scraped
+together. A *column* is what the series of a source are summed by: a role such as ``of``, or a bucket's ``le``. A
+ledger remembers, per source, up to when its samples were counted, and its counters there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Missing:
-    """No answer, or none to be used, and why: a text for people, the same as long as the cause is the
-    same."""
+    """No answer, or none to be used, and why: a text for people, the same as long as the cause is the same."""
 
     why: str
 
@@ -66,8 +65,7 @@ _MAX_SOURCES = 32
 """Sources of one arm that are read. Of more, a fixed sample: enough for the statistics, and the journal is
 bounded."""
 _MAX_COUNTERS = 96
-"""Counters of one arm that the journal keeps. Sources beyond have their time only: they lose a gap's
-growth."""
+"""Counters of one arm that the journal keeps. Sources beyond have their time only: they lose a gap's growth."""
 _FORGET_AFTER = 3600.0
 """Seconds after which a source that is gone is forgotten."""
 
@@ -86,8 +84,7 @@ class Ledger:
 
     marks: Mapping[str, Mark] = field(default_factory=dict)
     answered: bool = False
-    """Whether the arm's queries were ever answered: from then on, a source not seen before is a new
-    process."""
+    """Whether the arm's queries were ever answered: from then on, a source not seen before is a new process."""
 
     def dump(self, origin: int) -> list[object]:
         """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}].
@@ -124,8 +121,7 @@ def _short(value: float) -> float:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a look found: the growth of every source that was sampled anew, and the ledger for the next
-    look."""
+    """What a look found: the growth of every source that was sampled anew, and the ledger for the next look."""
 
     growths: tuple[Growth, ...]
     before: tuple[Growth, ...]
@@ -158,9 +154,9 @@ def _key(labels: Mapping[str, str]) -> str:
 def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: float, born_at_zero: bool) -> Counted:
     """Count what grew after ``opens`` (Unix seconds) and was not counted yet.
 
-    ``born_at_zero`` says whether a source without a mark and without a sample up to ``opens`` is a process
-    that was born since, so that all its counters show counts. Otherwise counting begins at its first sample.
-    Growth up to ``opens`` is never counted.
+    ``born_at_zero`` says whether a source without a mark and without a sample up to ``opens`` is a process that was
+    born since, so that all its counters show counts. Otherwise counting begins at its first sample. Growth up to
+    ``opens`` is never counted.
     """
     present = sources(columned)
     tracked = [key for key in sorted(present) if key in ledger.marks]
@@ -189,8 +185,7 @@ class _Walk:
 
     series: tuple[tuple[str, Series], ...]
     sums: bool
-    """The counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not
-    known."""
+    """The counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not known."""
 
     @property
     def newest(self) -> float:
@@ -220,15 +215,13 @@ class _Walk:
         return _added(grown, after), start
 
     def _across(self, then: Growth, now: Growth) -> dict[str, float]:
-        """What grew between two samples with a gap between them. A process that counts less has started
-        anew."""
+        """What grew between two samples with a gap between them. A process that counts less has started anew."""
         if any(value < then.get(column, 0.0) for column, value in now.items()):
             return dict.fromkeys(now, 0.0) if self.sums else dict(now)
         return {column: value - then.get(column, 0.0) for column, value in now.items()}
 
     def _after(self, samples: tuple[Sample, ...], base: float) -> float:
-        """What one counter grew by after ``base``: from its last value until then, else, born later, from
-        zero."""
+        """What one counter grew by after ``base``: from its last value until then, else, born later, from zero."""
         last, grown = 0.0, 0.0
         for when, value in samples:
             if when > base:
@@ -245,8 +238,7 @@ def _added(growth: Growth, more: Iterable[tuple[str, float]]) -> dict[str, float
 
 
 def scrape_period(answers: Iterable[Answer]) -> float | None:
-    """The shortest time between the last two samples of a series, in seconds: how often counters are
-    scraped."""
+    """The shortest time between the last two samples of a series, in seconds: how often counters are scraped."""
     gaps = [
         series.samples[-1][0] - series.samples[-2][0]
         for answer in answers

@@ -130,8 +130,7 @@ def skipped(metric: MetricSpec, known: Known) -> bool:
 def overall(
     spec: AnalysisSpec, known: Mapping[str, Known], metrics: Sequence[MetricStatus]
 ) -> tuple[Verdict, Reason, str]:
-    """One verdict of all: the worst, except for metrics that the release goes on without if there are
-    others."""
+    """One verdict of all: the worst, except for metrics that the release goes on without if there are others."""
     asked = {metric.name for metric in spec.metrics if not skipped(metric, known[metric.name])}
     counted = [metric for metric in metrics if metric.name in asked] or list(metrics)
     for verdict in (Verdict.Fail, Verdict.Unknown, Verdict.Inconclusive, Verdict.Pass):

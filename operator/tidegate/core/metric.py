@@ -87,8 +87,7 @@ class Known:
 
     @staticmethod
     def load(data: Mapping[str, Any] | None, metric: MetricSpec, origin: int) -> Known:
-        """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits
-        now."""
+        """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits now."""
         if data is None or data["spec"] != _fingerprint(metric):
             return Known.nothing(metric)
         latency = Latency.load(data["latency"]) if data["latency"] else Latency()

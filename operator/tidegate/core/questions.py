@@ -1,8 +1,7 @@
-"""What a metric asks Prometheus, and how it reads the answers: PromQL, columns, and what is wrong with an
-answer.
+"""What a metric asks Prometheus, and how it reads the answers: PromQL, columns, and what is wrong with an answer.
 
-Raw samples come from range vectors, such as ``http_requests_total{…}[60s]``, asked for at one instant: with
-the true times of the scrapes, and nothing extrapolated.
+Raw samples come from range vectors, such as ``http_requests_total{…}[60s]``, asked for at one instant: with the true
+times of the scrapes, and nothing extrapolated.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from tidegate.core.verdict.evidence import BETA, Evidence, Rule, Test
+from tidegate.core.verdict.evidence import BETA, Check, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence
 from tidegate.core.verdict.mixture import CAP
 
@@ -30,7 +30,7 @@ class Family(StrEnum):
 _WEIGHTS = {Family.Errors: 0.35, Family.Latency: 0.25, Family.Ratio: 0.2}
 _ABSOLUTE_WEIGHT = 0.1
 
-Key = tuple[str, Test]
+Key = tuple[str, Check]
 """A test of a metric: (the metric's name, the test)."""
 
 
@@ -48,12 +48,12 @@ class Plan:
         keys = [((name, test), family) for name, (family, rule) in metrics.items() for test in rule.tests]
         shares = Counter(_share(key[1], family) for key, family in keys)
         raw = {key: _raw_weight(key[1], family) / shares[_share(key[1], family)] for key, family in keys}
-        rest = sum(weight for (_, test), weight in raw.items() if test is not Test.Gross)
-        for_rest = 1 - GROSS_WEIGHT if any(test is Test.Gross for _, test in raw) else 1.0
-        weights = {key: weight if key[1] is Test.Gross else weight / rest * for_rest for key, weight in raw.items()}
+        rest = sum(weight for (_, test), weight in raw.items() if test is not Check.Gross)
+        for_rest = 1 - GROSS_WEIGHT if any(test is Check.Gross for _, test in raw) else 1.0
+        weights = {key: weight if key[1] is Check.Gross else weight / rest * for_rest for key, weight in raw.items()}
         return Plan(alpha, weights, _caps(weights, alpha))
 
-    def caps_of(self, metric: str) -> dict[Test, float]:
+    def caps_of(self, metric: str) -> dict[Check, float]:
         """The caps of one metric's tests."""
         return {test: cap for (name, test), cap in self.caps.items() if name == metric}
 
@@ -62,21 +62,20 @@ class Plan:
         return -math.log(self.alpha * self.weights[key])
 
 
-def _share(test: Test, family: Family) -> str:
+def _share(test: Check, family: Family) -> str:
     """Within what a test shares weight."""
-    return family.value if test is Test.Relative else test.value
+    return family.value if test is Check.Relative else test.value
 
 
-def _raw_weight(test: Test, family: Family) -> float:
-    if test is Test.Gross:
+def _raw_weight(test: Check, family: Family) -> float:
+    if test is Check.Gross:
         return GROSS_WEIGHT
-    return _ABSOLUTE_WEIGHT if test is Test.Absolute else _WEIGHTS[family]
+    return _ABSOLUTE_WEIGHT if test is Check.Absolute else _WEIGHTS[family]
 
 
 def _caps(weights: Mapping[Key, float], alpha: float) -> dict[Key, float]:
-    """0.6 of each test's way to failing; less where so many tests at their caps would fail together in one
-    poll."""
-    capped = {key: weight for key, weight in weights.items() if key[1] is not Test.Gross}
+    """0.6 of each test's way to failing; less where so many tests at their caps would fail together in one poll."""
+    capped = {key: weight for key, weight in weights.items() if key[1] is not Check.Gross}
     together = math.log(sum(weight ** (1 - CAP) for weight in capped.values()) or 1) - CAP * math.log(alpha)
     excess = max(0.0, together + 0.1 + math.log(alpha))
     caps = {key: -CAP * math.log(alpha * weight) - excess for key, weight in capped.items()}
@@ -96,8 +95,7 @@ class Outcome:
 
 
 def judge(plan: Plan, evidence: Mapping[str, Evidence]) -> Outcome:
-    """Fail when the weighted sum of all evidence reaches 1/alpha. The caller makes it last: there is no way
-    back."""
+    """Fail when the weighted sum of all evidence reaches 1/alpha. The caller makes it last: there is no way back."""
     terms = {key: math.log(weight) + evidence[key[0]].failing[key[1]].log_m for key, weight in plan.weights.items()}
     total = float(np.logaddexp.reduce(list(terms.values()))) if terms else -math.inf
     return Outcome(total >= -math.log(plan.alpha), max(terms, key=lambda key: terms[key], default=None))
@@ -112,14 +110,14 @@ def progress(plan: Plan, metric: str, evidence: Evidence) -> float:
 def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence) -> int | None:
     """About how many more candidate requests conclude, if rates stay as they are in this step; None: no idea.
 
-    1.5 log(1/level) / D, minus those seen, D being the evidence of a request for the best of all tests. To
-    fail takes one test beyond its limit, to pass takes all of them.
+    1.5 log(1/level) / D, minus those seen, D being the evidence of a request for the best of all tests. To fail takes
+    one test beyond its limit, to pass takes all of them.
     """
     to_fail: list[float] = []
     to_pass: list[float] = []
     for test in evidence.passing:
-        poll = evidence.step.absolute if test is Test.Absolute else evidence.step.relative
-        if poll.candidate.requests == 0 or (test is Test.Relative and poll.stable.requests == 0):
+        poll = evidence.step.absolute if test is Check.Absolute else evidence.step.relative
+        if poll.candidate.requests == 0 or (test is Check.Relative and poll.stable.requests == 0):
             continue
         beyond = not evidence.within(test, rule)
         information = _information(test, rule, poll, beyond=beyond)
@@ -132,9 +130,9 @@ def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence) -> int | Non
     return None if missing_most is None or missing_most > 1e9 else _two_digits(missing_most)
 
 
-def _information(test: Test, rule: Rule, poll: Poll, *, beyond: bool) -> float:
+def _information(test: Check, rule: Rule, poll: Poll, *, beyond: bool) -> float:
     """Nats per candidate request against the nearest point of the null."""
-    if test is Test.Absolute:
+    if test is Check.Absolute:
         assert rule.absolute is not None
         return divergence(poll.candidate.rate, rule.absolute)
     boundary = rule.relative if beyond else rule.to_pass
@@ -143,8 +141,7 @@ def _information(test: Test, rule: Rule, poll: Poll, *, beyond: bool) -> float:
 
 
 def _nearest(candidate: Tally, stable: Tally, boundary: Boundary) -> float:
-    """min over stable's rate q of KL(p_c || boundary(q)) + n_s/n_c KL(p_s || q): between the two rates' own
-    q."""
+    """min over stable's rate q of KL(p_c || boundary(q)) + n_s/n_c KL(p_s || q): between the two rates' own q."""
     own = (candidate.rate - boundary.delta) / boundary.rho
     ends = sorted((min(max(own, 1e-9), 1 - 1e-9), stable.rate))
     many = stable.requests / candidate.requests

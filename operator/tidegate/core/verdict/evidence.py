@@ -1,5 +1,4 @@
-"""The evidence on one metric: its tests, and their processes from poll to poll. ANALYSIS.md §2.1, §3.3,
-§4."""
+"""The evidence on one metric: its tests, and their processes from poll to poll. ANALYSIS.md §2.1, §3.3, §4."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ LEANING = math.log(1.5)
 """Evidence for failing beyond this speaks against a step's end, short of failing it."""
 
 
-class Test(StrEnum):
+class Check(StrEnum):
     """What the candidate is held against."""
 
     Relative = "relative"
@@ -34,18 +33,18 @@ class Test(StrEnum):
 
 
 _WORSE = {
-    Test.Relative: np.array([1.15, 1.35, 1.6, 2, 2.7, 4, 7, 15, 40, 150, 1000]),
-    Test.Absolute: np.array([1.1, 1.25, 1.5, 2, 3, 5, 10, 19]),
-    Test.Gross: np.array([1.25, 2, 4]),
+    Check.Relative: np.array([1.15, 1.35, 1.6, 2, 2.7, 4, 7, 15, 40, 150, 1000]),
+    Check.Absolute: np.array([1.1, 1.25, 1.5, 2, 3, 5, 10, 19]),
+    Check.Gross: np.array([1.25, 2, 4]),
 }
 _BETTER = {
-    Test.Relative: np.array([0.93, 0.85, 0.75, 0.65, 0.5, 0.3, 0.1]),
-    Test.Absolute: np.array([0.9, 0.75, 0.5, 0.25, 0.05]),
+    Check.Relative: np.array([0.93, 0.85, 0.75, 0.65, 0.5, 0.3, 0.1]),
+    Check.Absolute: np.array([0.9, 0.75, 0.5, 0.25, 0.05]),
 }
 """The effects bet on, as factors on the boundary."""
 
 _LOG_PRIORS = {test: np.full(len(effects), -math.log(len(effects))) for test, effects in _WORSE.items()}
-_LOG_PRIORS[Test.Gross] = np.log([0.5, 0.25, 0.25])  # half on the hardest: that most requests fail shows anyway
+_LOG_PRIORS[Check.Gross] = np.log([0.5, 0.25, 0.25])  # half on the hardest: that most requests fail shows anyway
 
 _DECAY, _PRIOR_REQUESTS = 0.97, 200.0
 
@@ -66,12 +65,12 @@ class Rule:
     """Stable's rate, as long as nothing is known of it."""
 
     @property
-    def tests(self) -> tuple[Test, ...]:
+    def tests(self) -> tuple[Check, ...]:
         """The tests that are configured."""
         wanted = (
-            (Test.Relative, self.relative is not None),
-            (Test.Absolute, self.absolute is not None),
-            (Test.Gross, self.breaker),
+            (Check.Relative, self.relative is not None),
+            (Check.Absolute, self.absolute is not None),
+            (Check.Gross, self.breaker),
         )
         return tuple(test for test, is_wanted in wanted if is_wanted)
 
@@ -83,8 +82,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a look counted for one metric. The tests may score requests differently, as with two latency
-    limits."""
+    """What a look counted for one metric. The tests may score requests differently, as with two latency limits."""
 
     relative: Poll = Poll()
     absolute: Poll = Poll()
@@ -105,8 +103,8 @@ class Evidence:
     stable_events: float
     stable_requests: float
     """Stable's past, fading: what its rate is expected to be with the next poll."""
-    failing: Mapping[Test, FailProcess]
-    passing: Mapping[Test, PassProcess]
+    failing: Mapping[Check, FailProcess]
+    passing: Mapping[Check, PassProcess]
     band: RatioBand
     total: Counts = Counts()
     """Since the warm-up."""
@@ -133,7 +131,7 @@ class Evidence:
             step=Counts(),
         )
 
-    def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Test, float]) -> Evidence:
+    def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Check, float]) -> Evidence:
         """With one more poll. A test that lacks an arm's requests learns nothing from it."""
         p = self.stable_events / self.stable_requests
         stable = counts.relative.stable
@@ -154,7 +152,7 @@ class Evidence:
             for test in informed
             if test in self.passing
         }
-        compared = rule.relative is not None and _informs(Test.Relative, counts)
+        compared = rule.relative is not None and _informs(Check.Relative, counts)
         return Evidence(
             stable_events=_DECAY * self.stable_events + stable.events,
             stable_requests=_DECAY * self.stable_requests + stable.requests,
@@ -166,20 +164,19 @@ class Evidence:
         )
 
     def proven(self, rule: Rule) -> bool:
-        """Whether this step's candidate is shown to be within every limit, with two polls at least of each
-        test.
+        """Whether this step's candidate is shown to be within every limit, with two polls at least of each test.
 
         The comparison with stable is not asked for where stable has no requests in the step: the limits are.
         """
-        asked = [test for test in self.passing if test is Test.Absolute or self.step.relative.stable.requests > 0]
+        asked = [test for test in self.passing if test is Check.Absolute or self.step.relative.stable.requests > 0]
         return bool(asked) and all(
             self.passing[test].polls >= 2 and self.passing[test].log_m >= -math.log(BETA) and self.within(test, rule)
             for test in asked
         )
 
-    def within(self, test: Test, rule: Rule) -> bool:
+    def within(self, test: Check, rule: Rule) -> bool:
         """Whether the rates, as they are seen in this step, are within the limit."""
-        if test is Test.Absolute:
+        if test is Check.Absolute:
             return rule.absolute is None or self.step.absolute.candidate.rate <= rule.absolute
         poll = self.step.relative
         return rule.relative is None or poll.candidate.rate <= rule.relative.rho * poll.stable.rate + rule.margin
@@ -207,32 +204,32 @@ class Evidence:
         return Evidence(
             stable_events=events,
             stable_requests=requests,
-            failing={Test(name): FailProcess.load(state) for name, state in data["fail"].items()},
-            passing={Test(name): PassProcess.load(state) for name, state in data["pass"].items()},
+            failing={Check(name): FailProcess.load(state) for name, state in data["fail"].items()},
+            passing={Check(name): PassProcess.load(state) for name, state in data["pass"].items()},
             band=RatioBand.load(data["band"]),
             total=_counts(data["total"]),
             step=_counts(data["step"]),
         )
 
 
-def _unproven(rule: Rule) -> dict[Test, PassProcess]:
+def _unproven(rule: Rule) -> dict[Check, PassProcess]:
     return {test: PassProcess.new(len(_BETTER[test])) for test in rule.tests if test in _BETTER}
 
 
-def _informs(test: Test, counts: Counts) -> bool:
+def _informs(test: Check, counts: Counts) -> bool:
     """Whether the poll has requests of every arm that the test compares."""
-    if test is Test.Absolute:
+    if test is Check.Absolute:
         return counts.absolute.candidate.requests > 0
     return counts.relative.candidate.requests > 0 and counts.relative.stable.requests > 0
 
 
 def _log_e(
-    test: Test, counts: Counts, boundary: Boundary | None, limit: float | None, effects: Floats, p: float
+    test: Check, counts: Counts, boundary: Boundary | None, limit: float | None, effects: Floats, p: float
 ) -> Floats:
     """The log e-values of a poll for a configured test."""
-    if test is Test.Gross:
+    if test is Check.Gross:
         return kernel.gross(counts.relative, effects, p)
-    if test is Test.Absolute:
+    if test is Check.Absolute:
         assert limit is not None
         return kernel.against_limit(counts.absolute.candidate, limit, effects)
     assert boundary is not None

@@ -1,7 +1,7 @@
 """Request durations from classic histograms: a quantile, and how many requests took longer. ANALYSIS.md §4b.
 
-Buckets map an upper edge in seconds, the last of them infinite, to how many requests took at most that long.
-Within a bucket durations are taken to be spread evenly, and the first one to begin at 0.
+Buckets map an upper edge in seconds, the last of them infinite, to how many requests took at most that long. Within a
+bucket durations are taken to be spread evenly, and the first one to begin at 0.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def requests(buckets: Buckets) -> float:
 
 
 def quantile(buckets: Buckets, level: float) -> float | None:
-    """The duration that a share ``level`` of the requests did not exceed; None: no requests, or beyond all
-    edges."""
+    """The duration that a share ``level`` of the requests did not exceed; None: no requests, or beyond all edges."""
     rank = level * requests(buckets)
     low, below = 0.0, 0.0
     for edge in sorted(buckets):
@@ -60,15 +59,13 @@ def slower(buckets: Buckets, duration: float) -> float:
 
 
 def edge_from(buckets: Buckets, duration: float) -> float | None:
-    """The next finite edge at or above ``duration``; None: there is none, so nobody knows what took
-    longer."""
+    """The next finite edge at or above ``duration``; None: there is none, so nobody knows what took longer."""
     edges = [edge for edge in sorted(buckets) if edge >= duration and not math.isinf(edge)]
     return edges[0] if edges else None
 
 
 def tells_apart(buckets: Buckets, first: float, second: float) -> bool:
-    """Whether the buckets show requests move from ``first`` to ``second``: finite edges, not all in one
-    bucket."""
+    """Whether the buckets show requests move from ``first`` to ``second``: finite edges, not all in one bucket."""
     if edge_from(buckets, second) is None:
         return False
     if edge_from(buckets, first) != edge_from(buckets, second):

@@ -1,14 +1,12 @@
 """One e-value for everything: what a poll's counts say against a null hypothesis. ANALYSIS.md §2.
 
-A null is a boundary on the candidate's event rate ``p_c``: ``rho * p_s + delta``, with ``p_s`` stable's rate,
-or the limit ``delta`` alone where ``rho`` is 0. Nothing is assumed of the rates: they may move in any way and
-together.
+A null is a boundary on the candidate's event rate ``p_c``: ``rho * p_s + delta``, with ``p_s`` stable's rate, or the
+limit ``delta`` alone where ``rho`` is 0. Nothing is assumed of the rates: they may move in any way and together.
 
-An *effect* is an alternative, as a factor on the boundary: above 1 the candidate is worse than allowed and
-the e-value speaks for failing (null: at or below the boundary); below 1 it speaks for passing (null: at or
-above). For each effect a *tilt* A is chosen from the past alone; under the null the e-value's expectation is
-at most 1 for every tilt, so the choice is about power and never about validity. Bets with several effects are
-arrays.
+An *effect* is an alternative, as a factor on the boundary: above 1 the candidate is worse than allowed and the
+e-value speaks for failing (null: at or below the boundary); below 1 it speaks for passing (null: at or above). For
+each effect a *tilt* A is chosen from the past alone; under the null the e-value's expectation is at most 1 for every
+tilt, so the choice is about power and never about validity. Bets with several effects are arrays.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ _LEAST_RATE = 1e-6
 
 @dataclass(frozen=True)
 class Tally:
-    """How many requests, and how many of them were events. Events may be fractional where a request scores in
-    [0, 1]."""
+    """How many requests, and how many of them were events. Events may be fractional where a request scores in [0,
+    1]."""
 
     events: float = 0.0
     requests: float = 0.0
@@ -86,10 +84,9 @@ def against_stable(poll: Poll, boundary: Boundary, effects: Floats, p: float) ->
 
         log e = x_c log(1 + A) + x_s log(1 - rho kappa A) - A n_c delta
 
-    Valid: E[(1+A)^x_c] <= exp(n_c p_c A) and E[(1-rho kappa A)^x_s] <= exp(-n_s p_s rho kappa A), for
-    Bernoulli and Poisson events alike (1 + u <= e^u), so E[e] <= exp(A n_c (p_c - rho p_s - delta)): at most
-    1 for A > 0 when p_c <= rho p_s + delta, for A < 0 when p_c >= rho p_s + delta. Fractional events: by
-    convexity.
+    Valid: E[(1+A)^x_c] <= exp(n_c p_c A) and E[(1-rho kappa A)^x_s] <= exp(-n_s p_s rho kappa A), for Bernoulli and
+    Poisson events alike (1 + u <= e^u), so E[e] <= exp(A n_c (p_c - rho p_s - delta)): at most 1 for A > 0 when p_c
+    <= rho p_s + delta, for A < 0 when p_c >= rho p_s + delta. Fractional events: by convexity.
     """
     share = boundary.rho * poll.kappa
     tilt = _two_arm_tilt(boundary, poll.kappa, effects, max(p, _LEAST_RATE))
@@ -113,8 +110,7 @@ def _two_arm_tilt(boundary: Boundary, kappa: float, effects: Floats, p: float) -
 
 
 def against_limit(candidate: Tally, limit: float, effects: Floats) -> Floats:
-    """Log e-values of a comparison with an absolute limit on the event rate, 0 < limit < 1: stable plays no
-    part.
+    """Log e-values of a comparison with an absolute limit on the event rate, 0 < limit < 1: stable plays no part.
 
     The exact Bernoulli form: a request's factor is 1 + A (y - limit), of expectation 1 + A (p_c - limit).
     """
@@ -124,24 +120,21 @@ def against_limit(candidate: Tally, limit: float, effects: Floats) -> Floats:
 
 
 def _bernoulli(candidate: Tally, delta: float, tilt: Floats) -> Floats:
-    """Sum of log(1 + A (y - delta)) over requests with score y; at most that for fractional scores
-    (concavity)."""
+    """Sum of log(1 + A (y - delta)) over requests with score y; at most that for fractional scores (concavity)."""
     events = min(candidate.events, candidate.requests)
     log_e: Floats = events * np.log1p(tilt * (1 - delta)) + (candidate.requests - events) * np.log1p(-tilt * delta)
     return log_e
 
 
 def gross(poll: Poll, effects: Floats, p: float) -> Floats:
-    """Log e-values against p_c <= 3 p_s + 0.4: made to be quick where most requests fail. Both arms have
-    requests.
+    """Log e-values against p_c <= 3 p_s + 0.4: made to be quick where most requests fail. Both arms have requests.
 
         log e = x_c log(1 + A (1-delta)) + (n_c - x_c) log(1 - A delta) + x_s log(1 - rho kappa A)
 
-    for 0 < A < 1/delta, rho kappa A < 1. Valid: a candidate request's factor has expectation 1 + A (p_c -
-    delta) <= exp(A (p_c - delta)), a stable one's 1 - p_s rho kappa A <= exp(-p_s rho kappa A); with n_c =
-    kappa n_s the product is at most exp(n_c A (p_c - delta - rho p_s)), which is at most 1 when p_c <= rho
-    p_s + delta. Unlike ``against_stable`` it also uses the requests that went well, which count when half of
-    them do not.
+    for 0 < A < 1/delta, rho kappa A < 1. Valid: a candidate request's factor has expectation 1 + A (p_c - delta) <=
+    exp(A (p_c - delta)), a stable one's 1 - p_s rho kappa A <= exp(-p_s rho kappa A); with n_c = kappa n_s the
+    product is at most exp(n_c A (p_c - delta - rho p_s)), which is at most 1 when p_c <= rho p_s + delta. Unlike
+    ``against_stable`` it also uses the requests that went well, which count when half of them do not.
     """
     boundary = GROSS_RHO * p + GROSS_DELTA
     tilt = np.array([_gross_tilt(min(effect * boundary, 0.98), poll.kappa, max(p, _LEAST_RATE)) for effect in effects])

@@ -1,8 +1,8 @@
 """A quantile of the latency as events: which requests count as slow, and what is remembered to say so.
 
-Stable's requests are slow above its own past quantile u, the candidate's above u plus the tolerated increase;
-then "the quantile is worse than tolerated" is "more of the candidate's requests are slow". The cuts come from
-the past alone and stand still within a step.
+Stable's requests are slow above its own past quantile u, the candidate's above u plus the tolerated increase; then
+"the quantile is worse than tolerated" is "more of the candidate's requests are slow". The cuts come from the past
+alone and stand still within a step.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Evidence that grows poll by poll: mixtures of bets over effect sizes and, to fail, over start times.
-ANALYSIS.md §2.1.
+"""Evidence that grows poll by poll: mixtures of bets over effect sizes and, to fail, over start times. ANALYSIS.md
+§2.1.
 
-A process starts at 1 and under its null never grows on average, so the chance that it ever reaches 1/alpha is
-at most alpha, however often one looks (Ville). All arithmetic is in logarithms. States are immutable and go
-through JSON unharmed.
+A process starts at 1 and under its null never grows on average, so the chance that it ever reaches 1/alpha is at most
+alpha, however often one looks (Ville). All arithmetic is in logarithms. States are immutable and go through JSON
+unharmed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Where the ratio of two event rates truly is: an interval that holds at every look. For people, not for
-verdicts."""
+"""Where the ratio of two event rates truly is: an interval that holds at every look. For people, not for verdicts."""
 
 from __future__ import annotations
 
