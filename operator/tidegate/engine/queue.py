@@ -30,6 +30,7 @@ class Queue(Generic[K]):
         self._serial = 0
         self._failures: dict[K, int] = {}
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -58,16 +59,18 @@ class Queue(Generic[K]):
 
     async def get(self) -> K:
         """The next key, for one worker."""
-        while True:
-            self._ripen()
-            if self._ready:
-                key = self._ready.popleft()
-                self._queued.discard(key)
-                self._due.pop(key, None)
-                self._working.add(key)
-                return key
-            self._wake.clear()
-            await self._wait()
+        # One idle worker waits for the queue, the others for their turn: not all wake up for each key.
+        async with self._turn:
+            while True:
+                self._ripen()
+                if self._ready:
+                    key = self._ready.popleft()
+                    self._queued.discard(key)
+                    self._due.pop(key, None)
+                    self._working.add(key)
+                    return key
+                self._wake.clear()
+                await self._wait()
 
     def done(self, key: K, *, failed: bool = False, after: float = 0.0) -> None:
         """The worker has finished with the key; a failed one is handed out again, later each time."""
