@@ -38,10 +38,9 @@ async def watch(
     told: Told,
     *,
     namespace: str | None,
-    ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Watch until ``stop``; ``ready`` is set when the watches are begun. Ends by an exception if one cannot go on."""
+    """Watch until ``stop``. Ends by an exception if one cannot go on."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login)
     for kind in kinds:
@@ -54,7 +53,6 @@ async def watch(
         standalone=True,
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
-        ready_flag=ready,
         stop_flag=stop,
     )
 

@@ -89,7 +89,7 @@ def _structural(node: Json, defs: Json, rules: dict[str, list[Json]]) -> Json:
         name = node["$ref"].rpartition("/")[2]
         found = {**defs[name], **{key: value for key, value in node.items() if key != "$ref"}}
         return _with_rules(_structural(found, defs, rules), rules.get(name, []))
-    choices = [choice for choice in node.get("anyOf", node.get("allOf", ())) if choice.get("type") != "null"]
+    choices = [choice for choice in node.get("anyOf") or node.get("allOf") or () if choice.get("type") != "null"]
     if len(choices) == 1:
         rest = {key: value for key, value in node.items() if key not in ("anyOf", "allOf")}
         return _structural({**choices[0], **rest}, defs, rules)

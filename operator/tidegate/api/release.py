@@ -212,6 +212,8 @@ class Journal(Model):
     """When the release began."""
     settled_at: Time | None = None
     """When all that the stage waits for was first seen, but for a router that cannot be asked."""
+    served: bool = False
+    """The candidate may have had requests."""
     looked_step: int = 0
     """The step that the analysis last looked at."""
     unready_since: Time | None = None

@@ -66,27 +66,16 @@ async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.E
 
     The loop is started first: on its way out Kopf cancels every task that is younger than its own.
     """
-    began = asyncio.Event()
-    loop_task = asyncio.create_task(operator.run(), name="operator")
+    loop_task = asyncio.create_task(operator.run(stop), name="operator")
     watch_task = asyncio.create_task(
-        watch(
-            WATCHED,
-            operator.told,
-            namespace=settings.namespace or None,
-            ready=began,
-            stop=stop,
-        ),
-        name="watch",
+        watch(WATCHED, operator.told, namespace=settings.namespace or None, stop=stop), name="watch"
     )
-    stopped = asyncio.create_task(stop.wait(), name="stop")
-    done, _ = await asyncio.wait({loop_task, watch_task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    # Kopf catches signals as well, and its watch then ends by itself.
+    await asyncio.wait({loop_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    loop_task.cancel()
     results = await asyncio.gather(loop_task, watch_task, return_exceptions=True)
-    failures = [r for r in results if isinstance(r, Exception)]
+    failures = [result for result in results if isinstance(result, BaseException)]
     for failure in failures:
         log.error("ended by %r", failure, exc_info=failure)
-    if stopped in done and not failures:
-        log.info("stopped")
-        return 0
-    return 1
+    log.info("stopped")
+    return 1 if failures else 0

@@ -35,8 +35,7 @@ def revert(draft: Draft) -> Stage | None:
 def drain(draft: Draft) -> Stage | None:
     """The candidate has no traffic; its last requests end before its pods do."""
     spec = draft.obs.release.spec
-    served = draft.status.step is not None and (draft.status.step.index > 1 or draft.status.step.started_at is not None)
-    until = draft.journal.since + (spec.drain if spec and served else timedelta())
+    until = draft.journal.since + (spec.drain if spec and draft.journal.served else timedelta())
     if draft.now < until:
         draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
         draft.wake_at(until)

@@ -15,6 +15,10 @@ from tidegate.core.observed import Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
 
+FIRST_SCRAPES = 2
+"""Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
+
+
 def steps(draft: Draft) -> tuple[CanaryStep, ...]:
     """The steps of the release."""
     spec = draft.obs.release.spec
@@ -123,6 +127,7 @@ def shift(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
     draft.wake_in(POLL)
     hold(draft)
+    draft.note(served=True)
     ensure_weight(draft, weight)
     if spec is None or not split_is(obs, weight):
         return None
@@ -154,7 +159,8 @@ def bake(draft: Draft) -> Stage | None:
         return None
     if step(draft).weight and step(draft).bake:
         if verdict is Verdict.Unknown:
-            draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
+            if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
+                draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
             return _unknown(draft)
         draft.note(unknown_since=None)
         if draft.now < at.until:

@@ -20,7 +20,7 @@ from tidegate.core.plan import (
     Split,
 )
 from tidegate.core.reading import HASH
-from tidegate.engine.scene import Scene
+from tidegate.engine.scene import Scene, ours
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, NotFound
 from tidegate.ports.router import Router
 
@@ -52,8 +52,8 @@ class Actor:
                     await self._ensure(scene, scene.backends.canary, candidate)
             case DeleteServices():
                 if scene.backends:
-                    await self._cluster.delete(SERVICES, scene.namespace, scene.backends.stable)
-                    await self._cluster.delete(SERVICES, scene.namespace, scene.backends.canary)
+                    await self._remove(scene, scene.backends.stable)
+                    await self._remove(scene, scene.backends.canary)
             case Select(hash_):
                 if scene.backends:
                     await self._select(scene, scene.backends, hash_)
@@ -97,7 +97,17 @@ class Actor:
         try:
             await self._cluster.create(SERVICES, scene.namespace, body)
         except Conflict:
+            if not ours(await self._cluster.get(SERVICES, scene.namespace, name)):
+                raise
             await self._cluster.patch(SERVICES, scene.namespace, name, {"spec": {"selector": {HASH: hash_}}})
+
+    async def _remove(self, scene: Scene, name: str) -> None:
+        try:
+            found = await self._cluster.get(SERVICES, scene.namespace, name)
+        except NotFound:
+            return
+        if ours(found):
+            await self._cluster.delete(SERVICES, scene.namespace, name)
 
     async def _select(self, scene: Scene, backends: Backends, hash_: str | None) -> None:
         body = {"spec": {"selector": {HASH: hash_}}}

@@ -18,13 +18,13 @@ from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseStatus, Stage
 from tidegate.core import analysis, machine, reading
-from tidegate.core.gate import RELEASE
 from tidegate.core.observed import Backends, Observed, Problem, Release
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import GateCheck
-from tidegate.engine.scene import Scene
+from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
+    CANARY_RELEASES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
@@ -60,7 +60,7 @@ class Observer:
             release=release,
             deployment=reading.deployment(deployment),
             replicasets=tuple(reading.replicaset(rs) for rs in replicasets if reading.owned_by(rs, uid)),
-            problems=await self._gate.problems(),
+            problems=(*await self._rival(release, deployment), *await self._gate.problems()),
         )
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         obs, scene = await self._traffic(obs, replace(scene, deployment=deployment), labels)
@@ -83,6 +83,7 @@ class Observer:
         if service is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
         backends = Backends.of(release.namespace, service["metadata"]["name"])
+        taken = await self._taken(backends)
         named = tuple(route.name for route in spec.traffic.gateway.routes) if spec.traffic.gateway else None
         propagation = spec.traffic.propagation if _under_way(release) else None
         routing = await self._router.read(backends, named, propagation)
@@ -92,7 +93,7 @@ class Observer:
                 obs,
                 service=reading.service(service, ()),
                 routes=routing.routes,
-                problems=(*obs.problems, *([problem] if problem else []), *routing.problems),
+                problems=(*obs.problems, *([problem] if problem else []), *taken, *routing.problems),
                 router_series=routing.series,
                 effective=_effective(spec, backends, routing),
             ),
@@ -122,7 +123,7 @@ class Observer:
         if labels is None:
             return None, None
         services = await self._cluster.list(SERVICES, release.namespace)
-        fits = [svc for svc in services if reading.selects(svc, labels) and not _ours(svc)]
+        fits = [svc for svc in services if reading.selects(svc, labels) and not ours(svc)]
         if len(fits) == 1:
             return fits[0], None
         if not fits:
@@ -134,6 +135,34 @@ class Observer:
         return None, Problem(
             Reason.SERVICE_AMBIGUOUS, f"several Services select the pods ({names}); name one in spec.serviceRef"
         )
+
+    async def _taken(self, backends: Backends) -> tuple[Problem, ...]:
+        """Whether the two Services of a release can stand beside the user's."""
+        name = backends.service
+        if len(backends.stable) > LONGEST_NAME:
+            told = (
+                f"the name of Service {name} leaves no room for {backends.stable} ({LONGEST_NAME} characters at most)"
+            )
+            return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; use a shorter one, or name another in spec.serviceRef"),)
+        for other in await self._cluster.list(SERVICES, backends.namespace):
+            if other["metadata"]["name"] in (backends.stable, backends.canary) and not ours(other):
+                told = f"Service {other['metadata']['name']} is not Tidegate's, and a release of {name} needs the name"
+                return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; rename it"),)
+        return ()
+
+    async def _rival(self, release: Release, deployment: Object) -> tuple[Problem, ...]:
+        """Another release that manages the Deployment, if it still is one."""
+        manager = reading.deployment(deployment).managed_by
+        if not manager or manager == release.name:
+            return ()
+        try:
+            other = await self._cluster.get(CANARY_RELEASES, release.namespace, manager)
+        except NotFound:
+            return ()
+        if other["spec"].get("targetRef", {}).get("name") != deployment["metadata"]["name"]:
+            return ()
+        told = f"Deployment {deployment['metadata']['name']} is managed by CanaryRelease {manager}"
+        return (Problem(Reason.TARGET_TAKEN, f"spec.targetRef.name: {told}; delete one of the two"),)
 
     async def _live(self, obs: Observed, scene: Scene) -> Observed:
         """What changes by the second, while a release is under way."""
@@ -183,6 +212,8 @@ class Observer:
         return await self._metrics.fetch(analysis.queries(release.spec.analysis, sides))
 
 
+LONGEST_NAME = 63
+"""Characters of a Service's name."""
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
 
@@ -220,10 +251,6 @@ def _service_of(status: ReleaseStatus) -> str | None:
     """A release under way keeps the Service that it began with, whatever else comes to select its pods."""
     found = (status.effective or {}).get("serviceRef")
     return str(found["name"]) if isinstance(found, dict) else None
-
-
-def _ours(service: Object) -> bool:
-    return RELEASE in (service["metadata"].get("labels") or {})
 
 
 def _no_target(release: Release) -> tuple[Problem, ...]:

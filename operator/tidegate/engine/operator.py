@@ -40,6 +40,8 @@ AUDIT = 300.0
 REJECTED = 5.0
 """Seconds before what the API server refused is tried again: only a change can mend it."""
 BEAT = 1.0
+GRACE = 5.0
+"""Seconds that releases in the works have to come to the end of a turn when the operator stops."""
 
 
 class Operator:
@@ -55,6 +57,9 @@ class Operator:
         """When the loop last turned (monotonic seconds)."""
         self.audited = False
         """The store has been filled once."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._working = 0
+        self._stopping = False
 
     def told(self, kind: Kind, type_: str, obj: Object) -> None:
         """A watch saw something."""
@@ -65,14 +70,22 @@ class Operator:
         for key in self._concerned(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]):
             self.queue.add(key)
 
-    async def run(self) -> None:
-        """Until cancelled. Workers in mid-reconcile are let finish by the caller's shield of time."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; a release that is being worked on is then finished with, within ``GRACE``."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._heart())
-            await self._first_audit()
-            tasks.create_task(self._auditor())
-            for _ in range(WORKERS):
-                tasks.create_task(self._work())
+            background = [tasks.create_task(self._heart()), tasks.create_task(self._prepare(tasks))]
+            await stop.wait()
+            self._stopping = True
+            deadline = self._clock.monotonic() + GRACE
+            while self._working and self._clock.monotonic() < deadline:
+                await self._clock.sleep(0.05)
+            for task in (*background, *self._tasks):
+                task.cancel()
+
+    async def _prepare(self, tasks: asyncio.TaskGroup) -> None:
+        await self._first_audit()
+        self._tasks.append(tasks.create_task(self._auditor()))
+        self._tasks.extend(tasks.create_task(self._work()) for _ in range(WORKERS))
 
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
@@ -151,8 +164,9 @@ class Operator:
             await self._clock.sleep(BEAT)
 
     async def _work(self) -> None:
-        while True:
+        while not self._stopping:
             key = await self.queue.get()
+            self._working += 1
             try:
                 wake = await self._reconciler.reconcile(key)
             except Conflict as error:
@@ -172,6 +186,8 @@ class Operator:
                 self.queue.done(key)
                 if wake is not None:
                     self.queue.add_after(key, max(0.0, (wake - self._clock.now()).total_seconds()))
+            finally:
+                self._working -= 1
 
     def _failed(self, key: ReleaseKey, cause: str, error: ClusterError, after: float) -> None:
         self._meters.errors.labels(cause).inc()

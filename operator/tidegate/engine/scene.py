@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.core.gate import RELEASE
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import Kind, Object
+
+
+def ours(service: Object) -> bool:
+    """A Service that a release made, of whatever name."""
+    return RELEASE in (service["metadata"].get("labels") or {})
 
 
 @dataclass(frozen=True)

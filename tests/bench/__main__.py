@@ -1,0 +1,200 @@
+"""``make bench``: the figures that Tidegate promises, measured on the cluster $TIDEGATE_CLUSTER (default: bench)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.fixture import enter_network
+from tests.cluster.interface import Cluster
+from tests.cluster.provider import cluster as cluster_of
+from tests.cluster.waiting import wait_until
+from tests.rig.app import App
+from tests.rig.load import Load
+from tests.rig.operator import running
+
+Row = tuple[str, str, str]
+"""What, the bar, what was measured."""
+
+QUICK: dict[str, Any] = {"drain": "1s", "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 50}}
+BAKES = (8, 8, 8)
+STEPS = [{"weight": weight, "bake": f"{bake}s"} for weight, bake in zip((25, 50, 100), BAKES, strict=True)]
+ENOUGH = 20_000
+
+
+class Bench:
+    """One cluster, one operator, an application for each measurement."""
+
+    def __init__(self, cluster: Cluster, folder: Path, rate: int) -> None:
+        self._cluster, self._folder, self._rate, self._count = cluster, folder, rate, 0
+
+    def app(self, **spec: object) -> App:
+        """An application under management."""
+        self._count += 1
+        app = App(self._cluster, f"bench-{self._count}")
+        app.create()
+        if spec:
+            app.apply(app.release(**spec))
+            app.await_phase("Idle", 30)
+        return app
+
+    def load(self, app: App) -> Load:
+        """The load of the bench on an application."""
+        return Load(self._cluster, app.host, self._folder, rate=self._rate)
+
+    def adoption(self) -> list[Row]:
+        """Taking a running Deployment under management."""
+        app = self.app()
+        pods = app.pods()
+        with self.load(app) as load:
+            app.apply(app.release(**QUICK, steps=STEPS))
+            app.await_phase("Idle", 30)
+            _until(load, ENOUGH)
+            result = load.stop()
+        born = len(set(app.pods()) - set(pods))
+        app.delete()
+        return [
+            ("adoption: requests failed", "0", f"{sum(result.failed().values())} of {result.total}"),
+            ("adoption: pods re-created", "0", str(born)),
+        ]
+
+    def promotion(self) -> list[Row]:
+        """A good version, to its end."""
+        app, seen = self.app(**QUICK, steps=STEPS), dict[str, str]()
+        with self.load(app) as load:
+            began = time.time()
+            app.ship("v2")
+
+            def promoted() -> str | None:
+                seen.update(app.pods())
+                return None if app.status().get("lastRelease") else "no release has ended"
+
+            wait_until("the good version is promoted", promoted, 120)
+            took = _time(app.status()["lastRelease"]["finishedAt"]) - began
+            _until(load, ENOUGH)
+            result = load.stop()
+        stable = app.status()["stable"]["hash"]
+        born = sum(1 for name in seen.values() if stable in name)
+        written = _written(app)
+        app.delete()
+        return [
+            ("promotion: requests failed", "0", f"{sum(result.failed().values())} of {result.total}"),
+            ("promotion: pods re-created", "0", str(born - app.replicas)),
+            ("promotion: beyond the bakes and the drain", "≤ 5 s", f"{took - sum(BAKES) - 1:.2f} s"),
+            (
+                "fields of the Deployment's spec written",
+                "progressDeadlineSeconds",
+                ", ".join(sorted(written)) or "none",
+            ),
+        ]
+
+    def revert(self, times: int) -> list[Row]:
+        """A version with 50 % errors at weight 25."""
+        took, failed, total = list[float](), 0, 0
+        for _ in range(times):
+            app = self.app(**QUICK, steps=[{"weight": 25, "bake": "60s"}])
+            with self.load(app) as load:
+                app.ship("bad", ERROR_RATE="0.5")
+                app.await_phase("RolledBack", 90)
+                if times == 1:
+                    _until(load, ENOUGH)
+                result = load.stop()
+            took.append(max(result.last["bad 200"], result.last["bad 500"]) - result.first["bad 500"])
+            sys.stderr.write(f"  reverted after {took[-1]:.2f} s, {result.of('bad')} answers of the bad version\n")
+            failed, total = failed + sum(result.failed(but="bad").values()), total + result.total
+            app.delete()
+        return [
+            ("revert: requests failed, the bad version's aside", "0", f"{failed} of {total}"),
+            (
+                "50 % errors at weight 25: first bad answer → last request",
+                "median ≤ 3 s, worst ≤ 5 s",
+                f"median {statistics.median(took):.2f} s, worst {max(took):.2f} s of {times}",
+            ),
+        ]
+
+    def crash(self) -> list[Row]:
+        """A version that exits at its start."""
+        app = self.app(**QUICK, steps=STEPS)
+        app.ship("bad", EXIT_AT_START="1")
+        reported = list[float]()
+
+        def reverted() -> str | None:
+            if not reported and _crash_loops(app):
+                reported.append(time.time())
+            return None if app.status().get("phase") == "RolledBack" else str(app.status().get("message"))
+
+        wait_until("the crashing version is reverted", reverted, 120)
+        took = _time(app.status()["lastRelease"]["finishedAt"]) - reported[0] if reported else 0.0
+        app.delete()
+        return [("crash loop: kubelet's report → reverted", "≤ 5 s", f"{max(0.0, took):.2f} s")]
+
+
+def _until(load: Load, total: int) -> None:
+    wait_until(f"{total} requests", lambda: None if (n := load.counts().total()) >= total else str(n), 300)
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _written(app: App) -> set[str]:
+    """Fields of the Deployment's spec that Tidegate is the last to have written."""
+    shown = app.cluster.get("deployment", app.name, "-n", app.namespace, "--show-managed-fields")
+    fields = [entry["fieldsV1"] for entry in shown["metadata"]["managedFields"] if entry["manager"] == "tidegate"]
+    return {name.removeprefix("f:") for field in fields for name in field.get("f:spec", {})}
+
+
+def _crash_loops(app: App) -> bool:
+    """The kubelet has said by now that a container crashes again and again."""
+    pods = app.cluster.get("pods", "-n", app.namespace)["items"]
+    states = [state for pod in pods for state in pod["status"].get("containerStatuses", ())]
+    return any(
+        state["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" or state["restartCount"] >= 2
+        for state in states
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, crash; default: all")
+    parser.add_argument("--rate", type=int, default=1000, help="requests per second")
+    parser.add_argument("--times", type=int, default=10, help="how often the bad version is released")
+    options = parser.parse_args(arguments)
+    cluster = cluster_of(os.environ.get("TIDEGATE_CLUSTER", "bench"))
+    started = not cluster.running()
+    cluster.up()
+    rows: list[Row] = []
+    try:
+        enter_network(cluster)
+        with tempfile.TemporaryDirectory() as folder, running(cluster, Path(folder)):
+            bench = Bench(cluster, Path(folder), options.rate)
+            measures: dict[str, Callable[[], list[Row]]] = {
+                "adoption": bench.adoption,
+                "promotion": bench.promotion,
+                "revert": lambda: bench.revert(options.times),
+                "crash": bench.crash,
+            }
+            for name, measure in measures.items():
+                if not options.only or name in options.only:
+                    sys.stderr.write(f"{name} …\n")
+                    rows += measure()
+    finally:
+        if started and os.environ.get("KEEP") != "1":
+            cluster.down()
+    width = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in [("what", "bar", "measured"), *rows]:
+        print(" | ".join(cell.ljust(size) for cell, size in zip(row, width, strict=True)).rstrip())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,28 @@
+"""What all tests share: tests that did not run are named at the end, with the reason and the remedy."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first, so that a broken core is known before a cluster is built; benches only when asked for."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((rank for mark, rank in (("slow_cluster", 2), ("e2e", 1)) if item.get_closest_marker(mark)), 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The last lines: what did not run, and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.getreports("skipped"):
+        where = report.longrepr
+        reasons[str(where[2]).removeprefix("Skipped: ") if isinstance(where, tuple) else str(where)] += 1
+    if reasons:
+        terminalreporter.section("NOT RUN")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count} tests: {reason}")

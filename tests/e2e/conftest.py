@@ -1,0 +1,67 @@
+"""A real cluster with the operator running beside it, and applications to release."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.fixture import cluster as cluster
+from tests.cluster.interface import Cluster
+from tests.rig.app import App
+from tests.rig.operator import Operator, install
+
+_numbers = itertools.count(1)
+
+FAST = {
+    "steps": [{"weight": 25, "bake": "4s"}, {"weight": 50, "bake": "4s"}],
+    "drain": "1s",
+    "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 50},
+}
+"""A release of seconds: the looks and scrapes are every 2 s, so each step has two."""
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator of this checkout, as its own ServiceAccount."""
+    install(cluster)
+    with Operator(cluster, tmp_path_factory.mktemp("operator")) as running:
+        yield running
+
+
+@pytest.fixture
+def new_app(cluster: Cluster, operator: Operator) -> Iterator[Callable[..., App]]:
+    """Makes applications, each in a namespace of its own, and removes them."""
+    made: list[App] = []
+
+    def make(**settings: object) -> App:
+        app = App(cluster, f"app-{next(_numbers)}", **settings)  # type: ignore[arg-type]
+        made.append(app)
+        app.create()
+        return app
+
+    yield make
+    for app in made:
+        app.delete()
+
+
+@pytest.fixture
+def app(new_app: Callable[..., App]) -> App:
+    """One application of four pods that serves."""
+    return new_app()
+
+
+@pytest.fixture
+def managed(app: App) -> App:
+    """One application under management, with a release of seconds."""
+    app.apply(app.release(**FAST))
+    app.await_phase("Idle", 20)
+    return app
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for what a load writes."""
+    return tmp_path
