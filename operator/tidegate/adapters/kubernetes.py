@@ -38,7 +38,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 async def connect() -> client.ApiClient:
     """A client of the cluster we run in, or else of the kubeconfig (KUBECONFIG, ~/.kube/config)."""
     configuration = client.Configuration()
-    if "KUBECONFIG" not in os.environ and SERVICE_ACCOUNT.exists():
+    if _in_pod():
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
         await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -46,6 +46,10 @@ async def connect() -> client.ApiClient:
     api = client.ApiClient(configuration)
     api.user_agent = f"tidegate/{__version__}"
     return api
+
+
+def _in_pod() -> bool:
+    return "KUBECONFIG" not in os.environ and SERVICE_ACCOUNT.exists()
 
 
 class KubeCluster:

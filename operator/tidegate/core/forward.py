@@ -14,7 +14,6 @@ from tidegate.core.gate import HELD_DEADLINE, exactly
 from tidegate.core.observed import Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
-
 FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
