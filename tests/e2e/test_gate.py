@@ -409,7 +409,7 @@ def test_tidegate_itself_writes_weights_and_takes_the_note_away(
 def test_a_router_writes_the_status_of_a_route_in_mid_release(
     gated: Cluster, namespace: str, routes: Mapping[str, str]
 ) -> None:
-    body = {"status": {"parents": []}}
+    body: Json = {"status": {"parents": []}}
     written = _edit(gated, namespace, routes["refs set back, one rule without a name"], body, "--subresource=status")
     assert written["status"]["parents"] == []
 

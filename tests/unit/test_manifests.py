@@ -1,0 +1,183 @@
+"""The manifests agree with the code that relies on them, and with themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tidegate.api.canary import CanaryRelease
+from tidegate.app.settings import Settings
+from tidegate.core.gate import CEILING, FLOOR, RELEASE
+from tidegate.core.httproute import RELEASING
+from tidegate.core.observed import Backends
+from tidegate.engine.gate import NAMES
+from tidegate.engine.operator import RELEASES, WATCHED
+from tidegate.ports.cluster import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    HTTPROUTES,
+    PODS,
+    REPLICASETS,
+    SERVICES,
+    Kind,
+)
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+FILES = sorted(MANIFESTS.rglob("*.yaml"))
+WRITES = {
+    DEPLOYMENTS: {"patch"},
+    REPLICASETS: {"patch"},
+    SERVICES: {"create", "patch", "delete"},
+    HTTPROUTES: {"patch"},
+    EVENTS: {"create"},
+    **{kind: {"patch"} for kind in RELEASES},
+}
+"""What the interpreter of actions and the recorder of events write."""
+READS = {PODS: {"list"}, ENDPOINT_SLICES: {"list"}, GATEWAYS: {"get"}, GATEWAY_CLASSES: {"get"}}
+"""What is read and not watched."""
+
+Json = dict[str, Any]
+
+
+def objects(*files: Path) -> Iterator[Json]:
+    """All objects of some files."""
+    for file in files:
+        yield from (found for found in yaml.safe_load_all(file.read_text()) if found)
+
+
+def installed(kind: str) -> dict[str, Json]:
+    """The objects of a kind that an installation has, by name."""
+    files = [file for file in FILES if "samples" not in file.parts]
+    return {found["metadata"]["name"]: found for found in objects(*files) if found["kind"] == kind}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(MANIFESTS)))
+def test_every_document_is_an_object(file: Path) -> None:
+    for found in objects(file):
+        assert found["apiVersion"]
+        assert found["kind"] == "Kustomization" or found["metadata"]["name"]
+
+
+@pytest.mark.parametrize("folder", ["manifests", "crds"])
+def test_the_kustomization_has_every_file(folder: str) -> None:
+    base = ROOT / folder
+    listed = yaml.safe_load((base / "kustomization.yaml").read_text())["resources"]
+    there = {str(file.relative_to(base)) for file in base.rglob("*.yaml")} - {"kustomization.yaml"}
+    assert set(listed) - {"../crds"} == {name for name in there if not name.startswith("samples/")}
+
+
+def test_policies_and_bindings_have_the_names_that_the_operator_looks_for() -> None:
+    policies, bindings = installed("MutatingAdmissionPolicy"), installed("MutatingAdmissionPolicyBinding")
+    assert set(policies) == set(bindings) == set(NAMES)
+    for name, binding in bindings.items():
+        assert binding["spec"] == {"policyName": name}
+    for policy in policies.values():
+        assert policy["spec"]["failurePolicy"] == "Fail"
+
+
+def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
+    (account,) = installed("ServiceAccount").values()
+    user = f"system:serviceaccount:{account['metadata']['namespace']}:{account['metadata']['name']}"
+    (deployment,) = installed("Deployment").values()
+    assert deployment["metadata"]["namespace"] == account["metadata"]["namespace"]
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    for policy in installed("MutatingAdmissionPolicy").values():
+        conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
+        assert f"request.userInfo.username != '{user}'" in conditions
+        assert sum("userInfo" in condition for condition in conditions) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "known"),
+    [("replicasets.yaml", {RELEASE, FLOOR, CEILING}), ("routes.yaml", {RELEASING})],
+)
+def test_policies_know_the_annotations_by_the_names_of_the_code(file: str, known: set[str]) -> None:
+    policy = next(objects(MANIFESTS / "admission" / file))
+    said = set(re.findall(r"tidegate\.dev(?:/|~1)[a-z]+", yaml.safe_dump(policy["spec"])))
+    assert {name.replace("~1", "/") for name in said} == known
+
+
+def test_the_routes_policy_knows_the_services_of_a_release_by_their_names() -> None:
+    policy = next(objects(MANIFESTS / "admission/routes.yaml"))
+    said = set(re.findall(r"endsWith\('([^']+)'\)", yaml.safe_dump(policy["spec"], width=10_000).replace("''", "'")))
+    ours = Backends.of("shop", "checkout")
+    assert {f"checkout{suffix}" for suffix in said} == {ours.stable, ours.canary}
+
+
+def granted() -> dict[tuple[str, str], set[str]]:
+    """Verbs by API group and resource."""
+    (role,) = installed("ClusterRole").values()
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in role["rules"]:
+        assert set(rule) == {"apiGroups", "resources", "verbs"}
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
+
+
+def test_the_operator_may_do_what_it_does_and_no_more() -> None:
+    def key(kind: Kind) -> tuple[str, str]:
+        return kind.api_version.rpartition("/")[0], kind.plural
+
+    used: dict[tuple[str, str], set[str]] = {}
+    for kind, verbs in (*WRITES.items(), *READS.items(), *((kind, {"list", "watch"}) for kind in WATCHED)):
+        used.setdefault(key(kind), set()).update(verbs)
+    for kind in RELEASES:
+        used[kind.api_version.rpartition("/")[0], f"{kind.plural}/status"] = {"patch"}
+    assert granted() == used
+
+
+def test_the_operator_may_do_nothing_unbounded_and_reads_no_secret() -> None:
+    for (group, resource), verbs in granted().items():
+        assert "*" not in {group, resource, *verbs}
+        assert resource not in {"secrets", "configmaps"}
+        assert not verbs & {"escalate", "bind", "impersonate", "deletecollection"}
+    assert not installed("Role")
+    assert not installed("RoleBinding")
+    (binding,) = installed("ClusterRoleBinding").values()
+    (role,) = installed("ClusterRole")
+    (account,) = installed("ServiceAccount").values()
+    assert binding["roleRef"]["name"] == role
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": account["metadata"]["namespace"]}
+    ]
+
+
+def test_the_operator_s_pod_has_settings_that_exist_and_no_privilege() -> None:
+    (deployment,) = installed("Deployment").values()
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert {variable["name"] for variable in container["env"]} <= {
+        f"TIDEGATE_{name.upper()}" for name in Settings.__dataclass_fields__
+    }
+    port = Settings().listen.rpartition(":")[2]
+    assert [str(exposed["containerPort"]) for exposed in container["ports"]] == [port]
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == port
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    # Two operators at once would have to agree.
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("file", sorted((MANIFESTS / "samples").glob("*.yaml")), ids=lambda file: file.name)
+def test_samples_are_releases_that_make_sense(file: Path) -> None:
+    releases = [found for found in objects(file) if found["kind"] == CanaryRelease.kind]
+    assert releases
+    for release in releases:
+        assert CanaryRelease.model_validate({"spec": release["spec"]}).spec.target_ref.name == "checkout"
