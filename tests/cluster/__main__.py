@@ -77,6 +77,7 @@ def _as_root(chosen: Cluster) -> None:
     if not isinstance(chosen, LocalCluster) or machine.privileged():
         return
     artifacts.build()
+    places.state().mkdir(parents=True, exist_ok=True)
     homes = [f"XDG_CACHE_HOME={places.cache().parent}", f"XDG_STATE_HOME={places.state().parent.parent}"]
     again = [sys.executable, "-m", "tests.cluster", *sys.argv[1:]]
     name = f"TIDEGATE_CLUSTER={chosen.name}"

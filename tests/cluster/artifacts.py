@@ -98,8 +98,8 @@ def build() -> None:
 
 def _image(names: Sequence[str], program: Path, entrypoint: str) -> Path:
     """An image of one static program."""
-    found = program.stat()
-    key = hashlib.sha256(repr((names, str(program), found.st_size, found.st_mtime_ns)).encode()).hexdigest()[:16]
+    # Not its time or place: the same program in another environment is the same image.
+    key = hashlib.sha256(repr((names, program.name, program.stat().st_size)).encode()).hexdigest()[:16]
     short = entrypoint.strip("/")
     out = places.cache() / "images" / f"{short}-{key}.tar"
     with places.lock(f"image-{short}"):

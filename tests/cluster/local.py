@@ -173,6 +173,8 @@ class LocalCluster(Cluster):
             node.start_kubelet(components, authority, API, nodes[0].address, environment)
         with step("definitions, router and Prometheus"):
             furnish.furnish(self)
+        for daemon in self.daemons():
+            daemon.must_run()
         self._give_to_user()
         (self.state / "furnished").write_text(furnish.digest())
 

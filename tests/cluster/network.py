@@ -36,7 +36,7 @@ def pod_subnet(number: int) -> str:
 
 def namespace(cluster: str, number: int = 1) -> Path:
     """The network namespace of a node."""
-    return NAMESPACES / (f"tidegate-{cluster}" if number == 1 else f"tidegate-{cluster}-{number}")
+    return namespace_of(NAMESPACES / f"tidegate-{cluster}", number)
 
 
 def enter(space: Path) -> list[str]:
@@ -78,8 +78,8 @@ def join(space: Path, number: int, first: Path, others: list[int]) -> None:
 
 
 def namespace_of(first: Path, number: int) -> Path:
-    """The namespace of a node, given that of the first."""
-    return first if number == 1 else first.with_name(f"{first.name}-{number}")
+    """The namespace of a node, given that of the first; no cluster's name has a dot."""
+    return first if number == 1 else first.with_name(f"{first.name}.{number}")
 
 
 def remove(space: Path) -> None:

@@ -84,7 +84,7 @@ class Node:
 
     @property
     def cgroup(self) -> str:
-        return f"tidegate-{self.cluster}-{self.number}"
+        return f"tidegate-{self.cluster}.{self.number}"
 
     @property
     def socket(self) -> Path:
