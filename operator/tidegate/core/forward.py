@@ -90,7 +90,7 @@ def prepare(draft: Draft) -> Stage | None:
         draft.act(Select(stable))
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
         return None
-    if not ours.endpoints or ours.endpoints < obs.service.endpoints:
+    if not ours.endpoints or not ours.endpoints >= obs.service.endpoints:
         return None
     if not split_is(obs, 0):
         draft.act(Split(0))

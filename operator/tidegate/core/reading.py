@@ -111,6 +111,7 @@ def service(obj: Json, slices: Iterable[Json]) -> Service:
         endpoint
         for slice_ in slices
         if slice_["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name
+        and _of(slice_, obj["metadata"].get("uid"))
         for endpoint in slice_.get("endpoints") or ()
         if endpoint.get("conditions", {}).get("ready") and endpoint.get("targetRef", {}).get("kind") == "Pod"
     ]
@@ -120,6 +121,12 @@ def service(obj: Json, slices: Iterable[Json]) -> Service:
         endpoints=frozenset(endpoint["targetRef"]["name"] for endpoint in ready),
         addresses=frozenset(address for endpoint in ready for address in endpoint["addresses"]),
     )
+
+
+def _of(slice_: Json, uid: str | None) -> bool:
+    """Not of a Service of the same name that was deleted: its slices stay for a while, and nobody keeps them."""
+    owners = {ref["uid"] for ref in slice_["metadata"].get("ownerReferences", ()) if ref["kind"] == "Service"}
+    return not owners or uid in owners
 
 
 def owned_by(obj: Json, uid: str) -> bool:
