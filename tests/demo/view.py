@@ -1,0 +1,262 @@
+"""How the demo looks: a live table on a terminal, plain lines elsewhere. What is shown is the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from tests.demo.claims import Claim
+from tests.demo.frame import Frame, News, Revision
+
+BAR = 20
+NEWS = 6
+EVERY = 5.0
+"""Seconds after which a plain line is written though nothing but the counts has changed."""
+
+_COLOURS = {
+    "Pass": "green",
+    "Fail": "bold red",
+    "Inconclusive": "yellow",
+    "Unknown": "magenta",
+    "Idle": "green",
+    "Progressing": "cyan",
+    "Waiting": "yellow",
+    "Reverting": "bold red",
+    "RolledBack": "red",
+    "Warning": "red",
+}
+Json = dict[str, Any]
+
+
+class View(ABC):
+    """What the story tells its audience through."""
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """A sentence."""
+
+    @abstractmethod
+    def act(self, title: str) -> None:
+        """The title of what follows."""
+
+    @abstractmethod
+    def show(self, frame: Frame) -> None:
+        """How things are now."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """The last frame stays as it is."""
+
+    def claims(self, claims: Sequence[Claim]) -> None:
+        """What was promised, and whether it held."""
+        for claim in claims:
+            self.say(f"{'✓' if claim.held else '✗'} {claim.text}: {claim.figure}")
+
+
+def choose(stream: IO[str], environment: Mapping[str, str]) -> View:
+    """A live table on a terminal that a person looks at, else plain lines."""
+    if stream.isatty() and environment.get("CI", "") not in {"true", "1"}:
+        return LiveView(Console(file=stream))
+    return PlainView(stream)
+
+
+@contextmanager
+def opened() -> Iterator[View]:
+    """The view of this process; the terminal is as it was afterwards."""
+    view = choose(sys.stdout, os.environ)
+    try:
+        yield view
+    finally:
+        view.settle()
+
+
+# --- plain lines
+
+
+class PlainView(View):
+    """A line for each change, and one now and then."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._last: tuple[float, object] = (-EVERY, None)
+        self._told: set[str] = set()
+
+    def say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def act(self, title: str) -> None:
+        self.say(f"\n== {title}")
+
+    def show(self, frame: Frame) -> None:
+        for news in frame.news:
+            if news.uid not in self._told:
+                self._told.add(news.uid)
+                self.say(f"{frame.at:6.1f} s  event: {event_line(news)}")
+        at, known = self._last
+        if _gist(frame) != known or frame.at >= at + EVERY:
+            self._last = (frame.at, _gist(frame))
+            self.say(line(frame))
+
+    def settle(self) -> None:
+        """Plain lines stay anyway."""
+
+
+def line(frame: Frame) -> str:
+    """A frame as one line."""
+    revisions = " | ".join(_revision(revision) for revision in frame.revisions if _seen(revision))
+    parts = [f"{frame.at:6.1f} s  {revisions}", state(frame), *(evidence(metric) for metric in _metrics(frame))]
+    if frame.elsewhere:
+        parts.append(f"{frame.elsewhere} requests without an answer of any version")
+    return " | ".join(parts)
+
+
+def state(frame: Frame) -> str:
+    """Phase, step and verdict."""
+    status = frame.status
+    step, analysis = status.get("step"), status.get("analysis")
+    parts = [status.get("phase", "not under management")]
+    if step:
+        parts.append(f"step {step['index']}/{step['of']}")
+    if analysis:
+        parts.append(f"verdict {analysis['verdict']}")
+    if parts[0] in {"Waiting", "Blocked", "Invalid"}:
+        parts.append(status.get("message", ""))
+    return ", ".join(parts)
+
+
+def evidence(metric: Json) -> str:
+    """A metric's numbers: candidate, stable, and how far the evidence is on its way to failing."""
+    numbers = f"{_number(metric, 'candidate')} vs {_number(metric, 'stable')} stable"
+    return f"{metric['name']} {numbers}, evidence {metric.get('evidence', 0.0):.2f}"
+
+
+def event_line(news: News) -> str:
+    """An event as one line."""
+    return f"{news.reason}: {news.message}"
+
+
+def _gist(frame: Frame) -> object:
+    """What makes another line."""
+    pods = tuple((r.version, r.ready, r.asked, r.weight) for r in frame.revisions if _seen(r))
+    verdict = (frame.status.get("analysis") or {}).get("verdict")
+    return pods, frame.status.get("phase"), (frame.status.get("step") or {}).get("index"), verdict
+
+
+def _seen(revision: Revision) -> bool:
+    """Whether a revision has anything to show: no old one that has gone."""
+    return bool(revision.asked or revision.ready or revision.role in {"stable", "candidate"})
+
+
+def _revision(revision: Revision) -> str:
+    pods = f"{revision.ready}/{revision.asked} pods"
+    requests = f"{revision.served:,} served, {revision.failed:,} failed"
+    return f"{revision.version} {pods}, weight {revision.weight}, {requests}{_share(revision, ', share {}')}"
+
+
+def _share(revision: Revision, form: str = "{}") -> str:
+    return "" if revision.share is None else form.format(f"{100 * revision.share:.0f} %")
+
+
+def _metrics(frame: Frame) -> list[Json]:
+    return list((frame.status.get("analysis") or {}).get("metrics", ()))
+
+
+def _number(metric: Json, side: str) -> str:
+    value = metric.get(side)
+    if value is None:
+        return "–"
+    if metric["name"] == "latency":
+        return f"{1000 * value:,.0f} ms" if value >= 0.01 else f"{1000 * value:.1f} ms"
+    return f"{100 * value:.2g} %"
+
+
+# --- a live table
+
+
+class LiveView(View):
+    """A table that is redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def act(self, title: str) -> None:
+        self.settle()
+        self._console.print()
+        self._console.print(Rule(title, align="left", style="bold"))
+
+    def show(self, frame: Frame) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        self._live.update(picture(frame), refresh=True)
+
+    def settle(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def claims(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            mark = Text("✓ ", "bold green") if claim.held else Text("✗ ", "bold red")
+            self._console.print(mark + Text(claim.text) + Text(f": {claim.figure}", "dim"))
+
+
+def picture(frame: Frame) -> Group:
+    """A frame as a table with the release below."""
+    return Group(_table(frame), _release(frame), *_bars(frame), *_last_news(frame))
+
+
+def _table(frame: Frame) -> Table:
+    table = Table(expand=False, pad_edge=False)
+    table.add_column("revision")
+    for name in ("pods ready", "weight", "requests", "failed", "share now"):
+        table.add_column(name, justify="right")
+    for revision in filter(_seen, frame.revisions):
+        table.add_row(
+            Text(f"{revision.version}  {revision.role}"),
+            f"{revision.ready}/{revision.asked}",
+            f"{revision.weight} %",
+            f"{revision.served:,}",
+            Text(f"{revision.failed:,}", "bold red" if revision.failed else ""),
+            _share(revision),
+        )
+    if frame.elsewhere:
+        table.add_row(Text("no answer", "red"), "", "", "", Text(f"{frame.elsewhere:,}", "bold red"), "")
+    return table
+
+
+def _release(frame: Frame) -> Text:
+    status = frame.status
+    phase = status.get("phase", "not under management")
+    text = Text(f"{frame.at:5.0f} s  ") + Text(phase, _COLOURS.get(phase, ""))
+    return text + Text(f"  {status.get('message', '')}")
+
+
+def _bars(frame: Frame) -> Iterator[Text]:
+    for metric in _metrics(frame):
+        full = round(BAR * metric.get("evidence", 0.0))
+        colour = _COLOURS.get(metric["verdict"], "")
+        numbers = f"{_number(metric, 'candidate')} vs {_number(metric, 'stable')} stable"
+        text = Text(f"  {metric['name']:<8} ") + Text(f"{metric['verdict']:<13}", colour) + Text(f"{numbers:<28}")
+        text += Text(" evidence of failing ") + Text("█" * full, "red") + Text("░" * (BAR - full), "dim")
+        yield text + Text(f" {metric.get('evidence', 0.0):.2f}")
+
+
+def _last_news(frame: Frame) -> Iterator[Text]:
+    for news in frame.news[-NEWS:]:
+        yield Text(f"  {news.at}  ", "dim") + Text(event_line(news), _COLOURS.get(news.type, "dim"))
