@@ -70,6 +70,12 @@ class CanaryRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
+    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "self.spec.targetRef.name == oldSelf.spec.targetRef.name || !has(self.status) || !has(self.status.stable)",
+            "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",
+        ),
+    )
     kind: ClassVar[str] = "CanaryRelease"
     plural: ClassVar[str] = "canaryreleases"
     short_names: ClassVar[tuple[str, ...]] = ("canary",)

@@ -80,7 +80,7 @@ def _schema(kind: type[CanaryRelease]) -> Json:
     }
     schema["properties"] = {**meta, **schema["properties"]}
     schema["required"] = ["spec"]
-    return schema
+    return _with_rules(schema, rules[kind.__name__])
 
 
 def _structural(node: Json, defs: Json, rules: dict[str, list[Json]]) -> Json:

@@ -146,6 +146,8 @@ def bake(draft: Draft) -> Stage | None:
     if spec is None or at is None or at.until is None:
         return None
     hold(draft)
+    if deserted(draft):
+        return Stage.SCALE
     ensure_weight(draft, step(draft).weight)
     draft.wake_in(STEADY)
     verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
@@ -169,6 +171,17 @@ def bake(draft: Draft) -> Stage | None:
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
             return _inconclusive(draft, draft.status.analysis)
     return _next(draft) if draft.now >= at.until else _wait(draft)
+
+
+def deserted(draft: Draft) -> bool:
+    """No candidate pod is left behind its weight (an eviction, say): all requests to stable, until there is one."""
+    service, traffic = draft.obs.canary_service, draft.status.traffic
+    if service is None or service.endpoints or traffic is None or not traffic.weight:
+        return False
+    draft.set(traffic=TrafficStatus(router="", weight=0))
+    draft.urgent.append(Split(0))
+    draft.event(Reason.SCALING, f"{where(draft)}: no candidate pod is ready; all requests go to stable", "Warning")
+    return True
 
 
 def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
