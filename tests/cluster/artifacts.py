@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster import golang, images, places
@@ -90,10 +91,9 @@ def image_archives() -> list[Path]:
 
 def build() -> None:
     """Make everything that is not in the cache yet; needs no privileges."""
-    kubernetes()
-    load_generator()
-    image_archives()
-    gateway_api()
+    with ThreadPoolExecutor() as threads:  # the linker uses one core, so that another compiler has the rest
+        for done in [threads.submit(make) for make in (kubernetes, load_generator, image_archives, gateway_api)]:
+            done.result()
 
 
 def _image(names: Sequence[str], program: Path, entrypoint: str) -> Path:
@@ -125,10 +125,16 @@ def _from_wheel(package: str, command: str) -> Path:
 
 def _prometheus() -> Path:
     """Prometheus, with no other discovery than that of Kubernetes (Debian's has all but that one)."""
+    source = places.SOURCES / "prometheus"
+    found = re.search(r"prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)", (source / "go.mod").read_text())
+    if not found:
+        raise ValueError("go.mod does not require github.com/prometheus/prometheus")
+    major, minor, patch = map(int, found.groups())  # the module v0.316.0 is Prometheus 3.16.0
     return golang.program(
-        places.SOURCES / "prometheus",
+        source,
         name="prometheus",
         package="github.com/prometheus/prometheus/cmd/prometheus",
+        ldflags=f"-X github.com/prometheus/common/version.Version={major}.{minor}.{patch}",
         tags="remove_all_sd,enable_kubernetes_sd",
         announce="compile Prometheus (once; about 2 minutes on 2 cores)",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -26,7 +27,10 @@ def docker_answers() -> bool:
     if not shutil.which("docker"):
         return False
     command = ["docker", "version", "--format", "{{.Server.Version}}"]
-    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def configuration(nodes: int) -> dict[str, Any]:
@@ -77,13 +81,15 @@ class KindCluster(Cluster):
         except ImportError:
             raise ClusterUnavailable("pytest-kind is missing: run `make install`") from None
         self._kind.parent.mkdir(parents=True, exist_ok=True)
-        return module.KindCluster(
-            self._full_name,
-            kubeconfig=self.kubeconfig,
-            image=os.environ.get(IMAGE_VARIABLE),
-            kind_path=self._kind,
-            kubectl_path=artifacts.kubectl(),
-        )
+        self.state.mkdir(parents=True, exist_ok=True)
+        with contextlib.chdir(self.state):  # pytest-kind makes a folder where it is
+            return module.KindCluster(
+                self._full_name,
+                kubeconfig=self.kubeconfig,
+                image=os.environ.get(IMAGE_VARIABLE),
+                kind_path=self._kind,
+                kubectl_path=artifacts.kubectl(),
+            )
 
     @property
     def _full_name(self) -> str:

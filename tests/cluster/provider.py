@@ -20,13 +20,13 @@ def choose(*, asked: str | None, linux: bool, root: bool, docker: bool) -> str:
         if asked not in PROVIDERS:
             raise ClusterUnavailable(f"{VARIABLE} is {asked!r}: set it to one of {', '.join(PROVIDERS)}")
         return asked
-    if linux and root:
+    if not linux:
+        raise ClusterUnavailable("a cluster takes Linux, whose programs its images are made of: use a Linux VM")
+    if root:
         return "local"
     if docker:
         return "kind"
-    if linux:
-        raise ClusterUnavailable("neither root nor Docker here: run as root, allow sudo, or start Docker")
-    raise ClusterUnavailable("no Docker engine answers, and without one it takes Linux: start Docker")
+    raise ClusterUnavailable("neither root nor Docker here: run as root, allow sudo, or start Docker")
 
 
 def cluster(name: str) -> Cluster:
@@ -34,5 +34,5 @@ def cluster(name: str) -> Cluster:
     asked = os.environ.get(VARIABLE)
     linux = platform.system() == "Linux"
     root = linux and (machine.privileged() or machine.can_become_root())
-    docker = not asked and not (linux and root) and docker_answers()
+    docker = not asked and linux and not root and docker_answers()
     return PROVIDERS[choose(asked=asked, linux=linux, root=root, docker=docker)](name)

@@ -17,7 +17,6 @@ from tests.cluster.interface import ClusterUnavailable
     [
         (None, True, True, True, "local"),
         (None, True, False, True, "kind"),
-        (None, False, False, True, "kind"),
         ("kind", True, True, False, "kind"),
         ("local", False, False, True, "local"),
     ],
@@ -27,7 +26,7 @@ def test_choice(asked: str | None, linux: bool, root: bool, docker: bool, chosen
 
 
 @pytest.mark.parametrize(
-    ("asked", "linux", "remedy"), [("minikube", True, "local, kind"), (None, True, "sudo"), (None, False, "Docker")]
+    ("asked", "linux", "remedy"), [("minikube", True, "local, kind"), (None, True, "sudo"), (None, False, "Linux VM")]
 )
 def test_no_choice_names_the_remedy(asked: str | None, linux: bool, remedy: str) -> None:
     with pytest.raises(ClusterUnavailable, match=remedy) as raised:
