@@ -95,7 +95,7 @@ def _turn(draft: Draft) -> bool:
     if back:
         draft.enter(forward.go_back(draft, *back))
         return True
-    if obs.release.spec is None:
+    if obs.release.invalid:
         draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
@@ -220,7 +220,7 @@ def _at_rest(draft: Draft) -> None:
 def _blocked(draft: Draft) -> Problem | None:
     """What keeps anything from starting, at rest. The workload serves as it did."""
     obs = draft.obs
-    if obs.release.spec is None:
+    if obs.release.invalid:
         return Problem(Reason.INVALID_SPEC, obs.release.invalid)
     if obs.deployment and obs.deployment.strategy == "Recreate":
         return Problem(

@@ -18,7 +18,7 @@ from tidegate.core.gate import Bounds
 
 @dataclass(frozen=True)
 class Release:
-    """The release object. ``spec`` is None where it is ``invalid``."""
+    """The release object. Where its spec is ``invalid``, ``spec`` is the last that was not, if there was one."""
 
     namespace: str
     name: str

@@ -221,18 +221,20 @@ SOON = timedelta(milliseconds=20)
 def read_release(obj: Object) -> Release:
     """A release object as a value; what is wrong with its spec is data."""
     meta = obj["metadata"]
-    spec, invalid = None, ""
+    status, invalid = _status(obj), ""
+    spec: CanarySpec | None
     try:
         spec = CanarySpec.model_validate(obj.get("spec") or {})
     except ValidationError as error:
         invalid = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+        spec = CanarySpec.model_validate(status.effective) if status.effective else None
     return Release(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         generation=int(meta.get("generation", 1)),
         spec=spec,
-        status=_status(obj),
+        status=status,
         deleting="deletionTimestamp" in meta,
         finalizer=FINALIZER in (meta.get("finalizers") or ()),
         invalid=invalid,
