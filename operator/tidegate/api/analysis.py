@@ -238,7 +238,7 @@ class AnalysisSpec(Model):
     interval: Duration = timedelta(seconds=15)
     """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape interval."""
     warmup: Duration = timedelta(seconds=60)
-    """What the candidate does this long after its first traffic does not count."""
+    """What the candidate does this long after its first traffic does not count, to the nearest scrape."""
     confidence: Percent = 0.95
     """The chance that a release within its limits is not reverted by mistake, over the whole release and however
     often it is looked at. 50% to 99.99%."""

@@ -28,6 +28,8 @@ __all__ = ["Arms", "begin", "look", "next_look", "queries"]
 
 _AFTER_SCRAPE = 0.15
 """Seconds from the time of a sample until it can be read."""
+_PUNCTUAL = 0.02
+"""A look that is so many seconds early is in time: statuses keep milliseconds, and timers are not exact."""
 
 
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
@@ -98,12 +100,13 @@ def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
     if journal.sampled is None or journal.period is None:
         return status.looked_at + spec.interval
     period, due = journal.period / 1000, journal.sampled / 1000 + _AFTER_SCRAPE
+    passed = looked - due + _PUNCTUAL
     if interval >= 2 * period:
-        wait = due + math.floor((looked + interval - due) / period) * period - looked
-    elif 0 <= looked - due - period < min(1.0, period / 4):
+        wait = due + math.floor((passed + interval) / period) * period - looked
+    elif 0 <= passed - period < min(1.0, period / 4):
         wait = 0.25
     else:
-        wait = due + (math.floor((looked - due) / period) + 1) * period - looked
+        wait = due + (math.floor(passed / period) + 1) * period - looked
     return status.looked_at + timedelta(seconds=wait if 0 < wait <= 1.25 * interval else interval)
 
 
@@ -146,7 +149,8 @@ def _clocked(view: _View) -> Journal:
     scraped = [
         answer
         for metric in view.spec.metrics
-        for question in ask.questions(view.spec, metric, view.arms, Side.Candidate)
+        for side in _sides(metric)
+        for question in ask.questions(view.spec, metric, view.arms, side)
         if not question.single and not isinstance(answer := view.answers.get(question.text, Missing("")), Missing)
     ]
     newest = max((series.samples[-1][0] for answer in scraped for series in answer if series.samples), default=None)
@@ -166,25 +170,34 @@ def _stepped(view: _View, metric: MetricSpec) -> Known:
 
 
 def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
-    """The metric with what both arms' counters grew by; unchanged but for the trouble where one cannot be read."""
+    """The metric with what both arms' counters grew by; with no evidence but the trouble where one cannot be read."""
     asked = {side: ask.questions(view.spec, metric, view.arms, side) for side in _sides(metric)}
     found = _trouble(view, known, asked)
     if found:
-        return replace(known, trouble=found)
+        return replace(known, trouble=found, ledgers=_absences(view, known, asked))
     counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
-    ledgers = {side: counted[side].ledger for side in Side}
-    latency = known.latency
+    evidence, latency = known.evidence, known.latency
+    first = not known.ledgers[Side.Stable].marks
     if metric.preset is Preset.Latency:
-        counts, latency = _durations(cuts(metric), known, counted)
+        counts, latency = _durations(cuts(metric), latency, counted, first=first)
     else:
         polls = {side: _events(counted[side].growths) for side in Side}
         poll = Poll(candidate=polls[Side.Candidate], stable=polls[Side.Stable])
         counts = Counts(poll, poll)
-    evidence = known.evidence
+        evidence = evidence.expecting(_events(counted[Side.Stable].before)) if first else evidence
     if counts != Counts():
         caps = view.plan.caps_of(metric.name)
         evidence = evidence.after(counts, rule(metric), view.journal.pace, caps)
-    return Known(evidence, ledgers, latency)
+    return Known(evidence, {side: counted[side].ledger for side in Side}, latency)
+
+
+def _absences(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> dict[Side, Ledger]:
+    """The ledgers, with a note of the arms that have no series yet: those that come are newly born."""
+    ledgers = dict(known.ledgers)
+    for side, its_questions in asked.items():
+        if its_questions and all(view.answers.get(question.text) == () for question in its_questions):
+            ledgers[side] = replace(ledgers[side], answered=True)
+    return ledgers
 
 
 def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> Trouble | None:
@@ -226,11 +239,10 @@ def _events(growths: Iterable[Growth]) -> Tally:
     return sum((Tally(one.get(Reads.Of, 0.0), one.get(Reads.To, 0.0)) for one in growths), start=Tally())
 
 
-def _durations(slow: Cuts, known: Known, counted: Mapping[Side, Counted]) -> tuple[Counts, Latency]:
+def _durations(slow: Cuts, latency: Latency, counted: Mapping[Side, Counted], *, first: bool) -> tuple[Counts, Latency]:
     """Slow requests of both arms, by cuts from before them; and what is remembered for the next cuts."""
     grown = {side: [histogram.from_columns(one) for one in counted[side].growths] for side in Side}
-    latency = known.latency
-    if not known.ledgers[Side.Stable].answered:
+    if first:
         latency = latency.starting_from(histogram.from_columns(one) for one in counted[Side.Stable].before)
     latency = latency.cut(slow)
     counts = latency.counts(slow, grown[Side.Stable], grown[Side.Candidate])

@@ -119,11 +119,14 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
     """A counter of the user's, or PromQL."""
     if is_counter_name(text):
-        return Question(_of_pods(spec, text, arms, side), reads, _scrape(text))
+        remedy = _scrape(text)
+        if reads is Reads.Of:
+            remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
+        return Question(_of_pods(spec, text, arms, side), reads, remedy)
     known = {"revision": arms.revision(side), "pods": arms.pods(side), "namespace": arms.namespace}
     for name, value in known.items():
         text = text.replace(f"{{{{{name}}}}}", value)
-    return Question(text, reads, "check the query; for a counter that may be absent add: or vector(0)", single=True)
+    return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
 
 
 def _of_pods(spec: AnalysisSpec, name: str, arms: Arms, side: Side) -> str:

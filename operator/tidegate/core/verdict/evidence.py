@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.core.verdict import kernel
-from tidegate.core.verdict.kernel import Boundary, Floats, Poll
+from tidegate.core.verdict.kernel import Boundary, Floats, Poll, Tally
 from tidegate.core.verdict.mixture import CAP, FailProcess, Pace, PassProcess
 from tidegate.core.verdict.ratio import RatioBand
 
@@ -121,6 +121,10 @@ class Evidence:
             passing=_unproven(rule),
             band=RatioBand.new(),
         )
+
+    def expecting(self, lifetime: Tally) -> Evidence:
+        """With stable's rate over all that it served before; before the first poll."""
+        return replace(self, stable_events=_PRIOR_REQUESTS * lifetime.rate) if lifetime.requests else self
 
     def stepped(self, rule: Rule, pace: Pace) -> Evidence:
         """The next step begins: failing goes on, passing starts anew."""
@@ -245,5 +249,5 @@ def _flat(counts: Counts) -> list[float]:
 
 
 def _counts(flat: list[float]) -> Counts:
-    tallies = [kernel.Tally(events, requests) for events, requests in zip(flat[::2], flat[1::2], strict=True)]
+    tallies = [Tally(events, requests) for events, requests in zip(flat[::2], flat[1::2], strict=True)]
     return Counts(Poll(tallies[0], tallies[1]), Poll(tallies[2], tallies[3]))

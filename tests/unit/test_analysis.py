@@ -1,0 +1,450 @@
+"""The analysis end to end, on synthetic counters: a small world of pods that are scraped, and of looks at them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricStatus, Reason, Verdict
+from tidegate.core import analysis
+from tidegate.core.analysis import Arms
+from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+ARMS = Arms("shop", "checkout-6fcbd-[a-z0-9]+", "checkout-7d9f5-[a-z0-9]+", "6fcbd", "7d9f5")
+ROUTER = RouterSeries(
+    "router_requests_total", "code", "router_seconds_bucket", 'service="stable"', 'service="candidate"'
+)
+EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
+ERRORS_ONLY = [{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "max": "5%"}]
+LATENCY_ONLY = [{"name": "latency", "preset": "Latency", "maxIncrease": "30%", "max": "1s"}]
+
+
+class Arm:
+    """The pods of one arm, and what their counters showed at each scrape."""
+
+    def __init__(self, name: str, pods: int, rps: float, errors: float, latency: float) -> None:
+        self.name, self.pods, self.rps, self.errors, self.latency = name, pods, rps, errors, latency
+        self.counters: dict[tuple[str, str, str], float] = {}
+        self.samples: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+
+    def serve(self, seconds: float, rng: np.random.Generator) -> None:
+        for pod in range(self.pods):
+            requests = int(rng.poisson(self.rps * seconds / self.pods))
+            failed = int(rng.binomial(requests, self.errors))
+            durations = np.sort(rng.lognormal(0, 0.8, requests) * self.latency)
+            self._add(pod, "code", "200", requests - failed)
+            if failed:
+                self._add(pod, "code", "500", failed)
+            for edge in EDGES:
+                le = "+Inf" if math.isinf(edge) else str(edge)
+                self._add(pod, "le", le, int(np.searchsorted(durations, edge, side="right")))
+
+    def _add(self, pod: int, label: str, value: str, count: int) -> None:
+        key = (f"{self.name}-{pod}", label, value)
+        self.counters[key] = self.counters.get(key, 0.0) + count
+
+    def scrape(self, at: float) -> None:
+        for key, value in self.counters.items():
+            self.samples.setdefault(key, []).append((at, value))
+
+    def answer(self, label: str, now: float, window: float) -> Answer:
+        found = []
+        for (pod, kind, value), samples in self.samples.items():
+            inside = tuple(sample for sample in samples[-40:] if now - window < sample[0] <= now - 0.05)
+            if kind == label and inside:
+                found.append(Series({"pod": pod, kind: value}, inside))
+        return tuple(found)
+
+
+class World:
+    """Two arms under load since a minute before the release, one release's analysis, and a Prometheus."""
+
+    def __init__(
+        self, stable: Arm, candidate: Arm, spec: AnalysisSpec, *, scrape: float = 2.0, arms: Arms = ARMS, seed: int = 1
+    ) -> None:
+        self.stable, self.candidate, self.spec, self.arms, self.scrape_every = stable, candidate, spec, arms, scrape
+        self.rng = np.random.default_rng(seed)
+        self.scraped = START.timestamp() - 60 + 0.7
+        self.down: Callable[[str], Answer | None] = lambda _: None
+        self.step_changed = False
+        self._until(START, (stable,))
+        self.status = analysis.begin(spec, arms, START, planned_looks=100, steps=5)
+        self.looks = 0
+
+    def _until(self, now: datetime, arms: tuple[Arm, ...]) -> None:
+        while self.scraped + self.scrape_every <= now.timestamp():
+            self.scraped += self.scrape_every
+            for arm in arms:
+                arm.serve(self.scrape_every, self.rng)
+                arm.scrape(self.scraped)
+
+    def answers(self, now: datetime) -> dict[str, Answer]:
+        window = max(4 * self.spec.interval.total_seconds(), 20)
+        found = {}
+        for query in analysis.queries(self.spec, self.arms):
+            arm = self.candidate if "7d9f5" in query or "candidate" in query else self.stable
+            down = self.down(query)
+            found[query] = (
+                arm.answer("le" if "bucket" in query else "code", now.timestamp(), window) if down is None else down
+            )
+        return found
+
+    def look(self) -> AnalysisStatus:
+        now = analysis.next_look(self.spec, self.status)
+        self._until(now, (self.stable, self.candidate))
+        stored = AnalysisStatus.model_validate(json.loads(json.dumps(self.status.wire())))
+        changed, self.step_changed = self.step_changed, False
+        self.status = analysis.look(self.spec, stored, self.arms, self.answers(now), now, step_changed=changed)
+        self.looks += 1
+        return self.status
+
+    def look_until(self, verdict: Verdict, most: int) -> AnalysisStatus:
+        while self.looks < most and self.look().verdict is not verdict:
+            pass
+        return self.status
+
+    @property
+    def seconds(self) -> float:
+        return (self.status.looked_at - START).total_seconds()
+
+
+def spec(**fields: object) -> AnalysisSpec:
+    return AnalysisSpec.model_validate({"interval": "2s", "warmup": "0s", "metrics": ERRORS_ONLY} | fields)
+
+
+def arm(name: str, rps: float, errors: float = 0.0, latency: float = 0.02, pods: int = 2) -> Arm:
+    return Arm(name, pods, rps, errors, latency)
+
+
+def metric(status: AnalysisStatus, name: str) -> MetricStatus:
+    return next(metric for metric in status.metrics if metric.name == name)
+
+
+def test_half_of_the_requests_failing_is_seen_right_after_the_scrapes_that_show_it() -> None:
+    delays = []
+    for seed in range(10):
+        world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec(), seed=seed)
+        assert world.look_until(Verdict.Fail, 6).verdict is Verdict.Fail
+        delays.append(world.seconds)
+    # Scrapes are at 0.7, 2.7, 4.7 s; what the first one shows is what the candidate did by then.
+    assert max(delays) < 4.9
+    assert float(np.median(delays)) < 3.0
+
+
+def test_five_percent_errors_at_ten_requests_a_second_fail_in_a_few_looks() -> None:
+    for seed in range(5):
+        world = World(arm("stable", 90), arm("candidate", 10, errors=0.05), spec(interval="15s"), scrape=15, seed=seed)
+        status = world.look_until(Verdict.Fail, 14)
+        assert status.verdict is Verdict.Fail
+        assert status.reason is Reason.LimitExceeded
+        assert status.message.startswith("errors ")
+        assert metric(status, "errors").evidence > 0.9
+
+
+def test_a_healthy_release_passes_and_never_leans() -> None:
+    world = World(
+        arm("stable", 750, errors=0.003), arm("candidate", 250, errors=0.003), spec(metrics=ERRORS_ONLY + LATENCY_ONLY)
+    )
+    for _ in range(20):
+        status = world.look()
+        assert status.verdict is not Verdict.Fail
+        assert not status.leans_to_failing
+    assert world.look_until(Verdict.Pass, 60).verdict is Verdict.Pass
+    assert all(metric.verdict is Verdict.Pass for metric in world.status.metrics)
+    assert metric(world.status, "latency").ratio == pytest.approx(1, abs=0.2)
+
+
+def test_a_slower_candidate_fails_by_its_latency() -> None:
+    world = World(arm("stable", 90), arm("candidate", 30, latency=0.06), spec(metrics=ERRORS_ONLY + LATENCY_ONLY))
+    status = world.look_until(Verdict.Fail, 60)
+    assert status.verdict is Verdict.Fail
+    assert status.message.startswith("latency p99 ")
+    found = metric(status, "latency")
+    assert found.stable is not None
+    assert found.candidate is not None
+    assert 0.1 < found.stable < 0.25 < found.candidate
+
+
+def test_a_candidate_beyond_the_absolute_limit_fails_with_no_stable_left() -> None:
+    world = World(arm("stable", 50, errors=0.002), arm("candidate", 50, errors=0.15), spec())
+    world.stable.rps = 0
+    assert world.look_until(Verdict.Fail, 20).verdict is Verdict.Fail
+
+
+def test_fail_lasts() -> None:
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec())
+    failed = world.look_until(Verdict.Fail, 6)
+    world.candidate.errors = 0.0
+    for _ in range(5):
+        world.look()
+    assert world.status == failed.model_copy(update={"looked_at": world.status.looked_at})
+
+
+def test_the_warm_up_does_not_count() -> None:
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec(warmup="20s"))
+    while world.seconds < 17:
+        status = world.look()
+        assert status.verdict in {Verdict.Inconclusive, Verdict.Unknown}
+        assert status.requests == 0
+    assert status.reason is Reason.WarmingUp
+    world.candidate.errors = 0.0
+    for _ in range(10):
+        world.look()
+    assert world.status.verdict is not Verdict.Fail
+
+
+def test_no_answer_is_unknown_and_afterwards_nothing_is_lost() -> None:
+    world = World(arm("stable", 100, errors=0.01), arm("candidate", 100, errors=0.01), spec())
+    for _ in range(3):
+        world.look()
+    seen, evidence = world.status.requests, metric(world.status, "errors").evidence
+    world.down = lambda _: Missing("Prometheus at http://p cannot be reached: connection refused")
+    for _ in range(20):
+        status = world.look()
+        assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.QueryFailed)
+    assert "cannot be reached: connection refused" in status.message
+    assert status.requests == seen
+    assert metric(status, "errors").evidence == evidence
+    world.down = lambda _: None
+    status = world.look()
+    assert status.verdict is Verdict.Inconclusive
+    assert status.requests > seen + 0.9 * 100 * 2 * 20
+
+
+def test_one_arm_without_an_answer_holds_back_the_other() -> None:
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec())
+    world.down = lambda query: Missing("timeout") if "6fcbd" in query else None
+    assert all(world.look().verdict is Verdict.Unknown for _ in range(4))
+    world.down = lambda _: None
+    assert world.look().verdict is Verdict.Fail
+
+
+def test_counters_that_nobody_exposes_are_named_with_the_way_out() -> None:
+    world = World(arm("stable", 100), arm("candidate", 100), spec())
+    world.down = lambda query: () if "7d9f5" in query else None
+    status = world.look()
+    assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.NoSeries)
+    assert 'http_requests_total{namespace="shop",pod=~"checkout-7d9f5-[a-z0-9]+"}' in status.message
+    assert "prometheus.io/scrape" in status.message
+
+
+def test_samples_that_stop_coming_are_unknown_after_a_while() -> None:
+    world = World(arm("stable", 100), arm("candidate", 100), spec())
+    world.look_until(Verdict.Inconclusive, 3)
+    world.down = lambda _: ()
+    verdicts = [world.look().verdict for _ in range(40)]
+    assert verdicts[0] is Verdict.Inconclusive
+    assert verdicts[-1] is Verdict.Unknown
+    assert world.status.reason is Reason.Stale
+
+
+def test_the_default_latency_is_done_without_where_there_is_no_histogram() -> None:
+    def no_histogram(query: str) -> Answer | None:
+        return () if "bucket" in query else None
+
+    default = World(arm("stable", 750, errors=0.01), arm("candidate", 250, errors=0.01), AnalysisSpec())
+    default.down = no_histogram
+    status = default.look_until(Verdict.Pass, 40)
+    assert status.verdict is Verdict.Pass
+    latency = metric(status, "latency")
+    assert latency.verdict is Verdict.Unknown
+    assert latency.message.endswith("the release goes on without it")
+
+    written = World(arm("stable", 100), arm("candidate", 100), spec(metrics=ERRORS_ONLY + LATENCY_ONLY))
+    written.down = no_histogram
+    assert all(written.look().verdict is Verdict.Unknown for _ in range(10))
+
+
+def test_a_histogram_that_is_lost_holds_even_the_default_latency() -> None:
+    world = World(
+        arm("stable", 100), arm("candidate", 100), AnalysisSpec.model_validate({"interval": "2s", "warmup": "0s"})
+    )
+    world.look_until(Verdict.Inconclusive, 3)
+    world.down = lambda query: () if "bucket" in query else None
+    for _ in range(30):
+        world.look()
+    assert world.status.verdict is Verdict.Unknown
+
+
+def test_a_candidate_without_requests_gives_no_evidence() -> None:
+    world = World(arm("stable", 100), arm("candidate", 0), spec())
+    for _ in range(10):
+        world.look()
+    status = world.status
+    assert (status.verdict, status.reason, status.step_requests) == (Verdict.Inconclusive, Reason.NoTraffic, 0)
+
+
+def test_a_step_counts_its_own_requests_and_must_pass_anew() -> None:
+    world = World(arm("stable", 750, errors=0.003), arm("candidate", 250, errors=0.003), spec())
+    before = world.look_until(Verdict.Pass, 60)
+    assert before.verdict is Verdict.Pass
+    world.step_changed = True
+    status = world.look()
+    assert status.verdict is Verdict.Inconclusive
+    assert status.requests > before.requests
+    assert 0 < status.step_requests < 700
+
+
+def test_other_revisions_start_with_no_evidence() -> None:
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.05), spec())
+    world.look_until(Verdict.Inconclusive, 3)
+    world.arms = replace(ARMS, candidate_hash="89abc")
+    assert world.look().requests == 0
+
+
+def test_a_restart_between_looks_changes_nothing() -> None:
+    """Every look goes through JSON already; here one that goes without must find the same."""
+    stable, candidate = arm("stable", 750, errors=0.003), arm("candidate", 250, errors=0.006)
+    world = World(stable, candidate, spec(metrics=ERRORS_ONLY + LATENCY_ONLY))
+    direct = world.status
+    for _ in range(8):
+        status = world.look()
+        now = status.looked_at
+        direct = analysis.look(world.spec, direct, ARMS, world.answers(now), now, step_changed=False)
+        assert direct.journal == status.journal
+
+
+def test_the_journal_fits() -> None:
+    world = World(
+        arm("stable", 900, errors=0.003, pods=18),
+        arm("candidate", 100, errors=0.003, pods=2),
+        spec(metrics=ERRORS_ONLY + LATENCY_ONLY),
+    )
+    for _ in range(12):
+        world.look()
+    kept = json.loads(world.status.journal)["metrics"]
+    assert all(len(json.dumps(metric, separators=(",", ":"))) < 4096 for metric in kept.values())
+
+
+def test_the_router_is_asked_where_it_knows_the_arms() -> None:
+    arms = replace(ARMS, router=ROUTER)
+    assert analysis.queries(spec(interval="15s"), arms) == (
+        'router_requests_total{service="stable"}[60s]',
+        'router_requests_total{service="candidate"}[60s]',
+    )
+    from_pods = [{**ERRORS_ONLY[0], "from": "Pods"}]
+    assert all("http_requests_total" in query for query in analysis.queries(spec(metrics=from_pods), arms))
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec(), arms=arms)
+    assert world.look_until(Verdict.Fail, 6).verdict is Verdict.Fail
+
+
+def test_a_router_that_is_wanted_and_not_known_is_unknown() -> None:
+    world = World(arm("stable", 100), arm("candidate", 100), spec(metrics=[{**ERRORS_ONLY[0], "from": "Router"}]))
+    assert analysis.queries(world.spec, ARMS) == ()
+    status = world.look()
+    assert status.verdict is Verdict.Unknown
+    assert "set from: Pods" in status.message
+
+
+def test_a_histogram_too_coarse_for_its_limits_says_which_edge_it_needs() -> None:
+    slow = [{"name": "latency", "preset": "Latency", "maxIncrease": "30%"}]
+    far = [{"name": "latency", "preset": "Latency", "max": "1m"}]
+    for metrics, told in ((slow, "add a bucket edge further up"), (far, "slower than 1m: add a bucket edge there")):
+        world = World(arm("stable", 300, latency=20), arm("candidate", 100, latency=20), spec(metrics=metrics))
+        for _ in range(5):
+            status = world.look()
+        assert (status.verdict, status.reason) == (Verdict.Inconclusive, Reason.Resolution)
+        assert told in status.message
+
+
+def ratio(of: str, to: str) -> AnalysisSpec:
+    return spec(metrics=[{"name": "orders", "ratio": {"of": of, "to": to}, "maxIncrease": "50%"}])
+
+
+def looked(spec: AnalysisSpec, answers: Sequence[Mapping[str, Answer]]) -> AnalysisStatus:
+    status = analysis.begin(spec, ARMS, START, 100, 5)
+    for index, answer in enumerate(answers):
+        now = START + timedelta(seconds=2 * index + 2)
+        status = analysis.look(spec, status, ARMS, answer, now, step_changed=False)
+    return status
+
+
+def sums(texts: tuple[str, ...], *values: float, at: float) -> dict[str, Answer]:
+    when = START.timestamp() + at
+    return {text: (Series({}, ((when, value),)),) for text, value in zip(texts, values, strict=True)}
+
+
+def test_promql_of_the_users_is_asked_for_each_arm_and_counted() -> None:
+    wanted = ratio('sum(bad{ns="{{namespace}}",pod=~"{{pods}}"})', 'sum(all{hash="{{revision}}"})')
+    texts = analysis.queries(wanted, ARMS)
+    assert texts == (
+        'sum(bad{ns="shop",pod=~"checkout-6fcbd-[a-z0-9]+"})',
+        'sum(all{hash="6fcbd"})',
+        'sum(bad{ns="shop",pod=~"checkout-7d9f5-[a-z0-9]+"})',
+        'sum(all{hash="7d9f5"})',
+    )
+    growing = [sums(texts, 5 + i, 1000 + 300 * i, 40 * i, 100 * i, at=2 * i + 2) for i in range(8)]
+    status = looked(wanted, growing)
+    assert status.verdict is Verdict.Fail
+    assert status.message.startswith("orders 40 % vs 0.33 % stable")
+
+
+def test_a_query_with_several_series_is_unknown_and_shows_them() -> None:
+    wanted = ratio("bad_total", 'sum by (pod) (x{pod=~"{{pods}}"})')
+    texts = analysis.queries(wanted, ARMS)
+    several = tuple(Series({"pod": pod}, ((START.timestamp(), 1.0),)) for pod in ("a", "b"))
+    status = looked(wanted, [dict.fromkeys(texts, several)])
+    assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.SeveralSeries)
+    assert '2 series, such as {pod="a"} and {pod="b"}: sum them' in status.message
+
+
+def test_what_prometheus_says_of_a_wrong_query_is_shown() -> None:
+    wanted = ratio('sum(x{pod=~"{{pods}}"}', "all_total")
+    status = looked(wanted, [dict.fromkeys(analysis.queries(wanted, ARMS), Missing('1:5: parse error: unclosed "("'))])
+    assert status.verdict is Verdict.Unknown
+    assert 'parse error: unclosed "("' in status.message
+
+
+def test_bad_events_may_be_unknown_to_one_arm_but_not_to_both() -> None:
+    wanted = ratio("bad_total", "all_total")
+    stable_bad, stable_all, bad, everything = analysis.queries(wanted, ARMS)
+    some: Answer = (Series({"pod": "a"}, ((START.timestamp() - 1, 1.0), (START.timestamp() + 1, 9.0))),)
+    one: dict[str, Answer] = {stable_bad: (), stable_all: some, bad: some, everything: some}
+    assert looked(wanted, [one]).verdict is Verdict.Inconclusive
+    neither: dict[str, Answer] = {**one, bad: ()}
+    status = looked(wanted, [neither])
+    assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.NoSeries)
+    assert "or vector(0)" in status.message
+
+
+def test_requests_without_a_status_label_are_unknown() -> None:
+    unlabelled: Answer = (Series({"pod": "a"}, ((START.timestamp() + 1, 9.0),)),)
+    status = looked(spec(), [dict.fromkeys(analysis.queries(spec(), ARMS), unlabelled)])
+    assert status.verdict is Verdict.Unknown
+    assert "no label code or status" in status.message
+
+
+@pytest.mark.parametrize(("interval", "scrape"), [(2, 2), (15, 15), (15, 2), (5, 15), (30, 7)])
+def test_looks_follow_the_scrapes(interval: int, scrape: int) -> None:
+    world = World(arm("stable", 20), arm("candidate", 20), spec(interval=f"{interval}s"), scrape=scrape)
+    times = []
+    for _ in range(25):
+        world.look()
+        times.append(world.seconds)
+    gaps = np.diff(times[8:])
+    assert gaps.max() <= 1.25 * interval + 0.001
+    assert 0.8 * interval <= gaps.mean() <= 1.25 * interval
+    if interval >= scrape:
+        after_scrape = [(at + 59.3) % scrape for at in times[8:]]
+        assert max(after_scrape) == pytest.approx(0.15, abs=0.02)
+
+
+def test_a_late_scrape_is_waited_for() -> None:
+    world = World(arm("stable", 20), arm("candidate", 20), spec())
+    for _ in range(5):
+        world.look()
+    world.scraped += 0.3
+    world.look()
+    assert 0.2 < (analysis.next_look(world.spec, world.status) - world.status.looked_at).total_seconds() < 0.3
+
+
+def test_without_metrics_nothing_is_judged() -> None:
+    none = spec(metrics=[])
+    assert looked(none, [{}]).verdict is Verdict.Pass

@@ -1,0 +1,64 @@
+"""What ``spec.analysis`` accepts, and what it says of what it does not."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from tidegate.api.analysis import AnalysisSpec, MetricSpec
+
+ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "5%"}
+
+
+def test_the_defaults_are_written_out_and_read_back() -> None:
+    spec = AnalysisSpec()
+    assert AnalysisSpec.model_validate(spec.wire()) == spec
+    assert [metric["name"] for metric in spec.wire()["metrics"]] == ["errors", "latency"]  # type: ignore[attr-defined]
+    assert spec.metrics[1].optional
+    assert spec.metrics[1].level == pytest.approx(0.99)
+    assert [metric.limit for metric in spec.metrics] == [0.05, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ({"preset": None}, "give exactly one of preset and ratio"),
+        ({"ratio": {"of": "a", "to": "b"}}, "give exactly one of preset and ratio"),
+        ({"max": None}, "a metric needs a limit"),
+        ({"quantile": "p99"}, "quantile is for preset Latency"),
+        ({"preset": "Latency"}, "max is a percentage such as 5%, or with preset Latency a duration"),
+        ({"max": "1s"}, "max is a percentage such as 5%, or with preset Latency a duration"),
+        ({"max": "100%"}, "max must be above 0% and below 100%"),
+        ({"max": "0%"}, "max must be above 0% and below 100%"),
+        ({"preset": "Latency", "max": "0s"}, "max must be above zero"),
+        ({"preset": None, "ratio": {"of": "a", "to": "b"}, "from": "Pods"}, "from is for presets"),
+        ({"preset": None, "ratio": {"of": "sum(a)", "to": "b"}}, "of must tell stable from candidate"),
+        ({"preset": None, "ratio": {"of": "a", "to": "b / 2"}}, "to must tell stable from candidate"),
+        ({"preset": "Latency", "quantile": "p9", "max": "1s"}, "quantile"),
+        ({"name": "Errors!"}, "name"),
+        ({"maxIncrease": "half"}, "is not a percentage"),
+    ],
+)
+def test_a_metric_that_makes_no_sense_says_so(metric: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        MetricSpec.model_validate(ERRORS | metric)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"confidence": "100%"}, "confidence must be from 50% to 99.99%"),
+        ({"metrics": [ERRORS, ERRORS]}, "metrics must have distinct names"),
+        ({"interval": "100ms"}, "interval must be from 1s to 1h"),
+        ({"onUnknown": {"then": "Advance"}}, "Hold"),
+    ],
+)
+def test_an_analysis_that_makes_no_sense_says_so(spec: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        AnalysisSpec.model_validate(spec)
+
+
+def test_quantiles_are_fractions() -> None:
+    metric = MetricSpec.model_validate({"name": "l", "preset": "Latency", "quantile": "p99.9", "max": "1m30s"})
+    assert metric.level == pytest.approx(0.999)
+    assert metric.limit == 90

@@ -1,0 +1,153 @@
+"""Every request is counted once: over resets, births, gaps, late scrapes and looks that overlap."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tidegate.core.counters import Counted, Ledger, Missing, Series, count, scrape_period, sources
+
+START = 1_700_000_000.0
+
+
+def series(pod: str, *samples: tuple[float, float], **labels: str) -> Series:
+    """Samples at seconds after START."""
+    return Series({"pod": pod, **labels}, tuple((START + at, value) for at, value in samples))
+
+
+def look(ledger: Ledger, *found: tuple[str, Series], opens: float = 0, born_at_zero: bool = False) -> Counted:
+    return count(ledger, found, opens=START + opens, born_at_zero=born_at_zero)
+
+
+def total(counted: Counted, column: str = "to") -> float:
+    return sum(growth.get(column, 0.0) for growth in counted.growths)
+
+
+def test_what_was_counted_before_the_start_is_the_baseline() -> None:
+    counted = look(Ledger(), ("to", series("a", (-2, 100), (0, 110), (2, 115), (4, 125))))
+    assert total(counted) == 15
+    assert counted.before == ({"to": 110},)
+
+
+def test_looks_that_overlap_count_once() -> None:
+    first = look(Ledger(), ("to", series("a", (-2, 100), (2, 115))))
+    again = look(first.ledger, ("to", series("a", (-2, 100), (2, 115))))
+    later = look(again.ledger, ("to", series("a", (2, 115), (4, 121))))
+    assert [total(one) for one in (first, again, later)] == [15, 0, 6]
+
+
+def test_a_restarted_process_counts_from_zero() -> None:
+    counted = look(Ledger(), ("to", series("a", (-2, 100), (2, 110), (4, 3), (6, 5))))
+    assert total(counted) == 15
+
+
+def test_the_first_errors_of_a_pod_count() -> None:
+    """Their series is born with them, at 3, while the pod was there all along."""
+    ok = series("a", (-2, 100), (2, 110), (4, 120), code="200")
+    failed = series("a", (4, 3), code="500")
+    assert total(look(Ledger(), ("to", ok), ("to", failed), ("of", failed)), "of") == 3
+
+
+def test_a_new_process_of_the_candidate_counts_from_zero_and_one_of_stable_does_not() -> None:
+    found = ("to", series("new", (4, 50), (6, 60)))
+    assert total(look(Ledger(answered=True), found, born_at_zero=True)) == 60
+    assert total(look(Ledger(answered=True), found)) == 10
+
+
+def test_the_warm_up_does_not_count() -> None:
+    samples = (-2, 0), (2, 10), (4, 20), (6, 33)
+    assert total(look(Ledger(), ("to", series("a", *samples)), opens=4)) == 13
+    tracked = look(Ledger(), ("to", series("a", *samples[:2])), opens=4, born_at_zero=True)
+    assert total(tracked) == 0
+    assert total(look(tracked.ledger, ("to", series("a", *samples)), opens=4)) == 13
+
+
+def test_a_gap_longer_than_the_window_is_bridged_by_the_counters() -> None:
+    first = look(Ledger(), ("to", series("a", (-2, 100), (2, 110))), ("of", series("a", (-2, 1), (2, 1))))
+    later = look(first.ledger, ("to", series("a", (300, 400), (302, 410))), ("of", series("a", (300, 4), (302, 4))))
+    assert total(later) == 300
+    assert total(later, "of") == 3
+
+
+def test_a_restart_in_a_gap_counts_what_is_left_of_it() -> None:
+    first = look(Ledger(), ("to", series("a", (-2, 100), (2, 110))))
+    assert total(look(first.ledger, ("to", series("a", (300, 40), (302, 45))))) == 45
+
+
+def test_a_gap_over_the_end_of_the_warm_up_does_not_count() -> None:
+    first = look(Ledger(), ("to", series("a", (-2, 100), (2, 110))), opens=60)
+    assert total(look(first.ledger, ("to", series("a", (300, 400), (302, 410))), opens=60)) == 10
+
+
+def test_a_pod_that_is_gone_stands_and_one_that_comes_back_goes_on() -> None:
+    first = look(Ledger(), ("to", series("a", (-2, 0), (2, 10))), ("to", series("b", (-2, 0), (2, 10))))
+    without = look(first.ledger, ("to", series("a", (2, 10), (4, 20))))
+    back = look(without.ledger, ("to", series("a", (4, 20), (6, 30))), ("to", series("b", (6, 17))))
+    assert [total(one) for one in (first, without, back)] == [20, 10, 17]
+
+
+def test_one_series_of_several_that_ends_is_no_restart() -> None:
+    """A router drops a rule's series; the others go on."""
+    rules = [series("router", (-2, 500), (2, 510), rule="1"), series("router", (-2, 50), (2, 55), rule="2")]
+    first = look(Ledger(), *(("to", rule) for rule in rules))
+    later = look(first.ledger, ("to", series("router", (2, 510), (4, 520), rule="1")), ("to", rules[1]))
+    gone = look(later.ledger, ("to", series("router", (4, 520), (6, 530), rule="1")))
+    assert [total(one) for one in (first, later, gone)] == [15, 10, 10]
+
+
+def test_two_scrapers_of_one_counter_count_once() -> None:
+    twice = [series("a", (-2, 0), (2, 10), job=job, instance="10.0.0.1:80") for job in ("one", "two")]
+    assert total(look(Ledger(), *(("to", one) for one in twice))) == 10
+
+
+def test_a_sum_that_shrank_has_lost_a_pod_and_counts_nothing() -> None:
+    first = look(Ledger(), ("to", Series({}, ((START + 2, 1000.0),))))
+    second = look(first.ledger, ("to", Series({}, ((START + 4, 1010.0),))))
+    shrunk = look(second.ledger, ("to", Series({}, ((START + 6, 700.0),))))
+    after = look(shrunk.ledger, ("to", Series({}, ((START + 8, 705.0),))))
+    assert [total(one) for one in (first, second, shrunk, after)] == [0, 10, 0, 5]
+
+
+def test_the_journal_keeps_times_and_counters_exactly() -> None:
+    found = [("to", series(f"p{i}", (-2, 1e9 + i), (2.123, 1e9 + 2 * i + 0.5))) for i in range(8)]
+    ledger = look(Ledger(), *found).ledger
+    origin = round(START * 1000) - 4567
+    restored = Ledger.load(json.loads(json.dumps(ledger.dump(origin))), origin)
+    assert restored == ledger
+    assert total(look(restored, *found)) == 0
+
+
+@pytest.mark.parametrize("pods", [20, 2000])
+def test_the_journal_stays_small(pods: int) -> None:
+    """Of many pods some are read, always the same ones, and some have no counters kept for gaps."""
+    edges = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"]
+
+    def found(at: float) -> list[tuple[str, Series]]:
+        return [
+            (edge, series(f"checkout-{i}", (at - 2, 1e6), (at, 1e6 + 10), le=edge))
+            for i in range(pods)
+            for edge in edges
+        ]
+
+    ledger = look(Ledger(), *found(0)).ledger
+    assert len(json.dumps(ledger.dump(round(START * 1000)), separators=(",", ":"))) < 2300
+    restored = Ledger.load(ledger.dump(round(START * 1000)), round(START * 1000))
+    following = look(restored, *found(2))
+    assert set(following.ledger.marks) == set(ledger.marks)
+    assert total(following, "+Inf") == 10 * min(pods, len(ledger.marks))
+
+
+def test_pods_that_are_long_gone_are_forgotten() -> None:
+    old = look(Ledger(), ("to", series("old", (-2, 0), (0, 5)))).ledger
+    new = look(old, ("to", series("new", (7000, 5)))).ledger
+    assert len(new.marks) == 1
+
+
+def test_a_series_without_samples_is_no_source() -> None:
+    assert sources([("to", Series({"pod": "a"}, ()))]) == {}
+
+
+def test_the_scrape_period_is_learnt_from_the_samples() -> None:
+    assert scrape_period([(series("a", (0, 1), (15, 2), (30, 3)), series("b", (7, 1))), Missing("down")]) == 15
+    assert scrape_period([(series("a", (0, 1)),)]) is None
