@@ -60,8 +60,8 @@ class Frame:
     deployment: Json = field(default_factory=dict)
     """The Deployment's spec, without what may change."""
     total: int = 0
-    elsewhere: int = 0
-    """Requests that no version answered: the router failed them, or nothing answered."""
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """Requests that no version answered, by what came instead: ``router 503``, ``error: …``."""
 
     def of(self, version: str) -> Revision | None:
         """The revision of a version."""
@@ -88,17 +88,29 @@ class Shares:
         return {version: count / grown.total() for version, count in grown.items()}
 
 
-def by_version(counts: Mapping[str, int], known: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
-    """Requests and failures by version, from the load's ``VERSION CODE``; what no version answered counts as ''."""
-    versions = frozenset(known)
+@dataclass(frozen=True)
+class Tally:
+    """The load's ``VERSION CODE``, sorted out."""
+
+    served: Counter[str]
+    """Requests by version."""
+    failed: Counter[str]
+    """Those of them that were no success."""
+    elsewhere: Mapping[str, int]
+    """What no version answered."""
+
+
+def tally(counts: Mapping[str, int], versions: Iterable[str]) -> Tally:
+    """Who answered what."""
+    known = frozenset(versions)
     served: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for key, count in counts.items():
-        who, _, code = key.partition(" ")
-        version = who if who in versions else ""
-        served[version] += count
-        failed[version] += 0 if version and code == "200" else count
-    return served, failed
+        version, _, code = key.partition(" ")
+        if version in known:
+            served[version] += count
+            failed[version] += 0 if code == "200" else count
+    return Tally(served, failed, {key: n for key, n in counts.items() if key.partition(" ")[0] not in known})
 
 
 def look(at: float, items: Iterable[Json], counts: Mapping[str, int], shares: Shares) -> Frame:
@@ -108,8 +120,8 @@ def look(at: float, items: Iterable[Json], counts: Mapping[str, int], shares: Sh
         kinds.setdefault(item["kind"], []).append(item)
     status: Json = next((item.get("status", {}) for item in kinds.get("CanaryRelease", ())), {})
     replicasets = sorted(kinds.get("ReplicaSet", ()), key=_number)
-    served, failed = by_version(counts, [_version(item) for item in replicasets])
-    share = shares.after(at, served)
+    load = tally(counts, [_version(item) for item in replicasets])
+    share = shares.after(at, load.served)
     weights = _weights(status, [_hash(item) for item in replicasets])
     revisions = tuple(
         Revision(
@@ -121,8 +133,8 @@ def look(at: float, items: Iterable[Json], counts: Mapping[str, int], shares: Sh
             ready=item.get("status", {}).get("readyReplicas", 0),
             pods=frozenset(pod["metadata"]["uid"] for pod in kinds.get("Pod", ()) if _stays(pod, hash_)),
             weight=weights.get(hash_, 0),
-            served=served[version],
-            failed=failed[version],
+            served=load.served[version],
+            failed=load.failed[version],
             share=share.get(version, 0.0) if share else None,
         )
         for item in replicasets
@@ -133,8 +145,8 @@ def look(at: float, items: Iterable[Json], counts: Mapping[str, int], shares: Sh
         status=status,
         news=_news(kinds.get("Event", ())),
         deployment=next((unchanging(item["spec"]) for item in kinds.get("Deployment", ())), {}),
-        total=served.total(),
-        elsewhere=served[""],
+        total=sum(counts.values()),
+        elsewhere=load.elsewhere,
     )
 
 

@@ -117,7 +117,7 @@ def line(frame: Frame) -> str:
     revisions = " | ".join(_revision(revision) for revision in frame.revisions if _seen(revision))
     parts = [f"{frame.at:6.1f} s  {revisions}", state(frame), *(evidence(metric) for metric in _metrics(frame))]
     if frame.elsewhere:
-        parts.append(f"{frame.elsewhere} requests without an answer of any version")
+        parts.append(_elsewhere(frame))
     return " | ".join(parts)
 
 
@@ -162,6 +162,10 @@ def _revision(revision: Revision) -> str:
     pods = f"{revision.ready}/{revision.asked} pods"
     requests = f"{revision.served:,} served, {revision.failed:,} failed"
     return f"{revision.version} {pods}, weight {revision.weight}, {requests}{_share(revision, ', share {}')}"
+
+
+def _elsewhere(frame: Frame) -> str:
+    return ", ".join(f"{count:,} × {key}" for key, count in sorted(frame.elsewhere.items()))
 
 
 def _share(revision: Revision, form: str = "{}") -> str:
@@ -222,7 +226,7 @@ def picture(frame: Frame) -> Group:
 
 
 def _table(frame: Frame) -> Table:
-    table = Table(expand=False, pad_edge=False)
+    table = Table()
     table.add_column("revision")
     for name in ("pods ready", "weight", "requests", "failed", "share now"):
         table.add_column(name, justify="right")
@@ -236,7 +240,8 @@ def _table(frame: Frame) -> Table:
             _share(revision),
         )
     if frame.elsewhere:
-        table.add_row(Text("no answer", "red"), "", "", "", Text(f"{frame.elsewhere:,}", "bold red"), "")
+        count = sum(frame.elsewhere.values())
+        table.add_row(Text("none", "red"), "", "", f"{count:,}", Text(f"{count:,}", "bold red"), "")
     return table
 
 
@@ -244,7 +249,8 @@ def _release(frame: Frame) -> Text:
     status = frame.status
     phase = status.get("phase", "not under management")
     text = Text(f"{frame.at:5.0f} s  ") + Text(phase, _COLOURS.get(phase, ""))
-    return text + Text(f"  {status.get('message', '')}")
+    text += Text(f"  {status.get('message', '')}")
+    return text + Text(f"\n  {_elsewhere(frame)}", "red") if frame.elsewhere else text
 
 
 def _bars(frame: Frame) -> Iterator[Text]:

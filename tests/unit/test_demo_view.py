@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.demo.claims import Claim
-from tests.demo.frame import Frame, Shares, by_version, look, traces
+from tests.demo.frame import Frame, Shares, look, tally, traces
 from tests.demo.view import LiveView, PlainView, choose, line, picture
 
 Json = dict[str, Any]
@@ -93,7 +93,7 @@ def test_a_frame_tells_what_there_is() -> None:
         ("v3", "candidate", 10, 100, 5),
     ]
     assert seen.pods == {"p0", "p1", "p2", "p3", "p9"}
-    assert seen.elsewhere == 3
+    assert seen.elsewhere == {"router 503": 2, "error: EOF": 1}
     assert seen.total == 1503
     assert seen.deployment == {"replicas": 4}
     assert [news.reason for news in seen.news] == ["ReleaseStarted", "StepStarted"]
@@ -106,8 +106,10 @@ def test_a_share_is_of_the_last_seconds() -> None:
     assert shares.after(10.0, Counter({"v1": 190, "v2": 10})) == {"v1": 0.9, "v2": 0.1}
 
 
-def test_answers_of_no_version_are_failures() -> None:
-    assert by_version(COUNTS, ["v1", "v2", "v3"])[1] == Counter({"v3": 5, "": 3})
+def test_answers_of_no_version_are_told_apart() -> None:
+    seen = tally(COUNTS, ["v1", "v2", "v3"])
+    assert seen.failed == Counter({"v3": 5})
+    assert seen.elsewhere == {"router 503": 2, "error: EOF": 1}
 
 
 def test_a_line() -> None:
@@ -117,7 +119,7 @@ def test_a_line() -> None:
         " | Progressing, step 1/3, verdict Inconclusive"
         " | errors 4.6 % vs 0 % stable, evidence 0.60"
         " | latency 152 ms vs 4.2 ms stable, evidence 0.00"
-        " | 3 requests without an answer of any version"
+        " | 1 × error: EOF, 2 × router 503"
     )
 
 
