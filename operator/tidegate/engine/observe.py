@@ -80,18 +80,19 @@ class Observer:
         if spec is None:
             return obs, scene
         service, problem = await self._service(release, labels)
-        if service is None:
+        name = service["metadata"]["name"] if service else _begun_on(release)
+        if name is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
-        backends = Backends.of(release.namespace, service["metadata"]["name"])
+        backends = Backends.of(release.namespace, name)
         taken = await self._taken(backends)
-        named = tuple(route.name for route in spec.traffic.gateway.routes) if spec.traffic.gateway else None
+        named = _routes(spec, release)
         propagation = spec.traffic.propagation if _under_way(release) else None
         routing = await self._router.read(backends, named, propagation)
         scene = replace(scene, service=service, backends=backends, routes=named)
         return (
             replace(
                 obs,
-                service=reading.service(service, ()),
+                service=reading.service(service, ()) if service else None,
                 routes=routing.routes,
                 problems=(*obs.problems, *([problem] if problem else []), *taken, *routing.problems),
                 router_series=routing.series,
@@ -104,9 +105,8 @@ class Observer:
         self, release: Release, labels: Mapping[str, str] | None
     ) -> tuple[Object | None, Problem | None]:
         """The Service of the workload: the one that is named, else the only one that selects its pods."""
-        spec, under_way = release.spec, _under_way(release)
-        found = _service_of(release.status) if under_way else None
-        named = (spec.service_ref.name if spec and spec.service_ref else None) or found
+        spec = release.spec
+        named = _begun_on(release) or (spec.service_ref.name if spec and spec.service_ref else None)
         if named:
             try:
                 service = await self._cluster.get(SERVICES, release.namespace, named)
@@ -185,7 +185,7 @@ class Observer:
 
     async def _services(self, scene: Scene) -> tuple[Any, Any, Any]:
         """The three Services of a release with their endpoints, as (user's, stable, canary)."""
-        if scene.backends is None or scene.service is None:
+        if scene.backends is None:
             return None, None, None
         backends, namespace = scene.backends, scene.namespace
         names = (backends.service, backends.stable, backends.canary)
@@ -249,10 +249,21 @@ def _under_way(release: Release) -> bool:
     return release.status.journal is not None and release.status.journal.stage is not Stage.REST
 
 
-def _service_of(status: ReleaseStatus) -> str | None:
-    """A release under way keeps the Service that it began with, whatever else comes to select its pods."""
-    found = (status.effective or {}).get("serviceRef")
+def _begun_on(release: Release) -> str | None:
+    """A release under way keeps the Service that it began with, whatever the spec or other Services say meanwhile."""
+    found = (release.status.effective or {}).get("serviceRef") if _under_way(release) else None
     return str(found["name"]) if isinstance(found, dict) else None
+
+
+def _routes(spec: CanarySpec, release: Release) -> tuple[str, ...] | None:
+    """The routes that are named; while a release is under way, those that it began with too: all are put back."""
+    if spec.traffic.gateway is None:
+        return None
+    named = [route.name for route in spec.traffic.gateway.routes]
+    if _under_way(release) and release.status.effective:
+        begun = CanarySpec.model_validate(release.status.effective).traffic.gateway
+        named += [route.name for route in begun.routes] if begun else []
+    return tuple(dict.fromkeys(named))
 
 
 def _no_target(release: Release) -> tuple[Problem, ...]:
