@@ -14,7 +14,7 @@ from tidegate.core.verdict import decision
 from tidegate.core.verdict.decision import Outcome, Plan
 from tidegate.core.verdict.histogram import edge_from, quantile, requests
 
-_FORMS = {
+_SENTENCES = {
     Reason.WarmingUp: "warming up",
     Reason.NoTraffic: "the candidate has had no request in this step",
 }
@@ -78,8 +78,8 @@ def _message(metric: MetricSpec, known: Known, reason: Reason, stable: float | N
     if known.trouble and reason is known.trouble.reason:
         rest = "; the release goes on without it" if skipped(metric, known) else ""
         return known.trouble.message + rest
-    if reason in _FORMS:
-        return _FORMS[reason]
+    if reason in _SENTENCES:
+        return _SENTENCES[reason]
     if reason is Reason.Resolution:
         return _unresolved(metric, known)
     told = _number(metric, candidate)
