@@ -226,10 +226,11 @@ class OnUnknown(Model):
     """Hold or Revert. No data is not evidence, so it never advances."""
 
 
-DEFAULT_METRICS = [
+DEFAULT_METRICS = (
     MetricSpec(name="errors", preset=Preset.ErrorRatio, max_increase=0.5, max="5%"),
     MetricSpec(name="latency", preset=Preset.Latency, quantile="p99", max_increase=0.3, max="1s", optional=True),
-]
+)
+"""A tuple: pydantic would copy a list at each release that is read."""
 
 
 class AnalysisSpec(Model):
@@ -247,7 +248,7 @@ class AnalysisSpec(Model):
     metric is proven to be within its limits."""
     min_requests: Annotated[int, Field(ge=0)] = 100
     """A step in which the candidate was seen to answer fewer requests than this holds."""
-    metrics: Annotated[list[MetricSpec], Field(max_length=8)] = DEFAULT_METRICS
+    metrics: Annotated[tuple[MetricSpec, ...], Field(max_length=8)] = DEFAULT_METRICS
     """What is measured. Default: the error ratio, and the latency where a histogram is exposed. An empty list: no
     analysis, steps only bake."""
     on_inconclusive: OnInconclusive = OnInconclusive()
