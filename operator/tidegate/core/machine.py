@@ -296,7 +296,9 @@ def _let_go(draft: Draft) -> None:
         # First the annotation, else the controller hands it on to the ReplicaSets again.
         draft.act(Manage(None))
         return
-    ours = [rs for rs in obs.replicasets if rs.managed_by == name]
+    # Bounds stand on ReplicaSets without the annotation too: on old ones, which never inherited it.
+    others = obs.deployment is not None and obs.deployment.managed_by
+    ours = [rs for rs in obs.replicasets if not others and (rs.managed_by == name or rs.bounds != FREE)]
     draft.act(*(Bound(rs.name, FREE, None) for rs in ours))
     if not ours and obs.release.finalizer:
         draft.act(SetFinalizer(present=False))
