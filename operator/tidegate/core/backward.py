@@ -7,10 +7,12 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, reached, split_is
+from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.plan import SetDeadline, Split
 
+LEAST_DRAIN = timedelta(seconds=1)
+"""A weight that was written and taken back within a moment may still be on its way through the router."""
 FLAG_DEADLINE = timedelta(seconds=15)
 """The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
 
@@ -35,7 +37,7 @@ def revert(draft: Draft) -> Stage | None:
 def drain(draft: Draft) -> Stage | None:
     """The candidate has no traffic; its last requests end before its pods do."""
     spec = draft.obs.release.spec
-    until = draft.journal.since + (spec.drain if spec and draft.journal.served else timedelta())
+    until = draft.journal.since + (max(spec.drain, LEAST_DRAIN) if spec and draft.journal.served else timedelta())
     if draft.now < until:
         draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
         draft.wake_at(until)
@@ -51,7 +53,8 @@ def retire(draft: Draft) -> Stage | None:
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
     if not split_is(obs, None):
         draft.act(Split(None))
-    if gone and split_is(obs, None) and applied(obs) and (obs.service is None or reached(draft, obs.service)):
+    served = applied(obs) and (obs.service is None or reached(draft, obs.service))
+    if gone and split_is(obs, None) and (served or overdue(draft)):
         return Stage.FLAG
     draft.wake_in(POLL)
     return None

@@ -5,6 +5,8 @@ Each stage ensures facts and is done when they are seen; a stage that is not don
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.canary import CanaryStep
 from tidegate.api.conditions import Reason
@@ -14,6 +16,8 @@ from tidegate.core.gate import HELD_DEADLINE, exactly
 from tidegate.core.observed import Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
+ROUTER_DEADLINE = timedelta(minutes=2)
+"""Until then a router that says no word of a route that was put back may yet do so."""
 FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
@@ -61,6 +65,11 @@ def applied(obs: Observed) -> bool:
 def lagging(obs: Observed) -> str:
     """What the router has yet to do, for a reader."""
     return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.routes if not route.applied)
+
+
+def overdue(draft: Draft) -> bool:
+    """A router has had all the time that a route at rest needs: it is gone, or the user's Service is."""
+    return draft.now > draft.journal.since + ROUTER_DEADLINE
 
 
 def reached(draft: Draft, service: Service) -> bool:

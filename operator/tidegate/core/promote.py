@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, reached, split_is
+from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD, SERVING
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
@@ -84,7 +84,7 @@ def clean(draft: Draft) -> Stage | None:
     if not split_is(obs, None):
         draft.act(Split(None))
         return None
-    if not applied(obs):
+    if not applied(obs) and not overdue(draft):
         return None
     if obs.service and obs.service.hash is not None:
         draft.act(Select(None))
