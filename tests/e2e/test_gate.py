@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.fixture import cluster  # noqa: F401 - a fixture
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.rig.operator import install
@@ -33,7 +32,7 @@ NO_PODS = {
 
 
 @pytest.fixture(scope="module")
-def gated(cluster: Cluster) -> Cluster:  # noqa: F811
+def gated(cluster: Cluster) -> Cluster:
     """A cluster with the gate."""
     install(cluster)
     # The API server takes a moment to read new policies.
