@@ -46,11 +46,14 @@ async def watch(
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")
         kopf.on.event(group, version, kind.plural, registry=registry)(_spy(kind, told))
+    # Left without a name Kopf asks who its user is, and an arbitrary uid in a pod has no entry that tells.
+    name: Any = "tidegate"
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     await kopf.operator(
         registry=registry,
         settings=_settings(),
         standalone=True,
+        identity=name,
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
         stop_flag=stop,
