@@ -1,0 +1,179 @@
+"""Deleting the release object, at any time: traffic is on stable, and nothing of ours is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.controllers import Version
+from tests.sim.world import QUICK, World, canary, route
+from tidegate.api.release import Stage
+from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES
+
+MEASURED: dict[str, Any] = {
+    **QUICK,
+    "steps": [{"weight": 25, "bake": "1m"}],
+    "analysis": {"interval": "2s", "warmup": "0s"},
+}
+FORWARD = [Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE]
+PROMOTE = [Stage.WIDEN, Stage.NARROW, Stage.RETURN, Stage.LIFT, Stage.CLEAN]
+BACK = [Stage.REVERT, Stage.DRAIN, Stage.RETIRE, Stage.FLAG]
+
+
+async def gone(world: World, image: str) -> None:
+    """The release object goes, the Deployment's own controller rolls out what the template asks for."""
+    world.delete(CANARY_RELEASES)
+    await world.until(lambda: world.object is None, within=90)
+    world.oracle.awake = False  # from here on the Deployment rolls by itself
+    await world.wait(60)
+    assert world.traces() == []
+    assert world.rules() == route()["spec"]["rules"]
+    assert world.pods() == {image: 4}
+    assert world.target()["spec"]["progressDeadlineSeconds"] == 600
+
+
+async def test_at_rest() -> None:
+    world = await World.begin()
+    await gone(world, "v1")
+    assert world.pods_created() == {"v1": 4}
+    world.release("v2")
+    await world.wait(60)
+    assert world.pods() == {"v2": 4}, "the Deployment rolls as it always did"
+
+
+async def test_after_a_promotion() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.ends("Promoted")
+    await gone(world, "v2")
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+async def test_old_revisions_are_free_again() -> None:
+    """Those from before the adoption never inherited our annotation, but are held at rest like all others."""
+    world = await World.begin(settle=False)
+    world.oracle.awake = False
+    world.release("v2")
+    await world.wait(30)
+    world.create(CANARY_RELEASES, canary(**QUICK))
+    await world.until(lambda: world.condition("Ready") == "True")
+    await world.wait(5)
+    await gone(world, "v2")
+    world.release("v1")
+    await world.wait(60)
+    assert world.pods() == {"v1": 4}
+
+
+async def test_the_template_changes_in_the_moment_of_adoption() -> None:
+    world = await World.begin(settle=False)
+    world.create(CANARY_RELEASES, canary(**QUICK))
+    await world.until(lambda: "tidegate.dev/release" in (world.target()["metadata"].get("annotations") or {}))
+    world.release("v2")
+    await world.ends("Promoted")
+    await gone(world, "v2")
+
+
+async def test_after_a_revert() -> None:
+    """The template still asks for the bad one: letting go means that it is rolled out; the user said so twice."""
+    world = await World.begin(versions={"v2": Version(fails_after=3.0)})
+    world.release("v2")
+    await world.ends("RolledBack")
+    world.versions["v2"] = Version()
+    await gone(world, "v2")
+
+
+@pytest.mark.parametrize("stage", FORWARD)
+async def test_in_each_stage_forwards(stage: Stage) -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(lambda: world.stage is stage)
+    await gone(world, "v2")
+
+
+@pytest.mark.parametrize("stage", PROMOTE)
+async def test_in_each_stage_of_a_promotion(stage: Stage) -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(lambda: world.stage is stage)
+    await gone(world, "v2")
+    assert world.pods_created() == {"v1": 4, "v2": 4}, "it was promoted first"
+
+
+@pytest.mark.parametrize("stage", BACK)
+async def test_in_each_stage_of_a_revert(stage: Stage) -> None:
+    world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.5)})
+    world.release("v2")
+    await world.until(lambda: world.stage is stage)
+    await gone(world, "v2")
+
+
+async def test_while_the_operator_is_away() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.stop()
+    world.delete(CANARY_RELEASES)
+    await world.wait(30)
+    assert world.object is not None, "the finalizer waits for us"
+    world.start()
+    await world.until(lambda: world.object is None, within=90)
+    world.oracle.awake = False
+    await world.wait(60)
+    assert world.traces() == []
+
+
+async def test_of_a_deployment_that_is_gone_already() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.oracle.awake = False
+    world.delete(DEPLOYMENTS)
+    await world.wait(20)
+    world.delete(CANARY_RELEASES)
+    await world.until(lambda: world.object is None, within=90)
+    await world.wait(5)
+    assert world.traces() == []
+    assert world.rules() == route()["spec"]["rules"]
+
+
+async def test_of_a_release_whose_spec_has_become_invalid() -> None:
+    world = await World.begin()
+    world.respec(steps=[{"weight": 50}, {"weight": 20}])
+    await world.until(lambda: world.phase == "Invalid")
+    await gone(world, "v1")
+
+
+async def test_the_service_is_gone_too() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.oracle.awake = False
+    world.delete(SERVICES)
+    await world.wait(5)
+    world.delete(CANARY_RELEASES)
+    await world.until(lambda: world.object is None, within=120)
+    await world.wait(30)
+    assert world.traces() == []
+    assert world.rules() == route()["spec"]["rules"]
+
+
+async def test_by_hand_while_the_operator_is_gone_for_good() -> None:
+    """The documented line: annotations removed, and the Deployment controller has everything again."""
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.stop()
+    world.oracle.awake = False
+    world.edit(DEPLOYMENTS, {"metadata": {"annotations": {"tidegate.dev/release": None}}})
+    await world.wait(1)
+    for rs in world.cluster.all(REPLICASETS, "shop"):
+        none = {f"tidegate.dev/{name}": None for name in ("floor", "ceiling", "release")}
+        world.edit(REPLICASETS, {"metadata": {"annotations": none}}, rs["metadata"]["name"])
+    await world.wait(60)
+    assert world.pods() == {"v2": 4}
+
+
+def test_all_stages_are_covered() -> None:
+    assert {*FORWARD, *PROMOTE, *BACK, Stage.REST} == set(Stage)
+    assert QUICK["drain"] == "1s"

@@ -1,0 +1,273 @@
+"""What is wrong with the user's things is said, keeps the workload serving, and is gone on from once it is mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.controllers import Version
+from tests.fakes.traffic import remains
+from tests.sim.world import QUICK, World, deployment, route, service
+from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, POLICIES, SERVICES
+
+MEASURED: dict[str, Any] = {
+    "steps": [{"weight": 25, "bake": "30s"}, {"weight": 100, "bake": "20s"}],
+    "drain": "1s",
+    "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10},
+}
+
+
+async def test_without_the_gate_nothing_starts() -> None:
+    world = await World.begin()
+    world.close_gate()
+    await world.until(lambda: world.why("Stalled") == "GateMissing")
+    world.open_gate()
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.ends("Promoted")
+
+
+async def test_a_rollout_that_happened_without_the_gate_is_adopted_with_it() -> None:
+    world = await World.begin()
+    world.close_gate()
+    await world.until(lambda: world.why("Stalled") == "GateMissing")
+    world.oracle.awake = False  # without the gate a rollout is nobody's but the user's
+    world.release("v2")
+    await world.wait(30)
+    world.open_gate()
+    await world.until(lambda: world.condition("Ready") == "True" and world.pods() == {"v2": 4})
+    world.oracle.awake = True
+    world.release("v3")
+    await world.ends("Promoted")
+
+
+async def test_a_policy_that_does_not_know_us_is_as_good_as_none() -> None:
+    world = await World.begin()
+    conditions = {"spec": {"matchConditions": [{"expression": "request.userInfo.username != 'somebody'"}]}}
+    for policy in ("tidegate-replicasets", "tidegate-routes"):
+        world.cluster.patch_as("admin", POLICIES, "", policy, conditions)
+    await world.until(lambda: world.why("Stalled") == "GateMissing")
+
+
+async def test_the_gate_vanishes_in_mid_release_and_comes_back() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "60s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.close_gate()
+    await world.wait(2)
+    world.open_gate()
+    await world.ends("Promoted")
+
+
+async def test_recreate_is_refused_with_its_way_out() -> None:
+    world = await World.begin(settle=False, spec=QUICK, strategy={"type": "Recreate"})
+    await world.until(lambda: world.phase == "Invalid")
+    assert world.why() == "StrategyRecreate"
+    assert "set it to RollingUpdate" in world.status.message
+    assert world.traces() == []
+    world.edit(DEPLOYMENTS, {"spec": {"strategy": {"type": "RollingUpdate"}}})
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.ends("Promoted")
+
+
+async def test_a_target_that_does_not_exist_yet() -> None:
+    world = await World.begin()
+    world.oracle.awake = False
+    world.delete(DEPLOYMENTS)
+    await world.until(lambda: world.why("Stalled") == "TargetNotFound")
+    assert "'checkout'" in world.status.message
+    await world.wait(10)
+    world.create(DEPLOYMENTS, deployment("v5"))
+    await world.until(lambda: world.condition("Ready") == "True")
+    await world.wait(5)
+    world.oracle.awake = True
+    assert world.status.stable is not None
+    assert world.status.stable.images == ("v5",)
+    world.release("v6")
+    await world.ends("Promoted")
+
+
+async def test_the_route_is_missing_and_comes() -> None:
+    world = await World.begin()
+    world.delete(HTTPROUTES)
+    await world.until(lambda: world.why("Stalled") == "RouteNotFound")
+    world.release("v2")
+    await world.wait(60)
+    assert world.pods() == {"v1": 4}, "the new revision is held"
+    world.create(HTTPROUTES, route())
+    await world.ends("Promoted")
+
+
+async def test_the_service_is_missing_and_comes() -> None:
+    world = await World.begin()
+    world.oracle.awake = False
+    world.delete(SERVICES)
+    await world.until(lambda: world.why("Stalled") == "ServiceNotFound")
+    world.create(SERVICES, service())
+    await world.wait(5)
+    world.oracle.awake = True
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.ends("Promoted")
+
+
+async def test_a_second_service_that_comes_in_mid_release_does_not_matter() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.create(SERVICES, service("another"))
+    world.oracle.foreign |= {"another"}
+    await world.until(lambda: world.outcome == "Promoted")
+
+
+@pytest.mark.parametrize("step", [1, 2])
+async def test_the_route_is_deleted_in_mid_release_and_created_again(step: int) -> None:
+    """As a GitOps tool may do: all requests are on the user's Service, which is narrowed to stable."""
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "20s"}, {"weight": 100, "bake": "20s"}]})
+    world.release("v2")
+    await world.until(world.baking(step))
+    world.delete(HTTPROUTES)
+    await world.until(lambda: world.why() == "RouteNotFound")
+    await world.wait(10)
+    world.create(HTTPROUTES, route())
+    await world.ends("Promoted")
+
+
+async def test_the_route_is_applied_anew_in_mid_release() -> None:
+    """A GitOps tool applies the manifest: the gate keeps our weights, everything else of the route is its own."""
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    again = route(rules=[{"backendRefs": [{"name": "checkout", "port": 80}], "timeouts": {"request": "3s"}}])
+    world.edit(HTTPROUTES, {"spec": again["spec"]})
+    await world.wait(1)
+    assert world.rules()[0]["timeouts"] == {"request": "3s"}
+    assert len(world.rules()[0]["backendRefs"]) == 2
+    await world.ends("Promoted")
+    assert world.rules() == again["spec"]["rules"]
+
+
+async def test_the_users_service_is_widened_by_somebody_in_mid_release() -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(SERVICES, {"spec": {"selector": {"pod-template-hash": None}}})
+    await world.until(lambda: "pod-template-hash" in _selector(world))
+    await world.ends("Promoted")
+
+
+async def test_the_spec_names_other_things_in_mid_release() -> None:
+    """The release ends on what it began with, and leaves nothing behind on it."""
+    world = await World.begin()
+    world.create(HTTPROUTES, route("inside"))
+    world.create(SERVICES, service("another"))
+    world.respec(traffic={"gateway": {"routes": [{"name": "checkout"}, {"name": "inside"}]}})
+    await world.wait(5)
+    world.respec(serviceRef={"name": "checkout"})
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.oracle.foreign |= {"another"}
+    world.respec(serviceRef={"name": "another"}, traffic={"gateway": {"routes": [{"name": "checkout"}]}})
+    await world.until(lambda: world.outcome == "Promoted")
+    await world.wait(5)
+    assert not remains(world.cluster, "shop")
+    assert world.rules("inside") == route()["spec"]["rules"]
+    assert world.pods() == {"v2": 4}
+
+
+def _selector(world: World) -> dict[str, str]:
+    found = world.cluster.find(SERVICES, "shop", "checkout")
+    return dict(found["spec"]["selector"]) if found else {}
+
+
+async def test_no_data_holds_and_data_goes_on() -> None:
+    world = await World.begin(spec=MEASURED)
+    world.metrics.outage = "Prometheus does not answer"
+    world.release("v2")
+    await world.until(lambda: world.why() == "AnalysisUnknown")
+    assert world.condition("Analyzed") == "Unknown"
+    await world.wait(300)
+    assert world.baking(1)(), "no data is not evidence: neither for nor against"
+    world.metrics.outage = ""
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("wrong", ["empty", "nan"])
+async def test_answers_that_are_none_hold_too(wrong: str) -> None:
+    world = await World.begin(spec=MEASURED)
+    setattr(world.metrics, wrong, True)
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.wait(300)
+    assert world.baking(1)(), world.describe()
+    setattr(world.metrics, wrong, False)
+    await world.ends("Promoted")
+
+
+async def test_no_data_for_too_long_ends_as_the_release_says() -> None:
+    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
+    world = await World.begin(spec={**MEASURED, "analysis": analysis})
+    world.metrics.outage = "Prometheus does not answer"
+    world.release("v2")
+    await world.ends("Aborted")
+    assert world.reason == "HoldExpired"
+    assert world.pods() == {"v1": 4}
+
+
+async def test_an_outage_in_mid_bake_does_not_hide_what_comes_after_it() -> None:
+    world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.4)})
+    world.metrics.outage = "down"
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.wait(120)
+    world.metrics.outage = ""
+    await world.ends("RolledBack", within=30)
+
+
+async def test_too_few_requests_hold_the_step_until_there_are_enough() -> None:
+    world = await World.begin(spec=MEASURED)
+    world.metrics.rate = 0.01
+    world.release("v2")
+    await world.until(lambda: world.why() == "AnalysisInconclusive", within=300)
+    await world.wait(200)
+    assert world.baking(1)()
+    world.metrics.rate = 200
+    await world.ends("Promoted")
+
+
+async def test_a_router_that_cannot_be_asked_is_given_its_time() -> None:
+    world = await World.begin()
+    world.router.answers = False
+    world.release("v2")
+    await world.ends("Promoted")
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+async def test_a_router_that_applies_nothing_holds_the_release() -> None:
+    world = await World.begin()
+    world.router.stuck = True
+    world.release("v2")
+    await world.wait(30)
+    assert world.pods() == {"v1": 4}
+    assert "served still" in world.status.message
+    world.router.stuck = False
+    world.edit(HTTPROUTES, {"spec": {"hostnames": ["again.example"]}})
+    await world.ends("Promoted")
+
+
+async def test_a_release_object_with_a_wrong_spec_says_so_and_is_mended() -> None:
+    world = await World.begin(settle=False)
+    steps = [{"weight": 50}, {"weight": 20}]
+    world.create(
+        CANARY_RELEASES, {"metadata": {"name": "checkout"}, "spec": {"targetRef": {"name": "checkout"}, "steps": steps}}
+    )
+    await world.until(lambda: world.phase == "Invalid")
+    assert "weights must grow" in world.status.message
+    assert world.traces() == []
+    world.respec(**QUICK)
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.ends("Promoted")
