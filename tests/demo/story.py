@@ -58,7 +58,7 @@ class Story:
             install(self._cluster)
             stack.enter_context(Operator(self._cluster, self._folder))
             self._say(f"the application: {self._app.replicas} pods of v1, a Service, an HTTPRoute")
-            self._app.delete()
+            self._app.delete(wait=True)
             self._app.create()
             self._say(f"the load: {RATE} requests/s through the router")
             load = stack.enter_context(Load(self._cluster, self._app.host, self._folder, rate=RATE))

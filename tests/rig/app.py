@@ -115,9 +115,11 @@ class App:
         """A new version: the user applies the Deployment with another template."""
         self.apply(self.deployment(version, **env))
 
-    def delete(self) -> None:
-        """Gone, with its namespace."""
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", timeout=150)
+    def delete(self, *, wait: bool = False) -> None:
+        """Let go, and gone with its namespace; its pods may take their time, unless that is to be waited for."""
+        if self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name"):
+            self.cluster.kubectl("-n", self.namespace, "delete", "canaryreleases", "--all", "--timeout=60s")
+            self.cluster.kubectl("delete", "namespace", self.namespace, f"--wait={str(wait).lower()}", timeout=150)
 
     def status(self) -> Json:
         """Of its release."""
