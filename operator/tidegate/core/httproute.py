@@ -45,7 +45,8 @@ def patch(route: Json, names: Backends, share: int | None, release: str) -> list
         for index, refs in rest.items()
         for operation in _replace(route, index, refs if share is None else _split(refs, names, share))
     ]
-    notes = {_key(rule): rest[index] for index, rule in enumerate(_rules(route)) if index in rest}
+    keys = _keys(route)
+    notes = {keys[index]: refs for index, refs in rest.items()}
     changes += _annotate(route, None if share is None else _note(release, notes))
     if not changes:
         return []
@@ -61,11 +62,11 @@ def holder(route: Json) -> str:
 def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
     """backendRefs at rest, by index of the rules that lead to the Service."""
     noted: Mapping[str, list[Json]] = _noted(route).get("rules", {})
-    found = {}
+    found, keys = {}, _keys(route)
     for index, rule in enumerate(_rules(route)):
         refs = rule.get("backendRefs", [])
         if any(_points(ref, {names.stable, names.canary}) for ref in refs):
-            found[index] = noted.get(_key(rule)) or _merged(refs, names)
+            found[index] = noted.get(keys[index]) or _merged(refs, names)
         elif any(_points(ref, {names.service}) for ref in refs):
             found[index] = refs
     return found
@@ -150,9 +151,16 @@ def _noted(route: Json) -> Json:
     return noted if isinstance(noted, dict) else {}
 
 
-def _key(rule: Json) -> str:
-    """A rule is known by its name, else by what it matches: an index changes when somebody inserts a rule."""
-    return str(rule["name"]) if "name" in rule else json.dumps(rule.get("matches", []), sort_keys=True)
+def _keys(route: Json) -> list[str]:
+    """A rule is known by its name, else by what it matches: an index changes when somebody inserts a rule.
+
+    Rules that match the same are told apart by their order.
+    """
+    plain = [
+        str(rule["name"]) if "name" in rule else json.dumps(rule.get("matches", []), sort_keys=True)
+        for rule in _rules(route)
+    ]
+    return [key if key not in plain[:at] else f"{key}#{plain[:at].count(key)}" for at, key in enumerate(plain)]
 
 
 def _points(ref: Json, services: set[str]) -> bool:
