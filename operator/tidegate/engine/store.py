@@ -31,7 +31,7 @@ class Store:
         """Keep an object, unless a newer version of it is kept already. True if it was news."""
         key = _key(obj)
         known = self._objects[kind].get(key)
-        if known and known["metadata"].get("uid") == obj["metadata"].get("uid") and _version(known) >= _version(obj):
+        if known and _version(known) >= _version(obj):
             return False
         self._objects[kind][key] = slim(obj)
         self._by_namespace[kind][key[0]].add(key[1])
@@ -104,8 +104,13 @@ class Cached:
         await self._cluster.delete(kind, namespace, name)
 
     def _remember(self, kind: Kind, obj: Object) -> Object:
+        meta = obj["metadata"]
         if self._store.watches(kind):
-            self._store.put(kind, obj)
+            if "deletionTimestamp" in meta and not meta.get("finalizers"):
+                # It went with this write: kept, it would be a ghost, as the watch may have told so already.
+                self._store.drop(kind, obj)
+            else:
+                self._store.put(kind, obj)
         return obj
 
 
