@@ -97,9 +97,9 @@ def test_the_tilt_is_the_best_one() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.05, 0.25, 0.5])
-def test_half_of_the_requests_failing_is_gross_within_330(weight: float) -> None:
-    stable = 330 * (1 - weight) / weight
-    e = np.exp(gross(Poll(Tally(165, 330), Tally(0, stable)), np.array([1.25, 2, 4]), 1e-3))
+def test_half_of_the_requests_failing_is_gross_within_130(weight: float) -> None:
+    stable = 130 * (1 - weight) / weight
+    e = np.exp(gross(Poll(Tally(65, 130), Tally(0, stable)), np.array([1.25, 2, 4]), 1e-3))
     assert 0.6 * float(e @ [0.5, 0.25, 0.25]) >= 1 / (0.05 * 0.1)
 
 

@@ -26,6 +26,8 @@ from tidegate.core.verdict.mixture import Pace
 
 __all__ = ["Arms", "begin", "look", "next_look", "queries"]
 
+_LEARNING = 10.0
+"""Seconds in which looks are close, until two samples have shown when scrapes come."""
 _AFTER_SCRAPE = 0.15
 """Seconds from the time of a sample until it can be read."""
 _PUNCTUAL = 0.02
@@ -95,10 +97,9 @@ def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
     """
     journal = Journal.load(status.journal, spec)
     looked, interval = status.looked_at.timestamp(), spec.interval.total_seconds()
-    if round(looked * 1000) == journal.started:
-        return status.looked_at + timedelta(seconds=min(interval, 1.0))
     if journal.sampled is None or journal.period is None:
-        return status.looked_at + spec.interval
+        young = looked * 1000 - journal.started < _LEARNING * 1000
+        return status.looked_at + timedelta(seconds=min(interval, 1.0) if young else interval)
     period, due = journal.period / 1000, journal.sampled / 1000 + _AFTER_SCRAPE
     passed = looked - due + _PUNCTUAL
     if interval >= 2 * period:
