@@ -9,6 +9,7 @@ from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
+from tidegate.core.observed import Observed
 from tidegate.core.plan import SetDeadline, Split
 
 LEAST_DRAIN = timedelta(seconds=1)
@@ -23,7 +24,7 @@ def revert(draft: Draft) -> Stage | None:
     draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic goes back to stable: {draft.journal.message}")
     if draft.status.traffic and draft.status.traffic.weight:
         draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
-    if any(route.weight for route in obs.routes):
+    if has_traffic(obs):
         draft.urgent.append(Split(0))
         draft.wake_in(POLL)
         return None
@@ -34,8 +35,15 @@ def revert(draft: Draft) -> Stage | None:
     return Stage.DRAIN
 
 
+def has_traffic(obs: Observed) -> bool:
+    """Some route sends requests to the candidate."""
+    return any(route.weight for route in obs.routes)
+
+
 def drain(draft: Draft) -> Stage | None:
     """The candidate has no traffic; its last requests end before its pods do."""
+    if has_traffic(draft.obs):
+        return Stage.REVERT
     spec = draft.obs.release.spec
     until = draft.journal.since + (max(spec.drain, LEAST_DRAIN) if spec and draft.journal.served else timedelta())
     if draft.now < until:
@@ -48,6 +56,8 @@ def drain(draft: Draft) -> Stage | None:
 
 def retire(draft: Draft) -> Stage | None:
     """The candidate's pods go; routes go back on the user's Service, which is narrowed to stable."""
+    if has_traffic(draft.obs):
+        return Stage.REVERT
     obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     draft.say(Phase.REVERTING, Reason.REVERTING, f"removing the candidate's pods: {draft.journal.message}")
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
