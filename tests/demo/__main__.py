@@ -11,6 +11,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import artifacts, machine, places
@@ -25,6 +27,10 @@ from tests.demo.view import View
 NAME = "demo"
 
 
+class PromiseBroken(Exception):
+    """Something that the demo claims did not hold."""
+
+
 def main() -> int:
     """Run the demo; its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -36,7 +42,7 @@ def main() -> int:
     except ClusterUnavailable as reason:
         sys.stderr.write(f"demo: no cluster here: {reason}\n")
         return 2
-    except ClusterFailed as reason:
+    except (ClusterFailed, PromiseBroken) as reason:
         sys.stderr.write(f"demo: {reason}\n")
         return 1
     except KeyboardInterrupt:
@@ -45,28 +51,40 @@ def main() -> int:
 
 
 def _on(cluster: Cluster, shown: View) -> int:
-    began, held = time.monotonic(), False
-    folder = Path(tempfile.mkdtemp(prefix="tidegate-demo-"))
+    began = time.monotonic()
     try:
         cluster.up()
         ready = time.monotonic()
-        claims = check(Story(cluster, shown, folder).play())
-        ended = time.monotonic()
-        shown.act("What was promised")
-        shown.claims(claims)
-        held = all(claim.held for claim in claims)
-        count = sum(claim.held for claim in claims)
-        shown.say(
-            f"{count} of {len(claims)} claims held; set up in {ready - began:.0f} s, shown in {ended - ready:.0f} s"
-        )
-        return 0 if held else 1
+        with _folder(shown) as folder:
+            claims = check(Story(cluster, shown, folder).play())
+            ended = time.monotonic()
+            shown.act("What was promised")
+            shown.claims(claims)
+            held = sum(claim.held for claim in claims)
+            times = f"set up in {ready - began:.0f} s, shown in {ended - ready:.0f} s"
+            shown.say(f"{held} of {len(claims)} claims held; {times}")
+            if held < len(claims):
+                raise PromiseBroken(f"{len(claims) - held} of {len(claims)} claims did not hold")
+        return 0
     finally:
         shown.settle()
-        if held:
-            shutil.rmtree(folder)
-        else:
-            shown.say(f"the operator's log and the load's answers are in {folder}")
         _leave(cluster, shown)
+
+
+@contextmanager
+def _folder(shown: View) -> Iterator[Path]:
+    """A folder for logs, which stays where they are needed."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-demo-"))
+    try:
+        yield folder
+    except (ClusterFailed, PromiseBroken):
+        shown.settle()
+        shown.say(f"the operator's log and the load's answers are in {folder}")
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
 def _leave(cluster: Cluster, shown: View) -> None:
