@@ -21,7 +21,7 @@ from tidegate.api.release import (
     Stage,
     TrafficStatus,
 )
-from tidegate.core.gate import Bounds
+from tidegate.core.gate import SERVING, Bounds
 from tidegate.core.observed import Observed, ReplicaSet
 from tidegate.core.plan import Action, Bound, Event, Plan
 
@@ -90,6 +90,14 @@ class Draft:
             return True
         self.act(Bound(replicaset.name, bounds, replicas))
         return False
+
+    def serving(self, replicaset: ReplicaSet) -> bool:
+        """Have a ReplicaSet carry all of the Deployment's pods at least; True when it is asked to.
+
+        Its floor speaks at the next write only: what was taken from it before is given back here.
+        """
+        desired = self.obs.deployment.replicas if self.obs.deployment else 0
+        return self.bound(replicaset, SERVING, desired if replicaset.replicas < desired else None)
 
     def say(self, phase: Phase, reason: Reason, message: str) -> None:
         """What a reader is told."""

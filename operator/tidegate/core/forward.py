@@ -204,6 +204,9 @@ def hold(draft: Draft) -> None:
     """What stands in every forward stage, put right where somebody changed it."""
     obs, stable = draft.obs, hash_of(draft, "stable")
     ensure_deadline(draft)
+    serving = obs.by_hash(stable)
+    if serving:
+        draft.serving(serving)
     if obs.service and obs.service.hash != stable:
         draft.act(Select(stable))
 

@@ -14,7 +14,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import analysis, backward, forward, health, promote
 from tidegate.core.draft import POLL, STEADY, Draft, revision
-from tidegate.core.gate import FREE, HELD, SERVING
+from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet
 from tidegate.core.plan import Bound, Manage, Plan, SetFinalizer
 
@@ -258,7 +258,10 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
 
 def _rest_bounds(draft: Draft, stable: str) -> None:
     for replicaset in draft.obs.replicasets:
-        draft.bound(replicaset, SERVING if replicaset.hash == stable else HELD)
+        if replicaset.hash == stable:
+            draft.serving(replicaset)
+        else:
+            draft.bound(replicaset, HELD)
 
 
 def _start(draft: Draft, candidate: ReplicaSet) -> None:
@@ -301,4 +304,5 @@ def _let_go(draft: Draft) -> None:
     ours = [rs for rs in obs.replicasets if not others and (rs.managed_by == name or rs.bounds != FREE)]
     draft.act(*(Bound(rs.name, FREE, None) for rs in ours))
     if not ours and obs.release.finalizer:
+        draft.event(Reason.LET_GO, "the Deployment is managed no more; no pod was changed")
         draft.act(SetFinalizer(present=False))

@@ -9,7 +9,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
-from tidegate.core.gate import HELD, SERVING
+from tidegate.core.gate import HELD
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
 
@@ -64,7 +64,7 @@ def lift(draft: Draft) -> Stage | None:
         draft.wake_at(until)
         return None
     stable, candidate = obs.by_hash(hash_of(draft, "stable")), obs.by_hash(hash_of(draft, "candidate"))
-    if candidate and not draft.bound(candidate, SERVING):
+    if candidate and not draft.serving(candidate):
         return None
     _promoting(draft, "promoting: the old pods go")
     gone = stable is None or (draft.bound(stable, HELD) and stable.current == 0)

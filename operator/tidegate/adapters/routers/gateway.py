@@ -68,6 +68,7 @@ class GatewayRouter:
     async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta | None) -> Routing:
         """The routes that lead to the Service, and what they say."""
         objects, problems = await self._find(backends, named)
+        problems += [problem for obj in objects if (problem := _unsplittable(obj, backends))]
         plane = await self._plane(objects)
         routes = [await self._route(obj, backends, plane, propagation) for obj in objects]
         return Routing(
@@ -169,6 +170,14 @@ class GatewayRouter:
         """Generations that are no more need no memory."""
         for key in [key for key in self._caught_up if key[0] == newest[0] and key[1] < newest[1]]:
             del self._caught_up[key]
+
+
+def _unsplittable(route: Object, backends: Backends) -> Problem | None:
+    try:
+        httproute.patch(route, backends, 50, "")
+    except ValueError as error:
+        return Problem(Reason.ROUTE_UNSUPPORTED, f"HTTPRoute {route['metadata']['name']}: {error}")
+    return None
 
 
 def _unread(route: Object) -> str:
