@@ -118,10 +118,12 @@ async def told_with_failures(
     return tried
 
 
-@pytest.mark.parametrize("story", [promotes, reverts, supersedes, is_let_go_and_taken_again])
-async def test_the_operator_dies_at_each_write(story: Story) -> None:
-    """Before a write is after the one before it: all that a crash can leave is tried."""
-    tried = await told_with_failures(story, Crash, "before")
+@pytest.mark.parametrize(
+    ("story", "stride"), [(promotes, 1), (reverts, 1), (supersedes, 2), (is_let_go_and_taken_again, 2)]
+)
+async def test_the_operator_dies_at_each_write(story: Story, stride: int) -> None:
+    """Before a write is after the one before it: all that a crash can leave is tried (of longer stories, half)."""
+    tried = await told_with_failures(story, Crash, "before", stride=stride)
     assert tried > 15
 
 
@@ -138,13 +140,13 @@ async def test_each_write_is_refused_once(story: Story) -> None:
 
 
 async def test_the_api_server_is_away_for_each_write_once() -> None:
-    tried = await told_with_failures(promotes, lambda: Unavailable("injected"), "before", stride=2)
+    tried = await told_with_failures(promotes, lambda: Unavailable("injected"), "before", stride=3)
     assert tried > 10
 
 
 @pytest.mark.parametrize("story", [promotes, is_let_go_and_taken_again])
 async def test_an_answer_that_is_lost_is_not_acted_upon_twice(story: Story) -> None:
-    tried = await told_with_failures(story, lambda: Unavailable("no answer"), "after", stride=2)
+    tried = await told_with_failures(story, lambda: Unavailable("no answer"), "after", stride=3)
     assert tried > 10
 
 

@@ -256,3 +256,50 @@ async def test_a_second_service_is_no_trouble_once_one_is_named() -> None:
     await world.until(lambda: world.condition("Ready") == "True")
     world.release("v2")
     await world.ends("Promoted")
+
+
+async def test_with_the_operator_dead_the_shares_are_kept() -> None:
+    """The numbers are those that were measured on a real cluster (DESIGN §3): the fake gate grants the same."""
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.stop()
+    for replicas, candidate in ((4, 1), (8, 2), (9, 3), (12, 3), (4, 1), (1, 1)):
+        world.scale(replicas)
+        await world.wait(30)
+        assert world.pods() == {"v1": replicas, "v2": candidate}
+
+
+async def test_with_the_operator_dead_a_new_revision_is_held() -> None:
+    world = await World.begin()
+    await world.stop()
+    world.release("v2")
+    await world.wait(600)
+    assert world.pods() == {"v1": 4}
+    world.start()
+    await world.ends("Promoted")
+
+
+async def test_with_the_operator_dead_the_template_is_set_back_under_traffic() -> None:
+    """The Deployment controller asks at once for the candidate to go: its floor keeps it."""
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(2))
+    await world.stop()
+    world.release("v1")
+    await world.wait(60)
+    assert world.pods() == {"v1": 4, "v2": 4}
+    world.start()
+    await world.ends("Aborted")
+    assert world.pods() == {"v1": 4}
+
+
+async def test_a_rolling_update_that_takes_pods_first_takes_none_of_stable() -> None:
+    world = await World.begin(
+        strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}}
+    )
+    world.release("v2")
+    await world.until(world.baking(1))
+    assert world.pods() == {"v1": 4, "v2": 1}
+    await world.ends("Promoted")
+    assert world.pods_created() == {"v1": 4, "v2": 4}

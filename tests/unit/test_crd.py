@@ -1,0 +1,78 @@
+"""The CRDs: structural, without defaults, and on disk as the models say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tidegate.api.crd import crds
+
+ON_DISK = Path(__file__).parents[2] / "crds"
+Json = dict[str, Any]
+
+
+def nodes(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Every schema within a schema."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from nodes(schema[key], f"{path}[]")
+
+
+def versions() -> Iterator[Json]:
+    """All versions of all kinds."""
+    for _, crd in crds():
+        yield from crd["spec"]["versions"]
+
+
+def test_they_are_structural() -> None:
+    allowed = {
+        *("type", "description", "enum", "pattern", "format", "properties", "required", "items", "minimum", "maximum"),
+        *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "additionalProperties"),
+        *("x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    }
+    for version in versions():
+        for path, node in nodes(version["schema"]["openAPIV3Schema"]):
+            assert set(node) <= allowed, path
+            assert node.get("type") in ("object", "array", "string", "integer", "number", "boolean"), path
+            assert None not in node.get("enum", ()), path
+
+
+def test_no_default_is_frozen_into_objects() -> None:
+    for version in versions():
+        assert all("default" not in node for _, node in nodes(version["schema"]["openAPIV3Schema"]))
+
+
+def test_what_is_required_exists() -> None:
+    for version in versions():
+        for path, node in nodes(version["schema"]["openAPIV3Schema"]):
+            assert set(node.get("required", ())) <= set(node.get("properties", {})), path
+
+
+def test_every_field_of_the_spec_says_what_it_is() -> None:
+    for version in versions():
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        silent = [path for path, node in nodes(spec) if "description" not in node and not path.endswith("[]")]
+        assert silent == []
+
+
+def test_a_target_alone_is_a_valid_release() -> None:
+    for version in versions():
+        schema = version["schema"]["openAPIV3Schema"]
+        assert schema["required"] == ["spec"]
+        assert schema["properties"]["spec"]["required"] == ["targetRef"]
+        assert schema["properties"]["spec"]["properties"]["targetRef"]["required"] == ["name"]
+        assert version["subresources"] == {"status": {}}
+
+
+def test_the_files_on_disk_are_these() -> None:
+    generated = dict(crds())
+    assert {path.name for path in ON_DISK.glob("tidegate.dev_*.yaml")} == set(generated)
+    for name, crd in generated.items():
+        assert yaml.safe_load((ON_DISK / name).read_text()) == crd, "run make generate"

@@ -1,0 +1,178 @@
+"""The Gateway API router: which routes, and when it takes a weight for applied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.virtual import VirtualClock, VirtualLoop
+
+from tidegate.adapters.routers.gateway import GatewayRouter, Serving
+from tidegate.api.conditions import Reason
+from tidegate.core.counters import RouterSeries
+from tidegate.core.observed import Backends, Route
+from tidegate.ports.cluster import GATEWAY_CLASSES, GATEWAYS, HTTPROUTES, Unavailable
+
+NAMES = Backends.of("shop", "checkout")
+WAIT = timedelta(seconds=5)
+Json = dict[str, Any]
+
+
+class Plane:
+    """A data plane that says what it is told to."""
+
+    controller = "x/y"
+
+    def __init__(self) -> None:
+        self.says: Serving | None = Serving("", {"checkout": frozenset({"10.0.0.1"})})
+        self.fails = False
+
+    async def serving(self, route: Json) -> Serving | None:
+        """As the protocol."""
+        if self.fails:
+            raise Unavailable("no answer")
+        return self.says
+
+    def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
+        """As the protocol."""
+        return RouterSeries("n", "code", "b", "s", "c")
+
+
+def story(tell: Callable[[FakeCluster, GatewayRouter, Plane], Awaitable[None]], *, known: bool = True) -> None:
+    """With a Gateway, and a data plane that is known or not."""
+
+    async def run() -> None:
+        clock, plane = VirtualClock(), Plane()
+        cluster = FakeCluster(clock, latency=0)
+        cluster.create_as("a", GATEWAY_CLASSES, "", {"metadata": {"name": "c"}, "spec": {"controllerName": "x/y"}})
+        cluster.create_as("a", GATEWAYS, "shop", {"metadata": {"name": "g"}, "spec": {"gatewayClassName": "c"}})
+        await tell(cluster, GatewayRouter(cluster, [plane] if known else [], clock), plane)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+
+
+def create(cluster: FakeCluster, name: str = "r", to: str = "checkout", *, read: bool = True) -> None:
+    """The user's route."""
+    spec = {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}
+    cluster.create_as("user", HTTPROUTES, "shop", {"metadata": {"name": name}, "spec": spec})
+    if read:
+        says(cluster, name)
+
+
+def says(cluster: FakeCluster, name: str = "r", generation: int | None = None, **changes: str) -> None:
+    """The controller writes the route's status."""
+    route = cluster.find(HTTPROUTES, "shop", name)
+    assert route
+    seen = generation or route["metadata"]["generation"]
+    conditions = [
+        {"type": type_, "status": changes.get(type_, "True"), "observedGeneration": seen, "reason": "Why"}
+        for type_ in ("Accepted", "ResolvedRefs")
+    ]
+    status = {"parents": [{"controllerName": "x/y", "conditions": conditions}]}
+    cluster.patch_as("x/y", HTTPROUTES, "shop", name, {"status": status}, subresource="status")
+
+
+async def read(router: GatewayRouter, propagation: timedelta | None = WAIT) -> Route:
+    """The only route."""
+    return (await router.read(NAMES, None, propagation)).routes[0]
+
+
+def test_a_plane_that_can_be_asked_is_believed() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        seen = await read(router)
+        assert (seen.name, seen.weight, seen.applied) == ("HTTPRoute/r", None, True)
+        assert seen.servers == {"checkout": frozenset({"10.0.0.1"})}
+        plane.says = Serving("rule 0 by other weights still", {})
+        seen = await read(router)
+        assert (seen.applied, seen.waiting) == (False, "rule 0 by other weights still")
+
+    story(tell)
+
+
+def test_a_plane_that_does_not_answer_has_applied_nothing() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        plane.fails = True
+        await asyncio.sleep(60)
+        seen = await read(router)
+        assert not seen.applied
+        assert "could not be asked" in seen.waiting
+
+    story(tell)
+
+
+def test_a_plane_that_cannot_be_asked_has_its_time_from_when_it_read_the_route() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        assert not (await read(router)).applied
+        await asyncio.sleep(4.9)
+        assert not (await read(router)).applied
+        await asyncio.sleep(0.2)
+        assert (await read(router)).applied
+        await router.split(NAMES, None, 25, "mine")
+        await asyncio.sleep(60)
+        assert "has not read" in (await read(router)).waiting
+        says(cluster)
+        seen = await read(router)
+        assert (seen.weight, seen.applied) == (25, False), "from the new generation on it has its time again"
+        await asyncio.sleep(5.1)
+        assert (await read(router)).applied
+
+    story(tell, known=False)
+
+
+def test_at_rest_nobody_is_asked() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        plane.fails = True
+        assert (await read(router, None)).applied
+
+    story(tell)
+
+
+def test_a_route_that_was_refused_is_not_applied_and_says_why() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, read=False)
+        assert "no Gateway controller" in (await read(router)).waiting
+        says(cluster, ResolvedRefs="False")
+        assert (await read(router)).waiting.startswith("ResolvedRefs is False: Why")
+
+    story(tell)
+
+
+def test_routes_are_found_by_themselves_or_named() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, "a")
+        create(cluster, "b")
+        create(cluster, "static", "static")
+        found = await router.read(NAMES, None, None)
+        assert [route.name for route in found.routes] == ["HTTPRoute/a", "HTTPRoute/b"]
+        assert found.series
+        found = await router.read(NAMES, ("a", "static", "none"), None)
+        assert [route.name for route in found.routes] == ["HTTPRoute/a"]
+        assert [problem.reason for problem in found.problems] == [Reason.ROUTE_NOT_FOUND] * 2
+        assert "'static': none of its rules points at Service checkout" in found.problems[0].message
+        assert "'none': there is no such HTTPRoute" in found.problems[1].message
+        found = await router.read(Backends.of("shop", "other"), None, None)
+        assert [problem.reason for problem in found.problems] == [Reason.ROUTE_NOT_FOUND]
+
+    story(tell)
+
+
+def test_only_named_routes_are_split() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, "a")
+        create(cluster, "b")
+        await router.split(NAMES, ("a",), 25, "mine")
+        found = await router.read(NAMES, None, None)
+        assert [route.weight for route in found.routes] == [25, None]
+        writes = len(cluster.writes)
+        await router.split(NAMES, ("a",), 25, "mine")
+        assert len(cluster.writes) == writes
+
+    story(tell)

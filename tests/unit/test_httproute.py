@@ -1,0 +1,172 @@
+"""Weights of a route: the smallest patch, and nothing lost on the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.cluster import patched
+
+from tidegate.core import httproute
+from tidegate.core.observed import Backends
+
+NAMES = Backends.of("shop", "checkout")
+Json = dict[str, Any]
+
+
+def route(*rules: Json, annotations: Json | None = None) -> Json:
+    """An HTTPRoute with these rules."""
+    meta: Json = {"name": "r", "namespace": "shop", "resourceVersion": "7"}
+    if annotations is not None:
+        meta["annotations"] = annotations
+    return {"metadata": meta, "spec": {"rules": list(rules)}}
+
+
+def to(*refs: Json | str, **rest: Any) -> Json:
+    """A rule that leads to these backends."""
+    return {**rest, "backendRefs": [{"name": ref, "port": 80} if isinstance(ref, str) else ref for ref in refs]}
+
+
+def split(obj: Json, share: int | None) -> Json:
+    """The route as it is after the patch."""
+    return patched(obj, httproute.patch(obj, NAMES, share, "mine"))
+
+
+def test_one_rule_is_split_and_put_back() -> None:
+    obj = route(to("checkout"))
+    after = split(obj, 25)
+    assert after["spec"]["rules"][0]["backendRefs"] == [
+        {"name": "checkout-stable", "port": 80, "weight": 75},
+        {"name": "checkout-canary", "port": 80, "weight": 25},
+    ]
+    assert httproute.weight(after, NAMES) == 25
+    assert httproute.holder(after) == "mine"
+    assert split(after, None)["spec"] == obj["spec"]
+
+
+def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
+    obj = route(to("other"), to("checkout", name="api"), to("checkout", matches=[{"path": {"value": "/x"}}]))
+    operations = httproute.patch(obj, NAMES, 5, "mine")
+    assert operations[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    assert [(op["op"], op["path"]) for op in operations[1:]] == [
+        ("test", "/spec/rules/1/name"),
+        ("replace", "/spec/rules/1/backendRefs"),
+        ("test", "/spec/rules/2/matches"),
+        ("replace", "/spec/rules/2/backendRefs"),
+        ("add", "/metadata/annotations"),
+    ]
+
+
+def test_what_is_so_already_needs_no_patch() -> None:
+    after = split(route(to("checkout")), 25)
+    assert httproute.patch(after, NAMES, 25, "mine") == []
+    assert httproute.patch(route(to("checkout")), NAMES, None, "mine") == []
+
+
+def test_other_backends_keep_their_proportion() -> None:
+    shared = to({"name": "checkout", "port": 80, "weight": 3}, {"name": "old", "port": 80, "weight": 1})
+    refs = split(route(shared), 10)["spec"]["rules"][0]["backendRefs"]
+    assert [(ref["name"], ref["weight"]) for ref in refs] == [
+        ("checkout-stable", 270),
+        ("checkout-canary", 30),
+        ("old", 100),
+    ]
+
+
+def test_filters_of_a_backend_are_on_both() -> None:
+    filters = [{"type": "RequestMirror"}]
+    refs = split(route(to({"name": "checkout", "port": 80, "filters": filters})), 10)["spec"]["rules"][0]["backendRefs"]
+    assert [ref["filters"] for ref in refs] == [filters, filters]
+
+
+def test_backends_of_other_namespaces_and_kinds_are_not_ours() -> None:
+    foreign = to({"name": "checkout", "namespace": "other"}, {"name": "checkout", "kind": "Bucket"})
+    assert not httproute.leads_to(route(foreign), NAMES)
+    assert httproute.patch(route(foreign), NAMES, None, "mine") == []
+
+
+def test_rules_that_do_not_agree_have_no_weight() -> None:
+    after = split(route(to("checkout", name="a"), to("checkout", name="b")), 25)
+    after["spec"]["rules"][1] = to("checkout", name="b")
+    assert httproute.weight(after, NAMES) == httproute.MIXED
+    again = split(after, 25)
+    assert httproute.weight(again, NAMES) == 25
+
+
+def test_a_route_that_was_reset_but_for_the_annotation_is_not_at_rest() -> None:
+    after = split(route(to("checkout")), 25)
+    after["spec"]["rules"] = [to("checkout")]
+    assert httproute.weight(after, NAMES) == httproute.MIXED
+    assert httproute.RELEASING not in split(after, None)["metadata"]["annotations"]
+
+
+def test_a_rule_that_was_inserted_moves_nothing() -> None:
+    """An index changes when somebody inserts a rule; names and matches do not."""
+    a = to({"name": "checkout", "port": 80, "weight": 5}, name="a")
+    b = to({"name": "checkout", "port": 81}, matches=[{"path": {"value": "/b"}}])
+    after = split(route(a, b), 25)
+    after["spec"]["rules"].insert(0, to("static", name="new"))
+    assert split(after, None)["spec"]["rules"] == [to("static", name="new"), a, b]
+
+
+def test_without_the_note_the_two_are_one_again() -> None:
+    after = split(
+        route(to({"name": "checkout", "port": 80, "weight": 3}, {"name": "old", "port": 80, "weight": 1})), 30
+    )
+    del after["metadata"]["annotations"]
+    assert split(after, None)["spec"]["rules"][0]["backendRefs"] == [
+        {"name": "checkout", "port": 80, "weight": 3},
+        {"name": "old", "port": 80, "weight": 1},
+    ]
+
+
+def test_a_note_that_is_spoilt_is_as_good_as_none() -> None:
+    after = split(route(to("checkout")), 25)
+    after["metadata"]["annotations"][httproute.RELEASING] = "{"
+    assert split(after, None)["spec"]["rules"] == [to("checkout")]
+    assert httproute.holder(after) == ""
+
+
+def test_weights_that_cannot_be_multiplied_are_the_users_to_mend() -> None:
+    with pytest.raises(ValueError, match="under 10000"):
+        split(route(to({"name": "checkout", "weight": 10_001}, {"name": "x", "weight": 1})), 0)
+
+
+ref = st.fixed_dictionaries(
+    {"name": st.sampled_from(["checkout", "checkout", "static", "other"]), "port": st.integers(80, 82)},
+    optional={
+        "weight": st.integers(1, 50),
+        "kind": st.just("Service"),
+        "filters": st.just([{"type": "RequestHeaderModifier"}]),
+    },
+)
+rule = st.fixed_dictionaries(
+    {"backendRefs": st.lists(ref, min_size=1, max_size=3)},
+    optional={
+        "matches": st.sampled_from([[], [{"path": {"value": "/a"}}], [{"path": {"value": "/b"}}]]),
+        "filters": st.just([{"type": "URLRewrite"}]),
+        "timeouts": st.just({"request": "1s"}),
+    },
+)
+
+
+@given(
+    rules=st.lists(rule, min_size=1, max_size=5),
+    shares=st.lists(st.integers(0, 100), min_size=1, max_size=3),
+    annotations=st.none() | st.just({"mine": "too"}),
+)
+def test_whatever_is_split_comes_back_as_it_was(rules: list[Json], shares: list[int], annotations: Json | None) -> None:
+    obj = route(*rules, annotations=annotations)
+    now = obj
+    for share in shares:
+        now = split(now, share)
+        if httproute.leads_to(obj, NAMES):
+            assert httproute.weight(now, NAMES) == share
+        for before, after in zip(rules, now["spec"]["rules"], strict=True):
+            assert {**before, "backendRefs": 0} == {**after, "backendRefs": 0}, "only backendRefs are written"
+    back = split(now, None)
+    assert back["spec"] == obj["spec"]
+    assert httproute.RELEASING not in back["metadata"].get("annotations", {})
+    assert back["metadata"].get("annotations", {}) == (annotations or {})

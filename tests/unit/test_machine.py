@@ -1,0 +1,383 @@
+"""The machine, question by question: what is observed and the stage in, the decision out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.api.canary import CanarySpec
+from tidegate.api.conditions import Reason
+from tidegate.api.release import (
+    Journal,
+    Outcome,
+    Phase,
+    ReleaseRecord,
+    ReleaseStatus,
+    RevisionStatus,
+    Stage,
+    StepStatus,
+    TrafficStatus,
+)
+from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
+from tidegate.core.machine import FORWARD, decide
+from tidegate.core.observed import Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
+from tidegate.core.plan import (
+    Bound,
+    DeleteServices,
+    EnsureServices,
+    Manage,
+    Plan,
+    Select,
+    SetDeadline,
+    SetFinalizer,
+    Split,
+)
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+OLD, NEW = "1111", "2222"
+SPEC: dict[str, Any] = {
+    "targetRef": {"name": "checkout"},
+    "steps": [{"weight": 25, "bake": "60s"}, {"weight": 100, "bake": "60s"}],
+    "analysis": {"metrics": []},
+}
+
+
+def revision(hash_: str, number: int) -> RevisionStatus:
+    """As the status has it."""
+    return RevisionStatus(revision=number, hash=hash_)
+
+
+def status(stage: Stage, **changes: Any) -> ReleaseStatus:
+    """A release under way, at its first step."""
+    journal = {"stage": stage, "since": NOW, "target_uid": "d", "started_at": NOW, "progress_deadline_seconds": 600}
+    known = ReleaseStatus(
+        stable=revision(OLD, 1),
+        candidate=revision(NEW, 2),
+        step=StepStatus(index=1, of=2, weight=25),
+        journal=Journal(**{**journal, **changes.pop("journal", {})}),
+    )
+    return known.model_copy(update=changes)
+
+
+def rest(**changes: Any) -> ReleaseStatus:
+    """Nothing is under way; the old revision serves."""
+    known = ReleaseStatus(stable=revision(OLD, 1), journal=Journal(since=NOW, target_uid="d"))
+    return known.model_copy(update=changes)
+
+
+def observed(known: ReleaseStatus, *, route: int | None = None, **changes: Any) -> Observed:
+    """All is as it should be: 4 old pods, the new revision held, everything ready."""
+    spec = CanarySpec.model_validate({**SPEC, **changes.pop("spec", {})})
+    release = Release("shop", "checkout", "r", 1, spec, known, finalizer=True, **changes.pop("release", {}))
+    deployment = Deployment("checkout", "d", 4, settled=True, revision=2, deadline=HELD_DEADLINE, managed_by="checkout")
+    obs = Observed(
+        release=release,
+        deployment=replace(deployment, **changes.pop("deployment", {})),
+        replicasets=(
+            ReplicaSet("checkout-1", OLD, 1, replicas=4, current=4, ready=4, bounds=SERVING, managed_by="checkout"),
+            replace(
+                ReplicaSet("checkout-2", NEW, 2, bounds=HELD, managed_by="checkout"), **changes.pop("candidate", {})
+            ),
+        ),
+        service=Service("checkout", OLD, frozenset("abcd")),
+        stable_service=Service("checkout-stable", OLD, frozenset("abcd")),
+        canary_service=Service("checkout-canary", NEW, frozenset()),
+        routes=(Route("HTTPRoute/checkout", route, applied=True, servers=None),),
+    )
+    return replace(obs, **changes)
+
+
+def stage(plan: Plan) -> Stage:
+    """Where the machine will be."""
+    assert plan.status.journal
+    return plan.status.journal.stage
+
+
+def at_rest_with_the_old_template(**changes: Any) -> Observed:
+    """Nothing to do."""
+    return observed(rest(), deployment={"revision": 1, "deadline": 600, **changes.pop("deployment", {})}, **changes)
+
+
+class TestAtRest:
+    """Nothing is under way."""
+
+    def test_nothing_is_done(self) -> None:
+        plan = decide(at_rest_with_the_old_template(), NOW)
+        assert (plan.actions, plan.urgent, plan.events, plan.wake) == ((), (), (), None)
+        assert plan.status.phase is Phase.IDLE
+        again = decide(replace(at_rest_with_the_old_template(), release=replace(_release(plan.status))), NOW)
+        assert again.status == plan.status, "no second status write"
+
+    def test_bounds_that_somebody_changed_are_put_right(self) -> None:
+        obs = at_rest_with_the_old_template(candidate={"bounds": FREE})
+        assert decide(obs, NOW).actions == (Bound("checkout-2", HELD, None),)
+
+    def test_a_new_template_begins_a_release_the_same_instant(self) -> None:
+        plan = decide(observed(rest(), deployment={"deadline": 600}), NOW)
+        assert stage(plan) is Stage.PREPARE
+        assert SetDeadline(HELD_DEADLINE) in plan.actions
+        assert plan.status.journal
+        assert plan.status.journal.progress_deadline_seconds == 600
+        assert [event.reason for event in plan.events] == [Reason.RELEASE_STARTED]
+
+    def test_a_revision_that_was_rolled_back_is_not_begun_again(self) -> None:
+        last = ReleaseRecord(
+            revision=2, hash=NEW, outcome=Outcome.ROLLED_BACK, reason="CrashLoop", started_at=NOW, finished_at=NOW
+        )
+        plan = decide(observed(rest(candidate=revision(NEW, 2), last_release=last)), NOW)
+        assert (stage(plan), plan.status.phase) == (Stage.REST, Phase.ROLLED_BACK)
+
+    @pytest.mark.parametrize(
+        ("changes", "phase", "reason"),
+        [
+            ({"deployment": {"strategy": "Recreate"}}, Phase.INVALID, Reason.STRATEGY_RECREATE),
+            ({"problems": (Problem(Reason.GATE_MISSING, "apply it"),)}, Phase.BLOCKED, Reason.GATE_MISSING),
+            ({"release": {"invalid": "spec.steps: no"}}, Phase.INVALID, Reason.INVALID_SPEC),
+            ({"deployment": {"paused": True}}, Phase.WAITING, Reason.TARGET_PAUSED),
+            ({"spec": {"paused": True}}, Phase.WAITING, Reason.PAUSED),
+            ({"deployment": {"settled": False}}, Phase.WAITING, Reason.WAITING_FOR_ROLLOUT),
+        ],
+    )
+    def test_what_keeps_a_release_from_starting(self, changes: dict[str, Any], phase: Phase, reason: Reason) -> None:
+        plan = decide(observed(rest(), **changes), NOW)
+        assert (stage(plan), plan.status.phase) == (Stage.REST, phase)
+        assert plan.status.conditions[0].reason == reason
+        assert not plan.events
+
+    def test_adoption_is_one_annotation_and_bounds(self) -> None:
+        obs = observed(
+            ReleaseStatus(),
+            deployment={"managed_by": "", "revision": 2},
+            candidate={"replicas": 4, "current": 4, "ready": 4, "bounds": FREE},
+        )
+        old, new = obs.replicasets
+        obs = replace(obs, replicasets=(replace(old, replicas=0, current=0, ready=0, bounds=FREE), new))
+        obs = replace(obs, release=replace(obs.release, finalizer=False))
+        assert decide(obs, NOW).actions == (
+            SetFinalizer(present=True),
+            Manage("checkout"),
+            Bound("checkout-1", HELD, None),
+            Bound("checkout-2", SERVING, None),
+        )
+
+    def test_a_deployment_in_mid_rollout_is_not_adopted(self) -> None:
+        obs = observed(ReleaseStatus(), deployment={"managed_by": ""}, candidate={"current": 1})
+        plan = decide(obs, NOW)
+        assert (plan.actions, plan.status.phase) == ((), Phase.WAITING)
+
+
+def _release(known: ReleaseStatus) -> Release:
+    return Release("shop", "checkout", "r", 1, CanarySpec.model_validate(SPEC), known, finalizer=True)
+
+
+class TestForward:
+    """Each stage is done when its result is seen, and not before."""
+
+    def test_the_route_is_touched_only_when_stable_has_all_endpoints(self) -> None:
+        for endpoints, split in ((frozenset(), False), (frozenset("abc"), False), (frozenset("abcd"), True)):
+            service = Service("checkout-stable", OLD, endpoints)
+            plan = decide(observed(status(Stage.PREPARE), stable_service=service), NOW)
+            assert (Split(0) in plan.actions) is split
+
+    def test_the_services_come_first(self) -> None:
+        obs = observed(status(Stage.PREPARE), stable_service=None, canary_service=None)
+        plan = decide(replace(obs, service=Service("checkout", None, frozenset("abcd"))), NOW)
+        assert plan.actions == (EnsureServices(OLD, NEW), Select(OLD))
+
+    def test_pods_come_when_the_route_is_applied(self) -> None:
+        lagging = (Route("HTTPRoute/checkout", 0, applied=False, waiting="not yet"),)
+        assert stage(decide(observed(status(Stage.PREPARE), routes=lagging), NOW)) is Stage.PREPARE
+        known = status(Stage.PREPARE, journal={"settled_at": NOW - timedelta(seconds=9)})
+        plan = decide(observed(known, route=0), NOW)
+        assert stage(plan) is Stage.SCALE
+        assert plan.actions == (Bound("checkout-2", exactly(25), 1),)
+
+    @pytest.mark.parametrize(
+        ("ready", "endpoints", "goes_on"), [(0, "", False), (1, "", False), (0, "e", False), (1, "e", True)]
+    )
+    def test_weight_comes_when_pods_are_ready_and_endpoints(self, ready: int, endpoints: str, goes_on: bool) -> None:
+        candidate = {"replicas": 1, "current": 1, "ready": ready, "bounds": exactly(25)}
+        known = status(Stage.SCALE, journal={"settled_at": NOW - timedelta(seconds=9)})
+        canary = Service("checkout-canary", NEW, frozenset(endpoints))
+        plan = decide(observed(known, route=0, candidate=candidate, canary_service=canary), NOW)
+        assert (stage(plan) is Stage.SHIFT) is goes_on
+        assert (Split(25) in plan.actions) is goes_on
+
+    def test_the_bake_begins_when_the_weight_is_applied(self) -> None:
+        obs = observed(status(Stage.SHIFT), route=25, canary_service=Service("checkout-canary", NEW, frozenset("e")))
+        waiting = replace(obs, routes=(Route("HTTPRoute/checkout", 25, applied=False),))
+        assert stage(decide(waiting, NOW)) is Stage.SHIFT
+        plan = decide(obs, NOW)
+        assert stage(plan) is Stage.BAKE
+        assert plan.status.step
+        assert plan.status.step.until == NOW + timedelta(seconds=60)
+
+    @pytest.mark.parametrize(("index", "after"), [(1, Stage.SCALE), (2, Stage.NARROW)])
+    def test_after_the_last_bake_comes_the_promotion(self, index: int, after: Stage) -> None:
+        weight = (25, 100)[index - 1]
+        step = StepStatus(index=index, of=2, weight=weight, started_at=NOW, until=NOW + timedelta(seconds=60))
+        known = status(Stage.BAKE, step=step, traffic=TrafficStatus(router="", weight=weight))
+        canary = Service("checkout-canary", NEW, frozenset("e"))
+        obs = observed(known, route=weight, canary_service=canary)
+        assert stage(decide(obs, NOW + timedelta(seconds=59))) is Stage.BAKE
+        plan = decide(obs, NOW + timedelta(seconds=60))
+        assert stage(plan) in (after, Stage.WIDEN)
+        assert not any(isinstance(action, Split) for action in plan.actions)
+
+    def test_a_weight_that_somebody_changed_is_put_right(self) -> None:
+        step = StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(seconds=60))
+        canary = Service("checkout-canary", NEW, frozenset("e"))
+        plan = decide(observed(status(Stage.BAKE, step=step), route=None, canary_service=canary), NOW)
+        assert Split(25) in plan.actions
+
+
+class TestBackward:
+    """What turns a release back, from wherever it is."""
+
+    @pytest.mark.parametrize("at", sorted(FORWARD))
+    @pytest.mark.parametrize(
+        ("changes", "outcome", "reason"),
+        [
+            ({"release": {"deleting": True}}, Outcome.ABORTED, "ReleaseDeleted"),
+            ({"deployment": {"uid": "another"}}, Outcome.ABORTED, "TargetNotFound"),
+            ({"deployment": {"revision": 1}}, Outcome.ABORTED, "TemplateRestored"),
+            (
+                {"pods": (Pod("p", NEW, ready=False, trouble=Reason.CRASH_LOOP, message="exit 1"),)},
+                Outcome.ROLLED_BACK,
+                "CrashLoop",
+            ),
+        ],
+    )
+    def test_it_turns_back(self, at: Stage, changes: dict[str, Any], outcome: Outcome, reason: str) -> None:
+        step = StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(seconds=60))
+        known = status(at, step=step, journal={"served": True})
+        plan = decide(observed(known, route=25, spec={"paused": True}, **changes), NOW)
+        assert stage(plan) is Stage.REVERT
+        assert plan.urgent == (Split(0),), "traffic waits for nothing, not even for the status"
+        assert plan.status.journal
+        assert (plan.status.journal.outcome, plan.status.journal.reason) == (outcome, reason)
+
+    def test_pods_wait_for_the_router_and_for_the_drain(self) -> None:
+        applied = Route("HTTPRoute/checkout", 0, applied=True)
+        known = status(Stage.REVERT, journal={"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop", "served": True})
+        candidate = {"replicas": 1, "current": 1, "bounds": exactly(25)}
+        obs = observed(known, candidate=candidate, routes=(replace(applied, applied=False),))
+        assert stage(decide(obs, NOW)) is Stage.REVERT
+        plan = decide(replace(obs, routes=(applied,)), NOW)
+        assert (stage(plan), plan.actions) == (Stage.DRAIN, ())
+        obs = replace(obs, routes=(applied,), release=_release(plan.status))
+        assert decide(obs, NOW + timedelta(seconds=29)).actions == ()
+        later = decide(obs, NOW + timedelta(seconds=30))
+        assert stage(later) is Stage.RETIRE
+        assert Bound("checkout-2", HELD, 0) in later.actions
+
+    def test_the_first_reason_stands(self) -> None:
+        known = status(Stage.REVERT, journal={"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop", "message": "x"})
+        plan = decide(observed(known, route=25, deployment={"revision": 1}), NOW)
+        assert plan.status.journal
+        assert plan.status.journal.reason == "CrashLoop"
+        assert not plan.events
+
+    def test_the_end_of_a_revert_is_told_once(self) -> None:
+        journal = {"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop", "message": "exit 1"}
+        obs = observed(status(Stage.CLEAN, journal=journal), deployment={"deadline": 600})
+        plan = decide(replace(obs, stable_service=None, canary_service=None, service=Service("checkout", None)), NOW)
+        assert stage(plan) is Stage.REST
+        assert plan.ended == plan.status.last_release
+        assert plan.ended
+        assert (plan.ended.outcome, plan.ended.reason) == (Outcome.ROLLED_BACK, "CrashLoop")
+        assert [event.reason for event in plan.events] == [Reason.ROLLED_BACK]
+
+    def test_cleaning_takes_back_all_three(self) -> None:
+        journal = {"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop"}
+        plan = decide(observed(status(Stage.CLEAN, journal=journal)), NOW)
+        assert set(plan.actions) == {Select(None), DeleteServices(), SetDeadline(600)}
+
+
+class TestLettingGo:
+    """The release object is being deleted, nothing is under way."""
+
+    def test_the_annotation_goes_first_then_the_bounds_then_the_finalizer(self) -> None:
+        obs = observed(rest(), release={"deleting": True})
+        assert decide(obs, NOW).actions == (Manage(None),)
+        obs = observed(rest(), release={"deleting": True}, deployment={"managed_by": ""})
+        assert decide(obs, NOW).actions == (Bound("checkout-1", FREE, None), Bound("checkout-2", FREE, None))
+        free = tuple(replace(rs, managed_by="", bounds=FREE) for rs in obs.replicasets)
+        assert decide(replace(obs, replicasets=free), NOW).actions == (SetFinalizer(present=False),)
+
+    def test_what_another_release_manages_is_left_alone(self) -> None:
+        obs = observed(rest(), release={"deleting": True}, deployment={"managed_by": "another"})
+        theirs = tuple(replace(rs, managed_by="another") for rs in obs.replicasets)
+        assert decide(replace(obs, replicasets=theirs), NOW).actions == (SetFinalizer(present=False),)
+
+    def test_a_target_that_is_gone_lets_go_at_once(self) -> None:
+        obs = replace(observed(rest(), release={"deleting": True}), deployment=None, replicasets=())
+        assert decide(obs, NOW).actions == (SetFinalizer(present=False),)
+
+
+@given(
+    at=st.sampled_from(list(Stage)),
+    route=st.sampled_from([None, 0, 25, 100, -1]),
+    applied=st.booleans(),
+    deleting=st.booleans(),
+    gone=st.booleans(),
+    hashes=st.tuples(*[st.sampled_from([None, OLD, NEW])] * 3),
+    outcome=st.sampled_from([None, Outcome.ROLLED_BACK, Outcome.SUPERSEDED]),
+    revision_=st.sampled_from([1, 2, 3]),
+)
+def test_whatever_is_seen_the_decision_is_one_and_the_same(
+    at: Stage,
+    route: int | None,
+    applied: bool,
+    deleting: bool,
+    gone: bool,
+    hashes: tuple[str | None, ...],
+    outcome: Outcome | None,
+    revision_: int,
+) -> None:
+    """It never fails, twice asked is once answered, and no pod of the candidate goes while it has traffic."""
+    journal = {"outcome": outcome, "reason": "CrashLoop" if outcome else ""}
+    known = status(at, journal=journal) if at is not Stage.REST else rest()
+    user, stable, canary = hashes
+    obs = observed(
+        known,
+        release={"deleting": deleting},
+        deployment={"revision": revision_},
+        candidate={"replicas": 1, "current": 1, "ready": 1, "bounds": exactly(25)},
+        routes=(Route("HTTPRoute/checkout", route, applied=applied),),
+        service=Service("checkout", user, frozenset("abcd")),
+        stable_service=Service("checkout-stable", stable, frozenset("abcd")) if stable else None,
+        canary_service=Service("checkout-canary", canary, frozenset("e")) if canary else None,
+    )
+    if gone:
+        obs = replace(obs, deployment=None, replicasets=())
+    plan = decide(obs, NOW)
+    assert plan == decide(obs, NOW)
+    took_pods = Bound("checkout-2", HELD, 0) in plan.actions
+    assert not (took_pods and route), "pods go after traffic"
+    assert ReleaseStatus.model_validate(plan.status.wire()) == plan.status, "the journal survives a restart"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "asked", "desired", "granted"),
+    [
+        (HELD, 7, 10, 0),
+        (SERVING, 0, 10, 10),
+        (SERVING, 12, 10, 12),
+        (exactly(25), 0, 9, 3),
+        (exactly(25), 9, 9, 3),
+        (exactly(1), 0, 1, 1),
+        (exactly(100), 3, 0, 0),
+        (FREE, 7, 10, 7),
+        (Bounds("2", "5"), 9, 10, 5),
+        (Bounds("2", "5"), 0, 10, 2),
+        (Bounds("5", "2"), 3, 10, 5),
+    ],
+)
+def test_the_gate_grants(bounds: Bounds, asked: int, desired: int, granted: int) -> None:
+    assert bounds.size(asked, desired) == granted

@@ -1,0 +1,168 @@
+"""Kubernetes' JSON as values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tidegate.api.conditions import Reason
+from tidegate.core import reading
+from tidegate.core.gate import Bounds
+
+Json = dict[str, Any]
+
+
+def pod(container: Json, **status: Any) -> Json:
+    """A pod with one container."""
+    return {
+        "metadata": {"name": "p", "labels": {"pod-template-hash": "1"}},
+        "status": {"containerStatuses": [{"name": "app", **container}], **status},
+    }
+
+
+def waiting(reason: str) -> Json:
+    """A container that waits."""
+    return {"state": {"waiting": {"reason": reason, "message": "why"}}}
+
+
+EXIT_1 = {"terminated": {"exitCode": 1, "reason": "Error"}}
+
+
+@pytest.mark.parametrize(
+    ("container", "trouble"),
+    [
+        (waiting("ContainerCreating"), None),
+        (waiting("ImagePullBackOff"), Reason.IMAGE_ERROR),
+        (waiting("ErrImagePull"), None),
+        (waiting("InvalidImageName"), Reason.IMAGE_ERROR),
+        (waiting("CreateContainerConfigError"), Reason.CONFIG_ERROR),
+        ({**waiting("CrashLoopBackOff"), "lastState": EXIT_1, "restartCount": 1}, Reason.CRASH_LOOP),
+        ({"state": EXIT_1, "restartCount": 0}, None),
+        ({"state": EXIT_1, "lastState": EXIT_1, "restartCount": 2}, Reason.CRASH_LOOP),
+        ({"state": {"running": {"startedAt": "2026-01-05T09:00:00Z"}}, "restartCount": 9}, None),
+        ({"state": {"terminated": {"exitCode": 0}}, "restartCount": 5}, None),
+    ],
+)
+def test_what_the_kubelet_says(container: Json, trouble: Reason | None) -> None:
+    assert reading.pod(pod(container)).trouble == trouble
+
+
+def test_an_init_container_may_be_the_trouble() -> None:
+    obj = pod(
+        {"state": waiting("PodInitializing")["state"]}, initContainerStatuses=[{"name": "i", **waiting("StartError")}]
+    )
+    assert reading.pod(obj).trouble is Reason.CONFIG_ERROR
+
+
+def test_times_of_a_pod() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-05T09:00:03Z"}
+    running = {"state": {"running": {"startedAt": "2026-01-05T09:00:01Z"}}}
+    seen = reading.pod(pod(running, conditions=[ready]))
+    assert seen.ready
+    assert seen.running_since == datetime(2026, 1, 5, 9, 0, 1, tzinfo=UTC)
+    assert seen.ready_since == datetime(2026, 1, 5, 9, 0, 3, tzinfo=UTC)
+    assert reading.pod(pod(waiting("X"))).running_since is None
+    assert reading.pod({"metadata": {"name": "p"}}).ready is False, "a pod that was only just created"
+
+
+def test_a_deployment_is_settled_when_its_controller_has_seen_it() -> None:
+    obj: Json = {
+        "metadata": {
+            "name": "d",
+            "uid": "u",
+            "generation": 3,
+            "annotations": {"deployment.kubernetes.io/revision": "7"},
+        },
+        "spec": {"replicas": 4, "progressDeadlineSeconds": 600},
+        "status": {
+            "observedGeneration": 2,
+            "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}],
+        },
+    }
+    seen = reading.deployment(obj)
+    assert (seen.settled, seen.revision, seen.timed_out, seen.strategy) == (False, 7, True, "RollingUpdate")
+    obj["status"]["observedGeneration"] = 3
+    assert reading.deployment(obj).settled
+    assert reading.deployment({"metadata": {"name": "d", "uid": "u"}, "spec": {}}).replicas == 1, "the API's default"
+
+
+def test_a_replicaset_with_its_bounds() -> None:
+    notes = {"tidegate.dev/floor": "25%", "tidegate.dev/ceiling": "50%", "tidegate.dev/release": "r"}
+    obj = {
+        "metadata": {"name": "rs", "labels": {"pod-template-hash": "1"}, "annotations": notes},
+        "spec": {"replicas": 2},
+    }
+    seen = reading.replicaset(obj)
+    assert (seen.hash, seen.replicas, seen.ready, seen.bounds, seen.managed_by) == (
+        "1",
+        2,
+        0,
+        Bounds("25%", "50%"),
+        "r",
+    )
+
+
+def endpoint(name: str, *, ready: bool = True) -> Json:
+    """Of an EndpointSlice."""
+    return {"addresses": [f"ip-{name}"], "conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "name": name}}
+
+
+def slice_(*endpoints: Json, service: str = "s", owner: str | None = "u") -> Json:
+    """An EndpointSlice."""
+    refs = [{"kind": "Service", "uid": owner, "name": service}] if owner else []
+    meta = {"labels": {"kubernetes.io/service-name": service}, "ownerReferences": refs}
+    return {"metadata": meta, "endpoints": list(endpoints)}
+
+
+def test_endpoints_are_the_ready_ones_of_all_slices_of_this_very_service() -> None:
+    obj = {"metadata": {"name": "s", "uid": "u"}, "spec": {"selector": {"app": "x", "pod-template-hash": "1"}}}
+    slices = [
+        slice_(endpoint("a"), endpoint("b", ready=False)),
+        slice_(endpoint("c")),
+        slice_(endpoint("of-another"), service="t"),
+        slice_(endpoint("of-one-that-was-deleted"), owner="before"),
+        slice_(endpoint("by-hand"), owner=None),
+        {**slice_(), "endpoints": None},
+    ]
+    seen = reading.service(obj, slices)
+    assert seen.endpoints == {"a", "c", "by-hand"}
+    assert seen.addresses == {"ip-a", "ip-c", "ip-by-hand"}
+    assert seen.hash == "1"
+
+
+@pytest.mark.parametrize(
+    ("selector", "fits"),
+    [
+        ({"app": "x"}, True),
+        ({"app": "x", "pod-template-hash": "1"}, True),
+        ({"app": "y"}, False),
+        ({"app": "x", "tier": "z"}, False),
+        ({}, False),
+        (None, False),
+        ({"pod-template-hash": "1"}, False),
+    ],
+)
+def test_which_services_select_the_pods(selector: Json | None, fits: bool) -> None:
+    assert reading.selects({"spec": {"selector": selector}}, {"app": "x", "v": "1"}) is fits
+
+
+def test_a_selector_as_the_api_takes_it() -> None:
+    selector = {
+        "matchLabels": {"b": "2", "a": "1"},
+        "matchExpressions": [
+            {"key": "c", "operator": "In", "values": ["x", "y"]},
+            {"key": "d", "operator": "NotIn", "values": ["z"]},
+            {"key": "e", "operator": "Exists"},
+            {"key": "f", "operator": "DoesNotExist"},
+        ],
+    }
+    assert reading.selector_text(selector) == "a=1,b=2,c in (x,y),d notin (z),e,!f"
+
+
+def test_mistakes_name_field_value_and_way_out() -> None:
+    told = reading.mistakes(
+        [(("spec", "steps", 1, "weight"), 120, "must be 100 or less"), (("spec",), {}, "Value error, x")]
+    )
+    assert told == "spec.steps[1].weight: 120: must be 100 or less; x"
