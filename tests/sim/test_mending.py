@@ -271,3 +271,32 @@ async def test_a_release_object_with_a_wrong_spec_says_so_and_is_mended() -> Non
     await world.until(lambda: world.condition("Ready") == "True")
     world.release("v2")
     await world.ends("Promoted")
+
+
+async def test_a_service_of_somebody_else_has_the_name_that_we_need() -> None:
+    world = await World.begin()
+    world.oracle.foreign |= {"checkout-canary"}
+    theirs = {"metadata": {"name": "checkout-canary"}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}}
+    world.create(SERVICES, theirs)
+    await world.until(lambda: world.why("Stalled") == "ServiceUnusable")
+    world.release("v2")
+    await world.wait(30)
+    assert world.pods() == {"v1": 4}
+    world.delete(SERVICES, "checkout-canary")
+    await world.ends("Promoted")
+
+
+async def test_a_second_release_of_the_same_deployment_is_refused_and_may_go() -> None:
+    world = await World.begin()
+    second = {"metadata": {"name": "second"}, "spec": {"targetRef": {"name": "checkout"}, **QUICK}}
+    world.create(CANARY_RELEASES, second)
+    await world.wait(5)
+    other = world.cluster.find(CANARY_RELEASES, "shop", "second")
+    assert other
+    assert other["status"]["phase"] == "Blocked"
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.delete(CANARY_RELEASES, "second")
+    await world.ends("Promoted")
+    assert world.cluster.find(CANARY_RELEASES, "shop", "second") is None
+    assert world.pods_created() == {"v1": 4, "v2": 4}
