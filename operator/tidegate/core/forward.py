@@ -16,6 +16,8 @@ from tidegate.core.gate import HELD_DEADLINE, exactly
 from tidegate.core.observed import Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
+AHEAD = timedelta(seconds=30)
+"""How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
 ROUTER_DEADLINE = timedelta(minutes=2)
 """Until then a router that says no word of a route that was put back may yet do so."""
 FIRST_SCRAPES = 2
@@ -101,6 +103,8 @@ def prepare(draft: Draft) -> Stage | None:
         return None
     if not ours.endpoints or not ours.endpoints >= obs.service.endpoints:
         return None
+    # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
+    grow(draft, step(draft))
     if not split_is(obs, 0):
         draft.act(Split(0))
         return None
@@ -113,18 +117,14 @@ def prepare(draft: Draft) -> Stage | None:
 
 def scale(draft: Draft) -> Stage | None:
     """Candidate pods for the step: Ready, and among the endpoints of their Service."""
-    obs, spec, deployment = draft.obs, draft.obs.release.spec, draft.obs.deployment
-    candidate = obs.by_hash(hash_of(draft, "candidate"))
-    if candidate is None or deployment is None or spec is None:
-        return None
+    obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     hold(draft)
-    want = exactly(step(draft).percent()).size(0, deployment.replicas)
-    ready = min(candidate.ready, len(obs.canary_service.endpoints) if obs.canary_service else 0)
-    draft.say(
-        Phase.PROGRESSING, Reason.SCALING, f"{where(draft)}: {ready} of {want} pods of {candidate.hash} are ready"
-    )
+    want, sized = grow(draft, step(draft))
+    ready = min(candidate.ready if candidate else 0, len(obs.canary_service.endpoints) if obs.canary_service else 0)
+    told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
+    draft.say(Phase.PROGRESSING, Reason.SCALING, told)
     draft.wake_in(POLL)
-    if not draft.bound(candidate, exactly(step(draft).percent()), want) or ready < want:
+    if not sized or ready < want:
         return None
     return Stage.SHIFT if obs.canary_service is None or reached(draft, obs.canary_service) else None
 
@@ -158,6 +158,7 @@ def bake(draft: Draft) -> Stage | None:
     if deserted(draft):
         return Stage.SCALE
     ensure_weight(draft, step(draft).weight)
+    _grow_ahead(draft, at)
     draft.wake_in(STEADY)
     verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
     told = f"{where(draft)}: {at.weight} % to {hash_of(draft, 'candidate')}"
@@ -198,6 +199,27 @@ def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
     if seen.step_requests < spec.min_requests or seen.leans_to_failing:
         return False
     return spec.advance is Advance.Baked or seen.verdict is Verdict.Pass
+
+
+def grow(draft: Draft, to: CanaryStep) -> tuple[int, bool]:
+    """Have the candidate sized for a step: how many pods that is, and whether as many are asked for."""
+    candidate, deployment = draft.obs.by_hash(hash_of(draft, "candidate")), draft.obs.deployment
+    if candidate is None or deployment is None:
+        return 0, False
+    want = exactly(to.percent()).size(0, deployment.replicas)
+    return want, draft.bound(candidate, exactly(to.percent()), want)
+
+
+def _grow_ahead(draft: Draft, at: StepStatus) -> None:
+    """Towards the end of a bake the pods of the next step start, so that it need not wait for them."""
+    spec, plan = draft.obs.release.spec, steps(draft)
+    if spec is None or spec.paused or at.until is None or at.index >= len(plan):
+        return
+    begins = at.until - min(AHEAD, step(draft).bake / 2)
+    if draft.now >= begins:
+        grow(draft, plan[at.index])
+    else:
+        draft.wake_at(begins)
 
 
 def hold(draft: Draft) -> None:

@@ -64,8 +64,9 @@ def lift(draft: Draft) -> Stage | None:
         draft.wake_at(until)
         return None
     stable, candidate = obs.by_hash(hash_of(draft, "stable")), obs.by_hash(hash_of(draft, "candidate"))
-    if candidate and not draft.serving(candidate):
-        return None
+    if candidate:
+        # Before stable's bounds, in the same plan: from here on its floor is what keeps the pods that serve.
+        draft.serving(candidate)
     _promoting(draft, "promoting: the old pods go")
     gone = stable is None or (draft.bound(stable, HELD) and stable.current == 0)
     return Stage.CLEAN if gone else None
