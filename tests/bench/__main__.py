@@ -77,7 +77,7 @@ class Bench:
                 seen.update(app.pods())
                 return None if app.status().get("lastRelease") else "no release has ended"
 
-            wait_until("the good version is promoted", promoted, 120)
+            wait_until("the good version is promoted", promoted, 120, pause=0.5)
             took = _time(app.status()["lastRelease"]["finishedAt"]) - began
             _until(load, ENOUGH)
             result = load.stop()

@@ -10,10 +10,13 @@ from tests.cluster.interface import ClusterFailed
 PAUSE = 0.05
 
 
-def wait_until(what: str, probe: Callable[[], str | None], seconds: float) -> None:
-    """Call `probe` until it returns None; until then it returns what it sees instead."""
+def wait_until(what: str, probe: Callable[[], str | None], seconds: float, *, pause: float = PAUSE) -> None:
+    """Call `probe` until it returns None; until then it returns what it sees instead.
+
+    A probe that starts a process wants a longer `pause`: two cores are soon busy with nothing but looking.
+    """
     deadline = time.monotonic() + seconds
     while (seen := probe()) is not None:
         if time.monotonic() > deadline:
             raise ClusterFailed(f"{what}: not within {seconds:g} s; seen last: {seen}")
-        time.sleep(PAUSE)
+        time.sleep(pause)

@@ -73,7 +73,7 @@ def test_a_promotion_recreates_no_pod(managed: App, folder: Path) -> None:
             last = app.status().get("lastRelease")
             return None if last else "no release has ended"
 
-        wait_until("the release ends", promoted, 60)
+        wait_until("the release ends", promoted, 60, pause=0.5)
         app.await_phase("Idle", 20, outcome="Promoted")
     candidate = app.status()["stable"]["hash"]
     born = [name for name in seen.values() if name.startswith(f"checkout-{candidate}")]

@@ -9,6 +9,8 @@ from typing import Any
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 
+LOOKING = 0.25
+"""Seconds between two looks by kubectl."""
 IMAGE = "localhost/tidegate-demo"
 GATEWAY = {"name": "tidegate", "namespace": "tidegate-demo"}
 Json = dict[str, Any]
@@ -105,7 +107,7 @@ class App:
         )
         self.apply(self.deployment(self.version), self.service(), self.route())
         self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"deployment/{self.name}", "--timeout=120s")
-        wait_until(f"{self.host} answers through the gateway", self._silent, 60)
+        wait_until(f"{self.host} answers through the gateway", self._silent, 60, pause=LOOKING)
 
     def apply(self, *objects: Json) -> None:
         """kubectl apply, as a user would."""
@@ -140,7 +142,7 @@ class App:
                 return f"{phase}, but the last release was of revision {last.get('revision')}, not {version}"
             return None
 
-        wait_until(f"release {self.namespace}/{self.name} is {phase}", seen, seconds)
+        wait_until(f"release {self.namespace}/{self.name} is {phase}", seen, seconds, pause=LOOKING)
         return self.status()
 
     def pods(self) -> dict[str, str]:
