@@ -39,7 +39,7 @@ class Bench:
     def app(self, **spec: object) -> App:
         """An application under management."""
         self._count += 1
-        app = App(self._cluster, f"bench-{self._count}")
+        app = App(self._cluster, f"bench-{os.getpid()}-{self._count}")
         app.create()
         if spec:
             app.apply(app.release(**spec))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def new_app(cluster: Cluster, operator: Operator) -> Iterator[Callable[..., App]
     made: list[App] = []
 
     def make(**settings: object) -> App:
-        app = App(cluster, f"app-{next(_numbers)}", **settings)  # type: ignore[arg-type]
+        app = App(cluster, f"app-{os.getpid()}-{next(_numbers)}", **settings)  # type: ignore[arg-type]
         made.append(app)
         app.create()
         return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -42,7 +43,8 @@ def test_one_rule_is_split_and_put_back() -> None:
         {"name": "checkout-canary", "port": 80, "weight": 25},
     ]
     assert httproute.weight(after, NAMES) == 25
-    assert httproute.holder(after) == "mine"
+    note = json.loads(after["metadata"]["annotations"][httproute.RELEASING])
+    assert (note["release"], note["weight"]) == ("mine", 25)
     assert split(after, None)["spec"] == obj["spec"]
 
 
@@ -111,6 +113,14 @@ def test_a_rule_that_was_inserted_moves_nothing() -> None:
     assert split(after, None)["spec"]["rules"] == [to("static", name="new"), a, b]
 
 
+def test_rules_without_weight_are_known_by_the_note() -> None:
+    obj = route(to({"name": "checkout", "port": 80, "weight": 0}, {"name": "old", "port": 80, "weight": 1}))
+    after = split(obj, 25)
+    assert httproute.weight(after, NAMES) == 25
+    assert httproute.weight(split(after, 0), NAMES) == 0
+    assert split(after, None)["spec"] == obj["spec"]
+
+
 def test_without_the_note_the_two_are_one_again() -> None:
     after = split(
         route(to({"name": "checkout", "port": 80, "weight": 3}, {"name": "old", "port": 80, "weight": 1})), 30
@@ -126,7 +136,6 @@ def test_a_note_that_is_spoilt_is_as_good_as_none() -> None:
     after = split(route(to("checkout")), 25)
     after["metadata"]["annotations"][httproute.RELEASING] = "{"
     assert split(after, None)["spec"]["rules"] == [to("checkout")]
-    assert httproute.holder(after) == ""
 
 
 def test_weights_that_cannot_be_multiplied_are_the_users_to_mend() -> None:

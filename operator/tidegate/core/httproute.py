@@ -32,9 +32,11 @@ def leads_to(route: Json, names: Backends) -> bool:
 def weight(route: Json, names: Backends) -> int | None:
     """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree."""
     said = {share for rule in _rules(route) for share in _shares(rule, names)}
-    if RELEASING in _annotations(route) and said <= {None}:
-        return MIXED
-    return said.pop() if len(said) == 1 else MIXED
+    if not said:
+        # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
+        said = {_noted(route).get("weight")}
+    held = RELEASING in _annotations(route)
+    return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
 def patch(route: Json, names: Backends, share: int | None, release: str) -> list[Json]:
@@ -47,16 +49,11 @@ def patch(route: Json, names: Backends, share: int | None, release: str) -> list
     ]
     keys = _keys(route)
     notes = {keys[index]: refs for index, refs in rest.items()}
-    changes += _annotate(route, None if share is None else _note(release, notes))
+    changes += _annotate(route, None if share is None else _note(release, share, notes))
     if not changes:
         return []
     version = {"op": "test", "path": "/metadata/resourceVersion", "value": route["metadata"]["resourceVersion"]}
     return [version, *changes]
-
-
-def holder(route: Json) -> str:
-    """The release that holds the route, or nothing."""
-    return str(_noted(route).get("release", ""))
 
 
 def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
@@ -139,8 +136,8 @@ def _annotate(route: Json, note: str | None) -> list[Json]:
     return [{"op": "add", "path": path, "value": note}]
 
 
-def _note(release: str, rules: Mapping[str, list[Json]]) -> str:
-    return json.dumps({"release": release, "rules": rules}, sort_keys=True, separators=(",", ":"))
+def _note(release: str, share: int, rules: Mapping[str, list[Json]]) -> str:
+    return json.dumps({"release": release, "weight": share, "rules": rules}, sort_keys=True, separators=(",", ":"))
 
 
 def _noted(route: Json) -> Json:
