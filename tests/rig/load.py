@@ -49,10 +49,10 @@ class Load:
     def start(self) -> Self:
         """Start, and wait for the first answers."""
         self._out.unlink(missing_ok=True)
-        command = ["load", "-url", self._cluster.gateway_url, "-host", self._host, "-rate", str(self._rate)]
+        aim = ["-url", self._cluster.gateway_url, "-host", self._host, "-rate", str(self._rate)]
+        load = [str(self._cluster.tools / "load"), *aim, "-workers", str(self._workers), "-out", str(self._out)]
         self._process = subprocess.Popen(
-            [*self._cluster.enter(), str(self._cluster.tools / "load"), *command[1:]]
-            + ["-workers", str(self._workers), "-out", str(self._out)],
+            [*self._cluster.enter(), *load],
             stdout=subprocess.PIPE,
             text=True,
         )
