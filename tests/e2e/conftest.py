@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.fixture import cluster as cluster
+from tests.cluster import fixture
 from tests.cluster.interface import Cluster
 from tests.rig.app import App
 from tests.rig.operator import Operator, install
 
+cluster = fixture.cluster
 _numbers = itertools.count(1)
 
 FAST = {

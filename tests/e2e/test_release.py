@@ -69,7 +69,7 @@ def test_a_promotion_recreates_no_pod(managed: App, folder: Path) -> None:
         app.ship("v2")
 
         def promoted() -> str | None:
-            seen.update({uid: name for uid, name in app.pods().items()})
+            seen.update(app.pods())
             last = app.status().get("lastRelease")
             return None if last else "no release has ended"
 
