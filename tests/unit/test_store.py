@@ -51,10 +51,21 @@ def test_a_full_list_tells_what_is_gone() -> None:
     store = Store([SERVICES])
     store.put(SERVICES, service(5, "a"))
     store.put(SERVICES, service(6, "b"))
-    changed = store.replace(SERVICES, [service(6, "b"), service(7, "c")])
+    known = store.known(SERVICES)
+    changed = store.replace(SERVICES, [service(6, "b"), service(7, "c")], known)
     assert changed == {("shop", "a"), ("shop", "c")}
     assert {obj["metadata"]["name"] for obj in store.all(SERVICES, "shop")} == {"b", "c"}
     assert store.all(SERVICES, "other") == []
+
+
+def test_what_came_while_a_list_was_taken_stays() -> None:
+    store = Store([SERVICES])
+    store.put(SERVICES, service(5, "a", uid="u1"))
+    known = store.known(SERVICES)
+    store.put(SERVICES, service(8, "a", uid="u2"))
+    store.put(SERVICES, service(9, "b"))
+    assert store.replace(SERVICES, [], known) == set()
+    assert {obj["metadata"]["name"] for obj in store.all(SERVICES)} == {"a", "b"}
 
 
 def test_what_only_others_read_is_not_kept() -> None:

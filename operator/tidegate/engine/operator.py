@@ -90,12 +90,13 @@ class Operator:
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
         for kind in WATCHED:
+            known = self._store.known(kind)
             try:
                 listed = await self._cluster.list(kind, self._namespace if kind.namespaced else "")
             except NotFound:
                 # The kind is not installed (no Gateway API here, say): there are none of it.
                 listed = []
-            changed = self._store.replace(kind, listed)
+            changed = self._store.replace(kind, listed, known)
             if self.audited:
                 self._meters.drift.inc(len(changed))
             for namespace, name in changed:

@@ -43,10 +43,17 @@ class Store:
         if known and known["metadata"].get("uid") == obj["metadata"].get("uid"):
             self._forget(kind, _key(obj))
 
-    def replace(self, kind: Kind, objects: Sequence[Object]) -> set[Key]:
-        """Take a full list: what is absent from it is gone. The keys of all that changed."""
-        listed = {_key(obj) for obj in objects}
-        gone = set(self._objects[kind]) - listed
+    def known(self, kind: Kind) -> dict[Key, str]:
+        """What is kept, by uid: to be asked before a list is taken."""
+        return {key: obj["metadata"].get("uid", "") for key, obj in self._objects[kind].items()}
+
+    def replace(self, kind: Kind, objects: Sequence[Object], known: Mapping[Key, str]) -> set[Key]:
+        """Take a full list: what was ``known`` before and is absent from it is gone. The keys of all that changed.
+
+        What a watch told while the list was on its way is newer than the list, and stays.
+        """
+        now, listed = self.known(kind), {_key(obj) for obj in objects}
+        gone = {key for key, uid in known.items() if key not in listed and now.get(key) == uid}
         for key in gone:
             self._forget(kind, key)
         return gone | {_key(obj) for obj in objects if self.put(kind, obj)}
