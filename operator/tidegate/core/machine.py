@@ -133,8 +133,8 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
 
 
 def _begin_analysis(draft: Draft) -> None:
-    spec, sides, at = draft.obs.release.spec, arms(draft.obs), draft.status.step
-    if spec is None or sides is None or at is None or at.index > 1 or not spec.analysis.metrics:
+    spec, sides = draft.obs.release.spec, arms(draft.obs)
+    if spec is None or sides is None or draft.status.analysis is not None or not spec.analysis.metrics:
         return
     baked = sum((step.bake for step in spec.plan()), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
     looks = max(1, round(baked / spec.analysis.interval))
