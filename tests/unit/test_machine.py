@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.api.analysis import AnalysisStatus
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import (
@@ -381,3 +382,32 @@ def test_whatever_is_seen_the_decision_is_one_and_the_same(
 )
 def test_the_gate_grants(bounds: Bounds, asked: int, desired: int, granted: int) -> None:
     assert bounds.size(asked, desired) == granted
+
+
+def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> None:
+    seen = AnalysisStatus(verdict="Inconclusive", reason="NeedsRequests", looked_at=NOW, message="so far")
+    known = status(
+        Stage.BAKE,
+        journal={"served": True},
+        analysis=seen,
+        traffic=TrafficStatus(router="HTTPRoute/checkout", weight=25, applied=True),
+        step=StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(minutes=1)),
+    )
+    sized = {"bounds": exactly(25), "replicas": 1, "current": 1}
+    plan = decide(observed(known, route=25, candidate=sized), NOW)
+    assert plan.urgent == (Split(0),)
+    assert stage(plan) is Stage.SCALE
+    assert [event.reason for event in plan.events] == [Reason.SCALING]
+    back = observed(plan.status, route=0, candidate={**sized, "ready": 1})
+    pod = Service("checkout-canary", NEW, frozenset("e"))
+    plan = decide(
+        replace(
+            back,
+            canary_service=pod,
+            routes=(Route("HTTPRoute/checkout", 0, True, servers={"checkout-canary": frozenset()}),),
+        ),
+        NOW,
+    )
+    assert stage(plan) is Stage.SHIFT
+    assert plan.actions == (Split(25),)
+    assert plan.status.analysis == seen
