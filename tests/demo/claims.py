@@ -14,7 +14,7 @@ Json = dict[str, Any]
 SLOWEST_REVERT = 30.0
 """Seconds from the first bad answer to the last request that reaches the bad version. Evidence takes requests: at
 5 % more errors, some hundred of the candidate's."""
-SLOWEST_PROMOTION = 25.0
+SLOWEST_PROMOTION = 15.0
 """Seconds that a good release may take beyond its bakes: pods that start, a router that applies, the drain. A small
 machine that does everything at once takes most of it for its pods."""
 

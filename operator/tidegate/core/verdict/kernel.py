@@ -131,7 +131,7 @@ def _bernoulli(candidate: Tally, delta: float, tilt: Floats) -> Floats:
 
 
 def gross(poll: Poll, effects: Floats, p: float) -> Floats:
-    """Log e-values against p_c <= 3 p_s + 0.3: made to be quick where half of the requests fail. Both arms have requests.
+    """Log e-values against p_c <= 3 p_s + 0.3: to be quick where half of the requests fail. Both arms have some.
 
         log e = x_c log(1 + A (1-delta)) + (n_c - x_c) log(1 - A delta) + x_s log(1 - rho kappa A)
 
