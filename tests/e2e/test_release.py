@@ -167,3 +167,22 @@ def _weight_is(app: App, weight: int) -> str | None:
     return (
         None if (traffic.get("weight"), traffic.get("applied")) == (weight, True) else str(app.status().get("message"))
     )
+
+
+def test_the_pods_own_counters_tell_as_well(app: App, folder: Path) -> None:
+    metrics = [
+        {"name": "errors", "preset": "ErrorRatio", "from": "Pods", "maxIncrease": "50%", "max": "5%"},
+        {"name": "latency", "preset": "Latency", "from": "Pods", "quantile": "p99", "max": "1s"},
+    ]
+    app.apply(app.release(**{**FAST, "analysis": {**FAST["analysis"], "metrics": metrics}}))
+    app.await_phase("Idle", 20)
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        app.await_phase("Idle", 60, outcome="Promoted")
+        app.ship("bad", ERROR_RATE="0.2")
+        status = app.await_phase("RolledBack", 60, outcome="RolledBack")
+        result = load.stop()
+    assert result.failed(but="bad") == {}
+    seen = {metric["name"]: metric for metric in status["analysis"]["metrics"]}
+    assert seen["errors"]["verdict"] == "Fail"
+    assert seen["latency"]["candidate"] is not None, "the histogram of the pods was read"

@@ -329,6 +329,8 @@ class AnalysisStatus(Model):
     """When it last looked."""
     requests: int = 0
     """How many of the candidate's requests were seen since the warm-up."""
+    share: float | None = None
+    """The candidate's share of the requests that both revisions were seen to answer in the current step, in percent."""
     step_requests: int = 0
     """How many of them in the current step."""
     metrics: tuple[MetricStatus, ...] = ()

@@ -157,7 +157,9 @@ class TrafficStatus(Model):
     """The candidate's share that was asked for, in percent."""
     applied: bool = False
     """Whether the router serves by that weight."""
-    applied_at: Time | None = None
+    observed: float | None = None
+    """The candidate's share as the metrics count it, of this step, in percent."""
+    accepted_at: Time | None = None
     """When it was first seen to."""
 
 

@@ -19,7 +19,7 @@ from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
 from tidegate.core.verdict import decision, histogram
 from tidegate.core.verdict.decision import Plan
-from tidegate.core.verdict.evidence import Counts
+from tidegate.core.verdict.evidence import Counts, Evidence
 from tidegate.core.verdict.kernel import Poll, Tally
 from tidegate.core.verdict.latency import Cuts, Latency
 from tidegate.core.verdict.mixture import Pace
@@ -250,6 +250,14 @@ def _durations(slow: Cuts, latency: Latency, counted: Mapping[Side, Counted], *,
     return counts, latency.grown(grown[Side.Stable], grown[Side.Candidate])
 
 
+def _share(evidence: Iterable[Evidence]) -> float | None:
+    """Of the metric that has seen most; the comparison alone counts both arms."""
+    polls = [one.step.relative for one in evidence]
+    most = max(polls, key=lambda poll: poll.candidate.requests + poll.stable.requests, default=Poll())
+    seen = most.candidate.requests + most.stable.requests
+    return round(100 * most.candidate.requests / seen, 1) if seen else None
+
+
 def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
     """The status: the verdict on each metric, and on all of them."""
     evidence = {name: metric.evidence for name, metric in journal.metrics.items()}
@@ -267,6 +275,7 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
         leans_to_failing=outcome.failed or any(one.leans for one in evidence.values()),
         looked_at=view.now,
         requests=round(max((one.total.seen for one in evidence.values()), default=0)),
+        share=_share(evidence.values()),
         step_requests=round(max((one.step.seen for one in evidence.values()), default=0)),
         metrics=metrics,
         journal=journal.dump(view.spec),

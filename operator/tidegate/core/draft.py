@@ -19,7 +19,6 @@ from tidegate.api.release import (
     ReleaseStatus,
     RevisionStatus,
     Stage,
-    TrafficStatus,
 )
 from tidegate.core.gate import SERVING, Bounds
 from tidegate.core.observed import Observed, ReplicaSet
@@ -145,10 +144,7 @@ class Draft:
             seen = obs.by_hash(known.hash) if known else None
             if seen:
                 self.set(**{name: revision(seen)})
-        if self.status.traffic and obs.routes:
-            weights = {route.weight or 0 for route in obs.routes}
-            applied = weights == {self.status.traffic.weight} and all(route.applied for route in obs.routes)
-            self.set(traffic=_traffic(self.status.traffic, obs, applied=applied, now=self.now))
+        self._see_traffic()
         if obs.effective is not None:
             self.set(effective=obs.effective)
         self.set(
@@ -165,6 +161,20 @@ class Draft:
             ended=self.ended,
             wake=self.wake,
         )
+
+    def _see_traffic(self) -> None:
+        """What became of the weight that was asked for."""
+        traffic, routes, analysis = self.status.traffic, self.obs.routes, self.status.analysis
+        if traffic is None or not routes:
+            return
+        applied = {route.weight or 0 for route in routes} == {traffic.weight} and all(route.applied for route in routes)
+        seen = {
+            "router": ", ".join(route.name for route in routes),
+            "applied": applied,
+            "observed": analysis.share if analysis else None,
+            "accepted_at": (traffic.accepted_at or self.now) if applied else None,
+        }
+        self.set(traffic=traffic.model_copy(update=seen))
 
     def _conditions(self) -> list[tuple[ConditionType, ConditionStatus, Reason, str]]:
         ready, reconciling, stalled, progressing = _SHORT[self.phase]
@@ -210,14 +220,4 @@ def revision(replicaset: ReplicaSet) -> RevisionStatus:
         images=replicaset.images,
         replicas=replicaset.replicas,
         ready=replicaset.ready,
-    )
-
-
-def _traffic(traffic: TrafficStatus, obs: Observed, *, applied: bool, now: datetime) -> TrafficStatus:
-    return traffic.model_copy(
-        update={
-            "router": ", ".join(route.name for route in obs.routes),
-            "applied": applied,
-            "applied_at": (traffic.applied_at or now) if applied else None,
-        }
     )
