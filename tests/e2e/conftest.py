@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.rig.operator import Operator, install
 cluster = fixture.cluster
 _numbers = itertools.count(1)
 
-FAST = {
+FAST: dict[str, Any] = {
     "steps": [{"weight": 25, "bake": "4s"}, {"weight": 50, "bake": "4s"}],
     "drain": "1s",
     "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 50},

@@ -105,7 +105,7 @@ SEVERAL = {"of": 'http_requests_total{pod=~"{{pods}}",code="500"}', "to": 'http_
 @pytest.mark.parametrize(("ratio", "told"), [(BAD_QUERY, "parse error"), (SEVERAL, "series")])
 def test_a_query_that_cannot_be_used_holds_until_it_is_mended(app: App, folder: Path, ratio: Json, told: str) -> None:
     metrics = [{"name": "mine", "ratio": ratio, "max": "5%"}]
-    app.apply(app.release(**FAST | {"analysis": FAST["analysis"] | {"metrics": metrics}}))  # type: ignore[operator]
+    app.apply(app.release(**FAST | {"analysis": FAST["analysis"] | {"metrics": metrics}}))
     app.await_phase("Idle", 20)
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
