@@ -411,3 +411,10 @@ def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> 
     assert stage(plan) is Stage.SHIFT
     assert plan.actions == (Split(25),)
     assert plan.status.analysis == seen
+
+
+def test_at_rest_a_change_of_scale_flaps_no_condition() -> None:
+    known = decide(at_rest_with_the_old_template(), NOW).status
+    obs = observed(known, deployment={"settled": False, "replicas": 8, "revision": 1, "deadline": 600})
+    plan = decide(obs, NOW + timedelta(seconds=1))
+    assert plan == Plan(status=known)

@@ -58,6 +58,8 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     ended: ReleaseRecord | None = None
     wake: datetime | None = None
+    unchanged: bool = False
+    """Nothing is decided yet: what was said before stands."""
 
     def __post_init__(self) -> None:
         self.status = self.obs.release.status
@@ -138,6 +140,8 @@ class Draft:
 
     def plan(self) -> Plan:
         """The decision, with the status as a reader will find it."""
+        if self.unchanged:
+            return Plan(status=self.obs.release.status)
         release, obs = self.obs.release, self.obs
         for name in ("stable", "candidate"):
             known: RevisionStatus | None = getattr(self.status, name)

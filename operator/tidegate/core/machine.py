@@ -193,9 +193,9 @@ def _at_rest(draft: Draft) -> None:
         draft.say(phase, blocked.reason, blocked.message)
         return
     if deployment is None or current is None:
-        draft.say(
-            Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has not seen the newest template"
-        )
+        # A moment only, at each change of scale too: nobody is told, and the watch tells when it is over.
+        draft.unchanged = bool(status.conditions)
+        draft.say(Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has yet to see the Deployment")
         return
     if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.name:
         _adopt(draft, current)
