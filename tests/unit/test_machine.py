@@ -24,8 +24,9 @@ from tidegate.api.release import (
     StepStatus,
     TrafficStatus,
 )
+from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
-from tidegate.core.machine import FORWARD, decide
+from tidegate.core.machine import decide
 from tidegate.core.observed import Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
     Bound,

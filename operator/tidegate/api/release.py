@@ -178,6 +178,8 @@ class StepStatus(Model):
     """When its bake ends."""
     extensions: int = 0
     """How many times the bake was extended for want of evidence."""
+    skipped: bool = False
+    """The rest of the bake is skipped by a request."""
 
 
 class ReleaseRecord(Model):
@@ -201,6 +203,47 @@ class ReleaseRecord(Model):
     """When it ended."""
 
 
+class RequestAction(StrEnum):
+    """What people ask of a release, by the annotation ``tidegate.dev/request``."""
+
+    PROMOTE = "Promote"
+    """Go through the remaining steps without their bakes. A failing analysis still reverts."""
+    PAUSE = "Pause"
+    """Hold the release where it is. Never holds a revert."""
+    RESUME = "Resume"
+    """Go on."""
+    ABORT = "Abort"
+    """Back to stable, from wherever the release is until stable's pods go."""
+    RETRY = "Retry"
+    """Release the revision again that was reverted."""
+    SKIP_STEP = "SkipStep"
+    """End the bake of this step."""
+
+
+class RequestOutcome(StrEnum):
+    """How a request was answered."""
+
+    DONE = "Done"
+    REFUSED = "Refused"
+
+
+class RequestStatus(Model):
+    """The answer to the last request."""
+
+    id: str
+    """The request's own."""
+    action: str
+    """What was asked."""
+    by: str = ""
+    """Who asked, if the request says."""
+    outcome: RequestOutcome
+    """Done or Refused."""
+    message: str = ""
+    """Why it was refused."""
+    at: Time
+    """When it was answered."""
+
+
 class Journal(Model):
     """What the machine must remember of the release under way."""
 
@@ -214,6 +257,10 @@ class Journal(Model):
     """When the release began."""
     settled_at: Time | None = None
     """When all that the stage waits for was first seen, but for a router that cannot be asked."""
+    paused: bool = False
+    """Held by a request."""
+    hurried: bool = False
+    """Bakes are skipped by a request."""
     served: bool = False
     """The candidate may have had requests."""
     looked_step: int = 0
@@ -255,6 +302,8 @@ class ReleaseStatus(Model):
     """What became of the last revision."""
     history: Annotated[tuple[ReleaseRecord, ...], Field(max_length=10)] = ()
     """The last ten releases, newest first."""
+    last_request: RequestStatus | None = None
+    """The answer to the last request."""
     journal: Journal | None = None
     """What the operator must remember to go on after a restart."""
     effective: dict[str, object] | None = None

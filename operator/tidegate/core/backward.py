@@ -10,7 +10,7 @@ from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.observed import Observed
-from tidegate.core.plan import SetDeadline, Split
+from tidegate.core.plan import Select, SetDeadline, Split
 
 LEAST_DRAIN = timedelta(seconds=1)
 """A weight that was written and taken back within a moment may still be on its way through the router."""
@@ -24,11 +24,16 @@ def revert(draft: Draft) -> Stage | None:
     draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic goes back to stable: {draft.journal.message}")
     if draft.status.traffic and draft.status.traffic.weight:
         draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
+    stable = hash_of(draft, "stable")
     if has_traffic(obs):
         draft.urgent.append(Split(0))
+    if obs.service and obs.service.hash != stable:
+        # A promotion that is aborted had widened it already, or given it to the candidate.
+        draft.urgent.append(Select(stable))
+    if draft.urgent:
         draft.wake_in(POLL)
         return None
-    if not applied(obs):
+    if not applied(obs) or (split_is(obs, None) and obs.service and not reached(draft, obs.service)):
         draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs))
         draft.wake_in(POLL)
         return None

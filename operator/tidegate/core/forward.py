@@ -20,6 +20,8 @@ AHEAD = timedelta(seconds=30)
 """How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
 ROUTER_DEADLINE = timedelta(minutes=2)
 """Until then a router that says no word of a route that was put back may yet do so."""
+FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
+"""Stages in which everything is looked at that can turn a release back."""
 FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
@@ -41,6 +43,14 @@ def at_step(draft: Draft, index: int) -> None:
     """Go to a step, numbered from 1."""
     plan = steps(draft)
     draft.set(step=StepStatus(index=index, of=len(plan), weight=plan[index - 1].weight))
+
+
+def paused(draft: Draft) -> str:
+    """By what the release is held; nothing where it is not."""
+    spec = draft.obs.release.spec
+    if spec and spec.paused:
+        return "by spec.paused"
+    return "by a request" if draft.journal.paused else ""
 
 
 def where(draft: Draft) -> str:
@@ -135,6 +145,9 @@ def shift(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
     draft.wake_in(POLL)
     hold(draft)
+    if paused(draft) and not split_is(obs, weight):
+        draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
+        return None
     draft.note(served=True)
     ensure_weight(draft, weight)
     if spec is None or not split_is(obs, weight):
@@ -165,9 +178,11 @@ def bake(draft: Draft) -> Stage | None:
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
-    if spec.paused:
-        draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: paused by spec.paused{evidence}")
+    if paused(draft):
+        draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: held {paused(draft)}{evidence}")
         return None
+    if at.skipped or draft.journal.hurried:
+        return _next(draft)
     if step(draft).weight and step(draft).bake:
         if verdict is Verdict.Unknown:
             if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
@@ -213,7 +228,7 @@ def grow(draft: Draft, to: CanaryStep) -> tuple[int, bool]:
 def _grow_ahead(draft: Draft, at: StepStatus) -> None:
     """Towards the end of a bake the pods of the next step start, so that it need not wait for them."""
     spec, plan = draft.obs.release.spec, steps(draft)
-    if spec is None or spec.paused or at.until is None or at.index >= len(plan):
+    if spec is None or paused(draft) or at.until is None or at.index >= len(plan):
         return
     begins = at.until - min(AHEAD, step(draft).bake / 2)
     if draft.now >= begins:

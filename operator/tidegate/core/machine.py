@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import analysis, backward, forward, health, promote
+from tidegate.core import analysis, backward, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
+from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet
 from tidegate.core.plan import Bound, Manage, Plan, SetFinalizer
@@ -33,8 +34,6 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.FLAG: backward.flag,
     Stage.CLEAN: promote.clean,
 }
-FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
-"""Stages from which a release can still be turned back."""
 
 
 def decide(obs: Observed, now: datetime) -> Plan:
@@ -42,7 +41,9 @@ def decide(obs: Observed, now: datetime) -> Plan:
     draft = Draft(obs, now)
     if obs.release.deleting:
         _let_go(draft)
-    elif draft.journal.stage is Stage.REST:
+        return draft.plan()
+    requests.answer(draft)
+    if draft.journal.stage is Stage.REST:
         _at_rest(draft)
     else:
         _under_way(draft)

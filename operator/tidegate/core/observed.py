@@ -31,6 +31,8 @@ class Release:
     """It waits for us before it goes."""
     invalid: str = ""
     """What the spec has wrong: field, value, way out."""
+    request: str = ""
+    """What somebody asks of it, as it was written."""
 
 
 @dataclass(frozen=True)

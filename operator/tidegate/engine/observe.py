@@ -19,6 +19,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseStatus, Stage
 from tidegate.core import analysis, machine, reading
 from tidegate.core.observed import Backends, Observed, Problem, Release
+from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.scene import Scene, ours
@@ -238,6 +239,7 @@ def read_release(obj: Object) -> Release:
         deleting="deletionTimestamp" in meta,
         finalizer=FINALIZER in (meta.get("finalizers") or ()),
         invalid=invalid,
+        request=(meta.get("annotations") or {}).get(REQUEST, ""),
     )
 
 
