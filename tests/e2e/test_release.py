@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,19 @@ def test_deleted_in_mid_release_the_workload_serves_on(managed: App, folder: Pat
             [item["metadata"].get("annotations", {}) for item in app.cluster.get(kind, "-n", app.namespace)["items"]]
         )
         assert "tidegate.dev" not in left, f"{kind}: {left}"
+
+
+def test_aborted_by_the_command_line(managed: App, folder: Path) -> None:
+    app = managed
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        wait_until("half of the requests go to v2", lambda: _weight_is(app, 50), 60, pause=0.25)
+        said = app.cluster.run(sys.executable, "-m", "tidegate.app.main", "abort", app.name, "-n", app.namespace)
+        assert said == "checkout: Abort: Done\n"
+        status = app.await_phase("RolledBack", 30, outcome="Aborted")
+        result = load.stop()
+    assert result.failed() == {}
+    assert status["lastRequest"]["by"]
 
 
 def test_paused_holds_and_resumes(managed: App, folder: Path) -> None:

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from tidegate import __version__
-from tidegate.app.cli import crds, operator
+from tidegate.app.cli import crds, operator, request
 
-COMMANDS = (operator, crds)
+COMMANDS = (operator, request, crds)
 
 
 def main(argv: list[str] | None = None) -> int:

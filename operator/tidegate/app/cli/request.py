@@ -1,0 +1,86 @@
+"""``tidegate abort NAME`` and its like, also as ``kubectl tidegate abort NAME``: ask something of a running release.
+
+All that it does is to write the request annotation, as anyone with kubectl can, and to wait for the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+import uuid
+from typing import Any
+
+from tidegate.api.release import RequestAction
+from tidegate.core.requests import REQUEST
+from tidegate.ports.clock import Clock
+from tidegate.ports.cluster import CANARY_RELEASES, Cluster, ClusterError
+
+VERBS = {
+    "promote": (RequestAction.PROMOTE, "go straight to the last step, without bakes"),
+    "pause": (RequestAction.PAUSE, "hold a release where it is"),
+    "resume": (RequestAction.RESUME, "let a paused release go on"),
+    "abort": (RequestAction.ABORT, "take a release back to stable"),
+    "retry": (RequestAction.RETRY, "release a reverted revision again"),
+    "skip-step": (RequestAction.SKIP_STEP, "end the bake of the step that a release is at"),
+}
+PATIENCE = 15.0
+"""Seconds to wait for the operator's answer."""
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    for verb, (action, what) in VERBS.items():
+        parser = commands.add_parser(verb, help=what)
+        parser.add_argument("name", help="of the CanaryRelease")
+        parser.add_argument("-n", "--namespace", help="default: the namespace of the kubeconfig's context")
+        parser.set_defaults(run=run, action=action)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and tell the answer; the exit code is 1 where it is no."""
+    return asyncio.run(_run(args))
+
+
+async def _run(args: argparse.Namespace) -> int:
+    from kubernetes.aio import config
+
+    from tidegate.adapters.clock import SystemClock
+    from tidegate.adapters.kubernetes import KubeCluster, connect
+
+    cluster = KubeCluster(await connect())
+    try:
+        namespace = args.namespace
+        if namespace is None:
+            _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+            namespace = active["context"].get("namespace", "default")
+        told = await ask(cluster, SystemClock(), namespace, args.name, args.action, by=getpass.getuser())
+    except ClusterError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    finally:
+        await cluster.close()
+    sys.stdout.write(f"{args.name}: {told['action']}: {told['outcome']} {told.get('message', '')}".rstrip() + "\n")
+    return 0 if told["outcome"] == "Done" else 1
+
+
+async def ask(
+    cluster: Cluster, clock: Clock, namespace: str, name: str, action: RequestAction, *, by: str
+) -> dict[str, Any]:
+    """Write the request and wait for its answer. Raises ClusterError; no answer in time is an answer of ours."""
+    release = await cluster.get(CANARY_RELEASES, namespace, name)
+    candidate = release.get("status", {}).get("candidate", {})
+    request = {"id": str(uuid.uuid4()), "action": action.value, "hash": candidate.get("hash", ""), "by": by}
+    note = {"metadata": {"annotations": {REQUEST: json.dumps(request)}}}
+    await cluster.patch(CANARY_RELEASES, namespace, name, note)
+    deadline = clock.monotonic() + PATIENCE
+    while clock.monotonic() < deadline:
+        release = await cluster.get(CANARY_RELEASES, namespace, name)
+        last: dict[str, Any] = release.get("status", {}).get("lastRequest", {})
+        if last.get("id") == request["id"]:
+            return last
+        await clock.sleep(0.2)
+    waited = f"no answer within {PATIENCE:.0f} s: is the operator running? The request stands and is answered later"
+    return {"action": action.value, "outcome": "Unanswered", "message": waited}
