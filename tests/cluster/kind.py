@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from tests.cluster import artifacts, furnish, places
 from tests.cluster.interface import GATEWAY_PORT, PROMETHEUS_PORT, ROUTER_API_PORT, Cluster, ClusterUnavailable
 from tests.cluster.progress import say, step
@@ -31,6 +33,10 @@ def docker_answers() -> bool:
         return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
     except subprocess.TimeoutExpired:
         return False
+
+
+def _version() -> str:
+    return os.environ.get("KIND_VERSION", KIND_VERSION)
 
 
 def configuration(nodes: int) -> dict[str, Any]:
@@ -70,16 +76,15 @@ class KindCluster(Cluster):
     @property
     def _kind(self) -> Path:
         found = shutil.which("kind")
-        version = os.environ.get("KIND_VERSION", KIND_VERSION)
-        return Path(found) if found else places.cache() / "bin" / f"kind-{version}"
+        return Path(found) if found else places.cache() / "bin" / f"kind-{_version()}"
 
     def _driver(self) -> Any:
-        # pytest-kind reads the version when it is imported.
-        os.environ.setdefault("KIND_VERSION", KIND_VERSION)
         try:
-            module = importlib.import_module("pytest_kind")
+            module = importlib.import_module("pytest_kind.cluster")
         except ImportError:
             raise ClusterUnavailable("pytest-kind is missing: run `make install`") from None
+        # It reads the version when it is imported, and as a plugin of pytest it is before we come.
+        module.KIND_VERSION = _version()  # type: ignore[attr-defined]
         self._kind.parent.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)
         with contextlib.chdir(self.state):  # pytest-kind makes a folder where it is
@@ -95,6 +100,16 @@ class KindCluster(Cluster):
     def _full_name(self) -> str:
         return f"tidegate-{self.name}"
 
+    def _fetch(self) -> None:
+        """Have kind itself."""
+        if not docker_answers():
+            raise ClusterUnavailable("kind needs a Docker engine, and none answers: start Docker")
+        try:
+            self._driver().ensure_kind()
+        except requests.RequestException as error:
+            why = f"kind {_version()} cannot be fetched ({type(error).__name__})"
+            raise ClusterUnavailable(f"{why}: install kind, so that it is on the PATH") from error
+
     def running(self) -> bool:
         if not (self._kind.exists() and (self.state / "furnished").exists()):
             return False
@@ -102,6 +117,7 @@ class KindCluster(Cluster):
         return self._full_name in said.split()
 
     def up(self, nodes: int | None = None) -> None:
+        self._fetch()
         artifacts.load_generator()
         archives = artifacts.image_archives()
         with places.lock(f"cluster-kind-{self.name}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,8 @@ def test_kind_is_removed_with_its_state(fake_kind: Path) -> None:
     here.down()
     assert "delete cluster --name=tidegate-here" in fake_kind.read_text()
     assert not here.state.exists()
+
+
+def test_kind_is_of_our_version_though_pytest_has_loaded_the_plugin_before(fake_kind: Path) -> None:
+    kind.KindCluster("here")._driver()
+    assert sys.modules["pytest_kind.cluster"].KIND_VERSION == kind.KIND_VERSION  # type: ignore[attr-defined]
