@@ -121,4 +121,4 @@ def test_kind_is_removed_with_its_state(fake_kind: Path) -> None:
 
 def test_kind_is_of_our_version_though_pytest_has_loaded_the_plugin_before(fake_kind: Path) -> None:
     kind.KindCluster("here")._driver()
-    assert sys.modules["pytest_kind.cluster"].KIND_VERSION == kind.KIND_VERSION  # type: ignore[attr-defined]
+    assert sys.modules["pytest_kind.cluster"].KIND_VERSION == kind.KIND_VERSION
