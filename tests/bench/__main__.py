@@ -18,7 +18,7 @@ from tests.cluster.interface import Cluster
 from tests.cluster.provider import cluster as cluster_of
 from tests.cluster.waiting import wait_until
 from tests.rig.app import App
-from tests.rig.load import Load
+from tests.rig.load import Load, Result
 from tests.rig.operator import running
 
 Row = tuple[str, str, str]
@@ -53,7 +53,7 @@ class Bench:
     def adoption(self) -> list[Row]:
         """Taking a running Deployment under management."""
         app = self.app()
-        pods = app.pods()
+        pods, began = app.pods(), time.time()
         with self.load(app) as load:
             app.apply(app.release(**QUICK, steps=STEPS))
             app.await_phase("Idle", 30)
@@ -62,7 +62,7 @@ class Bench:
         born = len(set(app.pods()) - set(pods))
         app.delete()
         return [
-            ("adoption: requests failed", "0", f"{sum(result.failed().values())} of {result.total}"),
+            ("adoption: requests failed", "0", f"{_failed(result, began)} of {result.total}"),
             ("adoption: pods re-created", "0", str(born)),
         ]
 
@@ -86,7 +86,7 @@ class Bench:
         written = _written(app)
         app.delete()
         return [
-            ("promotion: requests failed", "0", f"{sum(result.failed().values())} of {result.total}"),
+            ("promotion: requests failed", "0", f"{_failed(result, began)} of {result.total}"),
             ("promotion: pods re-created", "0", str(born - app.replicas)),
             ("promotion: beyond the bakes and the drain", "≤ 5 s", f"{took - sum(BAKES) - 1:.2f} s"),
             (
@@ -102,6 +102,7 @@ class Bench:
         for _ in range(times):
             app = self.app(**QUICK, steps=[{"weight": 25, "bake": "60s"}])
             with self.load(app) as load:
+                began = time.time()
                 app.ship("bad", ERROR_RATE="0.5")
                 app.await_phase("RolledBack", 90)
                 if times == 1:
@@ -109,7 +110,7 @@ class Bench:
                 result = load.stop()
             took.append(max(result.last["bad 200"], result.last["bad 500"]) - result.first["bad 500"])
             sys.stderr.write(f"  reverted after {took[-1]:.2f} s, {result.of('bad')} answers of the bad version\n")
-            failed, total = failed + sum(result.failed(but="bad").values()), total + result.total
+            failed, total = failed + _failed(result, began, but="bad"), total + result.total
             app.delete()
         return [
             ("revert: requests failed, the bad version's aside", "0", f"{failed} of {total}"),
@@ -135,6 +136,15 @@ class Bench:
         took = _time(app.status()["lastRelease"]["finishedAt"]) - reported[0] if reported else 0.0
         app.delete()
         return [("crash loop: kubelet's report → reverted", "≤ 5 s", f"{max(0.0, took):.2f} s")]
+
+
+def _failed(result: Result, since: float, *, but: str = "") -> int:
+    """How many requests failed; what and when is told at once (seconds after ``since``)."""
+    failed = result.failed(but=but)
+    for key, count in failed.items():
+        first, last = result.first[key] - since, result.last[key] - since
+        sys.stderr.write(f"  {count} x {key} from {first:.2f} to {last:.2f} s\n")
+    return sum(failed.values())
 
 
 def _until(load: Load, total: int) -> None:
