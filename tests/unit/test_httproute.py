@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
 from tidegate.core import httproute
-from tidegate.core.observed import Backends
+from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 NAMES = Backends.of("shop", "checkout")
 Json = dict[str, Any]
@@ -92,7 +92,7 @@ def test_backends_of_other_namespaces_and_kinds_are_not_ours() -> None:
 def test_rules_that_do_not_agree_have_no_weight() -> None:
     after = split(route(to("checkout", name="a"), to("checkout", name="b")), 25)
     after["spec"]["rules"][1] = to("checkout", name="b")
-    assert httproute.weight(after, NAMES) == httproute.MIXED
+    assert httproute.weight(after, NAMES) == MIXED
     again = split(after, 25)
     assert httproute.weight(again, NAMES) == 25
 
@@ -100,7 +100,7 @@ def test_rules_that_do_not_agree_have_no_weight() -> None:
 def test_a_route_that_was_reset_but_for_the_annotation_is_not_at_rest() -> None:
     after = split(route(to("checkout")), 25)
     after["spec"]["rules"] = [to("checkout")]
-    assert httproute.weight(after, NAMES) == httproute.MIXED
+    assert httproute.weight(after, NAMES) == MIXED
     assert httproute.RELEASING not in split(after, None)["metadata"]["annotations"]
 
 
@@ -111,6 +111,23 @@ def test_a_rule_that_was_inserted_moves_nothing() -> None:
     after = split(route(a, b), 25)
     after["spec"]["rules"].insert(0, to("static", name="new"))
     assert split(after, None)["spec"]["rules"] == [to("static", name="new"), a, b]
+
+
+def test_the_two_are_introduced_beside_the_users_service() -> None:
+    obj = route(to("checkout"), to({"name": "checkout", "port": 80, "weight": 9}, {"name": "old", "port": 80}))
+    after = split(obj, INTRODUCED)
+    assert httproute.weight(after, NAMES) == INTRODUCED
+    assert after["spec"]["rules"][0]["backendRefs"] == [
+        {"name": "checkout", "port": 80},
+        {"name": "checkout-stable", "port": 80, "weight": 0},
+        {"name": "checkout-canary", "port": 80, "weight": 0},
+    ]
+    assert split(after, INTRODUCED) == after, "once is enough"
+    assert httproute.weight(split(after, 25), NAMES) == 25
+    assert split(split(after, 25), None)["spec"] == obj["spec"]
+    assert split(after, None)["spec"] == obj["spec"]
+    del after["metadata"]["annotations"]
+    assert split(after, None)["spec"] == obj["spec"], "also without the note"
 
 
 def test_rules_without_weight_are_known_by_the_note() -> None:

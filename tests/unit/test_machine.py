@@ -27,7 +27,7 @@ from tidegate.api.release import (
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
 from tidegate.core.machine import decide
-from tidegate.core.observed import Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
+from tidegate.core.observed import INTRODUCED, Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
     Bound,
     DeleteServices,
@@ -180,11 +180,18 @@ def _release(known: ReleaseStatus) -> Release:
 class TestForward:
     """Each stage is done when its result is seen, and not before."""
 
+    def test_stable_carries_the_traffic_by_its_own_service_once_the_router_knows_its_endpoints(self) -> None:
+        service = Service("checkout-stable", OLD, frozenset("abcd"), frozenset({"10.0.0.1"}))
+        for known, moved in ((frozenset[str](), False), (frozenset({"10.0.0.1"}), True)):
+            route = Route("HTTPRoute/checkout", INTRODUCED, True, servers={"checkout-stable": known})
+            plan = decide(observed(status(Stage.PREPARE), stable_service=service, routes=(route,)), NOW)
+            assert (Split(0) in plan.actions) is moved
+
     def test_the_route_is_touched_only_when_stable_has_all_endpoints(self) -> None:
         for endpoints, split in ((frozenset(), False), (frozenset("abc"), False), (frozenset("abcd"), True)):
             service = Service("checkout-stable", OLD, endpoints)
             plan = decide(observed(status(Stage.PREPARE), stable_service=service), NOW)
-            assert (Split(0) in plan.actions) is split
+            assert (Split(INTRODUCED) in plan.actions) is split
 
     def test_the_services_come_first(self) -> None:
         obs = observed(status(Stage.PREPARE), stable_service=None, canary_service=None)

@@ -9,7 +9,7 @@ from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
-from tidegate.core.observed import Observed
+from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
 
 LEAST_DRAIN = timedelta(seconds=1)
@@ -42,7 +42,7 @@ def revert(draft: Draft) -> Stage | None:
 
 def has_traffic(obs: Observed) -> bool:
     """Some route sends requests to the candidate."""
-    return any(route.weight for route in obs.routes)
+    return any(route.weight not in (None, 0, INTRODUCED) for route in obs.routes)
 
 
 def drain(draft: Draft) -> Stage | None:

@@ -13,7 +13,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly
-from tidegate.core.observed import Observed, Service
+from tidegate.core.observed import INTRODUCED, Observed, Service
 from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
 
 AHEAD = timedelta(seconds=30)
@@ -99,7 +99,11 @@ def reached(draft: Draft, service: Service) -> bool:
 
 
 def prepare(draft: Draft) -> Stage | None:
-    """Two Services; the user's Service narrowed to stable; routes on the two Services at 100/0."""
+    """Two Services; the user's Service narrowed to stable; routes on the two Services at 100/0.
+
+    The routes list the two before they lead there: a router that hears of a route sooner than of the endpoints of a
+    new Service has nowhere to send requests to.
+    """
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
     draft.wake_in(POLL)
@@ -115,13 +119,17 @@ def prepare(draft: Draft) -> Stage | None:
         return None
     # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
     grow(draft, step(draft))
-    if not split_is(obs, 0):
-        draft.act(Split(0))
+    introduced, moved = split_is(obs, INTRODUCED), split_is(obs, 0)
+    if not introduced and not moved:
+        draft.act(Split(INTRODUCED))
         return None
-    draft.set(traffic=TrafficStatus(router="", weight=0))
     if not applied(obs) or not reached(draft, ours):
         draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
         return None
+    if introduced:
+        draft.act(Split(0))
+        return None
+    draft.set(traffic=TrafficStatus(router="", weight=0))
     return Stage.SCALE
 
 

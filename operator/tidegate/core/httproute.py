@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tidegate.api.base import GROUP
-from tidegate.core.observed import Backends
+from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 RELEASING = f"{GROUP}/releasing"
 """On a route in mid-release: which release holds it, and the backendRefs of its rules at rest."""
-MIXED = -1
-"""The weight of a route whose rules do not agree: it is none that anyone asks for."""
 MAX_WEIGHT = 1_000_000
 
 Json = dict[str, Any]
@@ -36,6 +34,8 @@ def weight(route: Json, names: Backends) -> int | None:
         # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
         said = {_noted(route).get("weight")}
     held = RELEASING in _annotations(route)
+    if held and said == {None} and all(_introduced(rule, names) for rule in _rules(route)):
+        return INTRODUCED
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
@@ -71,6 +71,11 @@ def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
 
 def _split(refs: Sequence[Json], names: Backends, share: int) -> list[Json]:
     """Each ref to the Service becomes two; the others keep their proportion to it."""
+    if share == INTRODUCED:
+        beside = [
+            {**ref, "name": name, "weight": 0} for ref in refs if _points(ref, {names.service}) for name in names.two
+        ]
+        return [*refs, *beside]
     alone = all(_points(ref, {names.service}) for ref in refs) and len(refs) == 1
     result: list[Json] = []
     for ref in refs:
@@ -89,6 +94,8 @@ def _split(refs: Sequence[Json], names: Backends, share: int) -> list[Json]:
 
 def _merged(refs: Sequence[Json], names: Backends) -> list[Json]:
     """The refs at rest where no note tells: the two Services are one again."""
+    if any(_points(ref, {names.service}) for ref in refs):
+        return [ref for ref in refs if not _points(ref, set(names.two))]
     merged: list[Json] = []
     for ref in refs:
         if _points(ref, {names.canary}):
@@ -104,6 +111,12 @@ def _merged(refs: Sequence[Json], names: Backends) -> list[Json]:
         )
         merged.append({**plain, "weight": both // 100} if others else plain)
     return merged
+
+
+def _introduced(rule: Json, names: Backends) -> bool:
+    """The two Services stand beside the user's, in a rule that leads to it."""
+    listed = {ref.get("name") for ref in rule.get("backendRefs", ()) if _points(ref, {names.service, *names.two})}
+    return names.service not in listed or listed >= set(names.two)
 
 
 def _shares(rule: Json, names: Backends) -> Iterator[int | None]:

@@ -105,6 +105,12 @@ class Service:
     """Their addresses."""
 
 
+MIXED = -1
+"""The weight of a route whose rules do not agree: it is none that anyone asks for."""
+INTRODUCED = -2
+"""The weight of a route that is still on the user's Service, and lists the two of the release beside it at 0."""
+
+
 @dataclass(frozen=True)
 class Route:
     """A route of the user's. ``weight`` is what it says now: None while it is at rest on the user's Service."""
@@ -133,6 +139,11 @@ class Backends:
     def of(cls, namespace: str, service: str) -> Backends:
         """The two are named after the user's."""
         return cls(namespace, service, f"{service}-stable", f"{service}-canary")
+
+    @property
+    def two(self) -> tuple[str, str]:
+        """Those of the release."""
+        return self.stable, self.canary
 
 
 @dataclass(frozen=True)
