@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,7 +157,7 @@ def main() -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            time.sleep(0)  # the operator had the same signal; it stops by itself
+            continue  # the operator had the same signal; it stops by itself
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -310,5 +310,3 @@ class ReleaseStatus(Model):
     """What the release goes by: the spec with its defaults, the Service and routes as found."""
     conditions: tuple[Condition, ...] = ()
     """As in the API conventions."""
-
-    list_keys: ClassVar[dict[str, str]] = {"conditions": "type"}
