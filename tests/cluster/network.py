@@ -17,6 +17,8 @@ from typing import TypeVar
 NAMESPACES = Path("/run/netns")
 THREAD = Path("/proc/thread-self/ns/net")
 CLONE_NEWNET = 0x40000000
+# Where this process began, held open. A cluster's network has no way out to where packages and modules come from.
+OUTSIDE = Path(f"/proc/self/fd/{os.open(THREAD, os.O_RDONLY | os.O_CLOEXEC)}") if THREAD.exists() else None
 BRIDGE = "tidegate0"
 SUBNET = "172.30.0"
 PREFIX = 24

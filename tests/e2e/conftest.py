@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import fixture
+from tests.cluster import artifacts, fixture, network
 from tests.cluster.interface import Cluster
 from tests.rig.app import App
 from tests.rig.operator import Operator, install
@@ -32,6 +32,17 @@ def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     install(cluster)
     with Operator(cluster, tmp_path_factory.mktemp("operator")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def helm(cluster: Cluster) -> Path:
+    """Helm, which the cluster's other tools have then beside them: ``cluster.run("helm", ...)``."""
+    tool = cluster.tools / "helm"
+    program = network.call_in(network.OUTSIDE, artifacts.helm)
+    if not (tool.is_symlink() and tool.readlink() == program):
+        tool.unlink(missing_ok=True)
+        tool.symlink_to(program)
+    return tool
 
 
 @pytest.fixture

@@ -25,10 +25,6 @@ PLACEHOLDER = "ghcr.io/tidegate/tidegate"
 METRICS = f"/api/v1/namespaces/{NAMESPACE}/services/tidegate-metrics:8080/proxy/metrics"
 HOST = "checkout.example.com"
 HERE = f"--namespace={NAMESPACE}"
-# The cluster's network has no way out to where packages come from. Nobody has entered it while tests are collected.
-OUTSIDE = (
-    Path(f"/proc/self/fd/{os.open(network.THREAD, os.O_RDONLY | os.O_CLOEXEC)}") if network.THREAD.exists() else None
-)
 SETTINGS = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
@@ -47,7 +43,7 @@ SETTINGS = {
 def image(cluster: Cluster) -> operator_image.Image:
     """The operator's image, on every node."""
     try:
-        built = network.call_in(OUTSIDE, operator_image.build)
+        built = network.call_in(network.OUTSIDE, operator_image.build)
     except ClusterUnavailable as reason:
         pytest.skip(f"no image of the operator here: {reason}")
     cluster.load_image(built.archive)

@@ -50,3 +50,11 @@ def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
     replaced = re.findall(r"^\s*k8s\.io/(\S+) => k8s\.io/(\S+) v0\.(\S+)$", text, re.MULTILINE)
     assert len(replaced) > 30
     assert all(name == target and version == minor for name, target, version in replaced)
+
+
+def test_helm_speaks_to_a_cluster_of_its_own_version() -> None:
+    """And shares most of what is compiled for it."""
+    version = artifacts.kubernetes_version((places.SOURCES / "kubernetes/go.mod").read_text()).removeprefix("1.")
+    client = re.search(r"k8s\.io/client-go v0\.(\S+)", (places.SOURCES / "helm/go.mod").read_text())
+    assert client is not None
+    assert client[1] == version
