@@ -13,8 +13,9 @@ import pytest
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.rig.operator import install
-from tidegate.core.gate import CEILING, FLOOR, RELEASE, Bounds
+from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE, Bounds
 from tidegate.core.httproute import RELEASING
+from tidegate.core.reading import HASH
 
 pytestmark = pytest.mark.e2e
 
@@ -319,6 +320,26 @@ EDITS = {
         [_rule("/b", REST, "a"), _rule("/a", REST, "b")],
         [SPLIT, [*SPLIT, *OTHER]],
     ),
+    "two rules of equal matches, each its own": Edit(
+        [_rule("/", SPLIT), _rule("/", [*SPLIT, *OTHER])],
+        [_rule("/", REST), _rule("/", REST)],
+        [SPLIT, [*SPLIT, *OTHER]],
+    ),
+    "of two rules of equal matches the second is held": Edit(
+        [_rule("/", OTHER), _rule("/", SPLIT)], [_rule("/", OTHER), _rule("/", REST)], [OTHER, SPLIT]
+    ),
+    "rules of equal matches, told apart by names": Edit(
+        [_rule("/", OTHER), _rule("/", SPLIT, "main")], [_rule("/", REST, "main"), _rule("/", OTHER)], [SPLIT, OTHER]
+    ),
+    "a name given to the second of equal matches": Edit(
+        [_rule("/", SPLIT, "a"), _rule("/", [*SPLIT, *OTHER])],
+        [_rule("/", REST, "a"), _rule("/", REST, "b")],
+        [SPLIT, [*SPLIT, *OTHER]],
+    ),
+    "one more rule of equal matches": Edit([_rule("/", SPLIT)], [_rule("/", REST), _rule("/", REST)], [SPLIT, REST]),
+    "16 rules of equal matches": Edit(
+        [_rule("/", SPLIT)] * 15 + [_rule("/", OTHER)], [_rule("/", REST)] * 16, [SPLIT] * 15 + [REST]
+    ),
     "another rule altogether": Edit([_rule("/", SPLIT)], [_rule("/shop", REST)], [REST]),
     "16 rules": Edit(
         [_rule(f"/{number}", SPLIT) for number in range(16)],
@@ -411,6 +432,255 @@ def test_a_router_writes_the_status_of_a_route_in_mid_release(
     body: Json = {"status": {"parents": []}}
     written = _edit(gated, namespace, routes["refs set back, one rule without a name"], body, "--subresource=status")
     assert written["status"]["parents"] == []
+
+
+def test_a_grpcroute_keeps_its_weights_too(gated: Cluster, namespace: str) -> None:
+    kind, method = "grpcroutes.v1.gateway.networking.k8s.io", {"matches": [{"method": {"service": "shop.Checkout"}}]}
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GRPCRoute",
+        "metadata": {"name": "checkout", "annotations": {RELEASING: NOTE}},
+        "spec": {"rules": [{**method, "backendRefs": SPLIT}, {"backendRefs": OTHER}]},
+    }
+    gated.kubectl("create", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(body))
+    rules = [{"backendRefs": OTHER}, {**method, "backendRefs": REST}]
+    patch = json.dumps({"metadata": {"annotations": None}, "spec": {"rules": rules, "hostnames": ["new.example"]}})
+    where = ("patch", f"--namespace={namespace}", "--dry-run=server", "--output=json", "--type=merge")
+    written = json.loads(gated.kubectl(*where, kind, "checkout", f"--patch={patch}"))
+    assert [_weights(rule["backendRefs"]) for rule in written["spec"]["rules"]] == [_weights(OTHER), _weights(SPLIT)]
+    assert written["metadata"]["annotations"] == {RELEASING: NOTE}
+    assert written["spec"]["hostnames"] == ["new.example"]
+
+
+# Services and Deployments.
+
+USERS = {"app": "checkout"}
+NARROW = {**USERS, HASH: "6fcbd"}
+ABSENT: Any = object()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An object of Tidegate's concern, a write by somebody else, and what then stands."""
+
+    before: Json
+    write: Json
+    after: Json
+    """Fields, by path; ABSENT: it is not there."""
+    whole: bool = False
+    """The write is a PUT of a manifest, else a merge patch."""
+    by: tuple[str, ...] = ()
+
+
+def _service(selector: Json | None, notes: Json | None, **more: Any) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {} if notes is None else {"annotations": notes},
+        "spec": {"ports": [{"port": 80}], **({} if selector is None else {"selector": selector}), **more},
+    }
+
+
+def _deployment(notes: Json | None, deadline: int | None = 600, image: str = "none:1") -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {} if notes is None else {"annotations": notes},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": USERS},
+            "template": {"metadata": {"labels": USERS}, "spec": {"containers": [{"name": "app", "image": image}]}},
+            **({} if deadline is None else {"progressDeadlineSeconds": deadline}),
+        },
+    }
+
+
+def _notes(**notes: str | None) -> Json:
+    return {"metadata": {"annotations": notes}}
+
+
+ON = {RELEASING: NOTE}
+MANAGED, ONE = {RELEASE: "checkout"}, {REVISION: "1"}
+_selector, _kept = "spec.selector", "metadata.annotations"
+_deadline = "spec.progressDeadlineSeconds"
+KEPT = {
+    # Services
+    "a narrowed service, replaced": Kept(
+        _service(NARROW, ON), _service(USERS, None), {_selector: NARROW, _kept: ON}, whole=True
+    ),
+    "a narrowed service, applied": Kept(
+        _service(NARROW, ON), {"spec": {"selector": {HASH: None}}}, {_selector: NARROW, _kept: ON}
+    ),
+    "a narrowed service, narrowed to another": Kept(
+        _service(NARROW, ON), {"spec": {"selector": {HASH: "7d9f5"}}}, {_selector: NARROW}
+    ),
+    "a narrowed service, of other pods": Kept(
+        _service(NARROW, ON),
+        _service({"app": "shop"}, {"team": "shop"}, ports=[{"port": 81}]),
+        {_selector: {"app": "shop", HASH: "6fcbd"}, _kept: {**ON, "team": "shop"}, "spec.ports.0.port": 81},
+        whole=True,
+    ),
+    "a narrowed service, of no selector": Kept(
+        _service(NARROW, ON), {"spec": {"selector": None}}, {_selector: {HASH: "6fcbd"}}
+    ),
+    "a wide service in mid-release, narrowed": Kept(
+        _service(USERS, ON), {"spec": {"selector": {HASH: "7d9f5"}}}, {_selector: USERS}
+    ),
+    "a wide service in mid-release, replaced": Kept(
+        _service(USERS, ON), _service(USERS, None), {_selector: USERS, _kept: ON}, whole=True
+    ),
+    "a service in mid-release, its note removed": Kept(
+        _service(NARROW, ON), {"metadata": {"annotations": None}}, {_selector: NARROW, _kept: ON}
+    ),
+    "a service in mid-release, its note changed": Kept(
+        _service(NARROW, ON), _notes(**{RELEASING: "{}", "by": "user"}), {_kept: {**ON, "by": "user"}}
+    ),
+    "a service at rest": Kept(_service(NARROW, None), {"spec": {"selector": {HASH: None}}}, {_selector: USERS}),
+    "a service that Tidegate writes": Kept(
+        _service(NARROW, ON),
+        {"metadata": {"annotations": None}, "spec": {"selector": {HASH: None}}},
+        {_selector: USERS, _kept: ABSENT},
+        by=TIDEGATE,
+    ),
+    # Deployments
+    "a managed deployment, replaced": Kept(
+        _deployment({**MANAGED, **ONE}), _deployment(None, image="none:2"), {_kept: MANAGED}, whole=True
+    ),
+    "a managed deployment, replaced with notes of its own": Kept(
+        _deployment({**MANAGED, **ONE}),
+        _deployment({"team": "shop"}),
+        {_kept: {**MANAGED, "team": "shop"}},
+        whole=True,
+    ),
+    "a managed deployment, replaced by an export": Kept(
+        _deployment({**MANAGED, **ONE}), _deployment(ONE), {_kept: {**MANAGED, **ONE}}, whole=True
+    ),
+    "a managed deployment, replaced by one of another name": Kept(
+        _deployment({**MANAGED, **ONE}), _deployment({RELEASE: "other"}), {_kept: MANAGED}, whole=True
+    ),
+    "a managed deployment, let go": Kept(_deployment({**MANAGED, **ONE}), _notes(**{RELEASE: None}), {_kept: ONE}),
+    "a managed deployment, all annotations removed": Kept(
+        _deployment({**MANAGED, **ONE}), {"metadata": {"annotations": None}}, {_kept: MANAGED}
+    ),
+    "a managed deployment, of a new template": Kept(
+        _deployment({**MANAGED, **ONE}),
+        {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "none:2"}]}}}},
+        {_kept: {**MANAGED, **ONE}, "spec.template.spec.containers.0.image": "none:2", _deadline: 600},
+    ),
+    "at rest the deadline is the user's": Kept(
+        _deployment({**MANAGED, **ONE}),
+        {"spec": {"progressDeadlineSeconds": 60}},
+        {_deadline: 60, _kept: {**MANAGED, **ONE}},
+    ),
+    "in mid-release the deadline is held, and the wish kept": Kept(
+        _deployment({**MANAGED, **ONE}, HELD_DEADLINE),
+        {"spec": {"progressDeadlineSeconds": 60}},
+        {_deadline: HELD_DEADLINE, _kept: {**MANAGED, **ONE, DEADLINE_WISH: "60"}},
+    ),
+    "in mid-release the default is a wish": Kept(
+        _deployment({**MANAGED, **ONE}, HELD_DEADLINE),
+        {"spec": {"progressDeadlineSeconds": None}},
+        {_deadline: HELD_DEADLINE, _kept: {**MANAGED, **ONE, DEADLINE_WISH: "600"}},
+    ),
+    "in mid-release replaced": Kept(
+        _deployment({**MANAGED, **ONE}, HELD_DEADLINE),
+        _deployment(None, 90),
+        {_deadline: HELD_DEADLINE, _kept: {**MANAGED, DEADLINE_WISH: "90"}},
+        whole=True,
+    ),
+    "a newer wish": Kept(
+        _deployment({**MANAGED, **ONE, DEADLINE_WISH: "60"}, HELD_DEADLINE),
+        _deployment(None, None),
+        {_deadline: HELD_DEADLINE, _kept: {**MANAGED, DEADLINE_WISH: "600"}},
+        whole=True,
+    ),
+    "no newer wish": Kept(
+        _deployment({**MANAGED, **ONE, DEADLINE_WISH: "60"}, HELD_DEADLINE),
+        _deployment(None, HELD_DEADLINE),
+        {_deadline: HELD_DEADLINE, _kept: {**MANAGED, DEADLINE_WISH: "60"}},
+        whole=True,
+    ),
+    "let go in mid-release, the deadline is held once more": Kept(
+        _deployment({**MANAGED, **ONE, DEADLINE_WISH: "60"}, HELD_DEADLINE),
+        _notes(**{RELEASE: None, DEADLINE_WISH: None}),
+        {_deadline: HELD_DEADLINE, _kept: ONE},
+    ),
+    "let go, the deadline is the user's": Kept(
+        _deployment(ONE, HELD_DEADLINE), {"spec": {"progressDeadlineSeconds": 60}}, {_deadline: 60, _kept: ONE}
+    ),
+    "a deployment of nobody, replaced": Kept(
+        _deployment({DEADLINE_WISH: "60", **ONE}), _deployment(None), {_kept: ABSENT}, whole=True
+    ),
+    "a deployment that Tidegate writes": Kept(
+        _deployment({**MANAGED, **ONE, DEADLINE_WISH: "60"}, HELD_DEADLINE),
+        {"metadata": {"annotations": None}, "spec": {"progressDeadlineSeconds": 60}},
+        {_deadline: 60, _kept: ABSENT},
+        by=TIDEGATE,
+    ),
+}
+
+
+def _at(obj: Any, path: str) -> Any:
+    for part in path.split("."):
+        obj = obj[int(part)] if isinstance(obj, list) else obj.get(part, ABSENT)
+        if obj is ABSENT:
+            return ABSENT
+    return obj
+
+
+@pytest.fixture(scope="module")
+def kept(gated: Cluster, namespace: str) -> Mapping[str, str]:
+    """Services and Deployments of the table, by case. No controller is to number a Deployment of none: it is paused."""
+    named = {case: f"case-{number}" for number, case in enumerate(KEPT)}
+    items = []
+    for case, each in KEPT.items():
+        pause = {"paused": True} if each.before["kind"] == "Deployment" else {}
+        meta = {**each.before["metadata"], "name": named[case]}
+        items.append({**each.before, "metadata": meta, "spec": {**each.before["spec"], **pause}})
+    gated.kubectl("create", f"--namespace={namespace}", "--filename=-", stdin=_list(items))
+    return named
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_what_a_release_holds_stays(gated: Cluster, namespace: str, kept: Mapping[str, str], case: str) -> None:
+    each = KEPT[case]
+    where = (f"--namespace={namespace}", "--dry-run=server", "--output=json", *each.by)
+    if each.whole:
+        body = {**each.write, "metadata": {**each.write["metadata"], "name": kept[case]}}
+        said = gated.kubectl("replace", *where, "--filename=-", stdin=json.dumps(body))
+    else:
+        named = (each.before["kind"], kept[case], "--type=merge", f"--patch={json.dumps(each.write)}")
+        said = gated.kubectl("patch", *where, *named)
+    written = json.loads(said)
+    assert {path: _at(written, path) for path in each.after} == each.after
+
+
+def test_the_way_out_of_a_service_and_a_deployment_is_open(gated: Cluster, namespace: str) -> None:
+    here = f"--namespace={namespace}"
+    objects = (_service(NARROW, ON), _deployment({**MANAGED, **ONE, DEADLINE_WISH: "60"}, HELD_DEADLINE))
+    named = [{**obj, "metadata": {**obj["metadata"], "name": "out"}} for obj in objects]
+    gated.kubectl("create", here, "--filename=-", stdin=_list(named))
+    gated.kubectl("annotate", here, "deployment/out", f"{RELEASE}-", f"{DEADLINE_WISH}-")
+    gated.kubectl("patch", here, "deployment/out", '--patch={"spec":{"progressDeadlineSeconds":600}}')
+    left = gated.get(here, "deployment/out")
+    assert left["spec"]["progressDeadlineSeconds"] == 600
+    assert not set(left["metadata"]["annotations"]) & {RELEASE, DEADLINE_WISH}
+    binding = gated.get("mutatingadmissionpolicybinding", "tidegate-services")
+    gated.kubectl("delete", "mutatingadmissionpolicybinding", "tidegate-services")
+    try:
+
+        def let_go() -> str | None:
+            gated.kubectl("annotate", here, "service/out", f"{RELEASING}-")
+            notes = gated.get(here, "service/out")["metadata"].get("annotations", {})
+            return f"it keeps {notes}" if RELEASING in notes else None
+
+        wait_until("the Service is let go", let_go, 10)
+        gated.kubectl("patch", here, "service/out", f'--patch={{"spec":{{"selector":{{"{HASH}":null}}}}}}')
+        assert gated.get(here, "service/out")["spec"]["selector"] == USERS
+    finally:
+        own = {"apiVersion": binding["apiVersion"], "kind": binding["kind"], "spec": binding["spec"]}
+        meta = {"metadata": {"name": "tidegate-services", "labels": binding["metadata"].get("labels") or {}}}
+        gated.kubectl("create", "--filename=-", stdin=json.dumps({**own, **meta}))
 
 
 # The Deployment controller, with pods.

@@ -12,7 +12,7 @@ import yaml
 
 from tidegate.api.canary import CanaryRelease
 from tidegate.app.settings import Settings
-from tidegate.core.gate import CEILING, FLOOR, RELEASE
+from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.httproute import RELEASING
 from tidegate.core.observed import Backends
 from tidegate.engine.gate import NAMES
@@ -98,11 +98,16 @@ def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
 
 @pytest.mark.parametrize(
     ("file", "known"),
-    [("replicasets.yaml", {RELEASE, FLOOR, CEILING}), ("routes.yaml", {RELEASING})],
+    [
+        ("replicasets.yaml", {RELEASE, FLOOR, CEILING}),
+        ("routes.yaml", {RELEASING}),
+        ("services.yaml", {RELEASING}),
+        ("deployments.yaml", {RELEASE, DEADLINE_WISH}),
+    ],
 )
 def test_policies_know_the_annotations_by_the_names_of_the_code(file: str, known: set[str]) -> None:
     policy = next(objects(MANIFESTS / "admission" / file))
-    said = set(re.findall(r"tidegate\.dev(?:/|~1)[a-z]+", yaml.safe_dump(policy["spec"])))
+    said = set(re.findall(r"tidegate\.dev(?:/|~1)[a-z-]+", yaml.safe_dump(policy["spec"])))
     assert {name.replace("~1", "/") for name in said} == known
 
 
@@ -111,6 +116,11 @@ def test_the_routes_policy_knows_the_services_of_a_release_by_their_names() -> N
     said = set(re.findall(r"endsWith\('([^']+)'\)", yaml.safe_dump(policy["spec"], width=10_000).replace("''", "'")))
     ours = Backends.of("shop", "checkout")
     assert {f"checkout{suffix}" for suffix in said} == {ours.stable, ours.canary}
+
+
+def test_the_deployments_policy_knows_the_deadline_of_a_release() -> None:
+    policy = next(objects(MANIFESTS / "admission/deployments.yaml"))
+    assert set(re.findall(r"\d{5,}", yaml.safe_dump(policy["spec"]))) == {str(HELD_DEADLINE)}
 
 
 def granted() -> dict[tuple[str, str], set[str]]:

@@ -16,6 +16,8 @@ FLOOR = f"{GROUP}/floor"
 CEILING = f"{GROUP}/ceiling"
 HELD_DEADLINE = 2_147_483_646
 """progressDeadlineSeconds while a release runs; one more would remove the Progressing condition."""
+DEADLINE_WISH = f"{GROUP}/progress-deadline-seconds"
+"""On a Deployment in mid-release: the progressDeadlineSeconds that somebody asked for meanwhile."""
 
 
 @dataclass(frozen=True)

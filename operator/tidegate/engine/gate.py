@@ -8,7 +8,7 @@ from tidegate.api.conditions import Reason
 from tidegate.core.observed import Problem
 from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Cluster, Kind, NotFound
 
-NAMES = ("tidegate-replicasets", "tidegate-routes")
+NAMES = ("tidegate-replicasets", "tidegate-routes", "tidegate-services", "tidegate-deployments")
 """Policies and their bindings, of the same names (manifests/admission)."""
 
 
