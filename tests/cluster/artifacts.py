@@ -63,6 +63,12 @@ def load_generator() -> Path:
     return golang.program(places.SOURCES / "load", name="load")
 
 
+def health() -> Path:
+    """The program that tells what Argo CD, Flux and kstatus make of an object."""
+    announce = "compile what Argo CD, Flux and Helm judge health by (once; about a minute on 2 cores)"
+    return golang.program(places.SOURCES / "health", name="health", announce=announce)
+
+
 def pause() -> Path:
     """The program that does nothing, which holds namespaces."""
     return golang.program(places.SOURCES / "pause", name="pause")

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
+from tidegate.api.crd import UNSEEN
 from tidegate.core import httproute
 from tidegate.core.gate import CEILING, FLOOR, HELD, RELEASE, Bounds
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
+    CANARY_RELEASES,
     DEPLOYMENTS,
     HTTPROUTES,
     POLICIES,
@@ -132,6 +134,8 @@ class FakeCluster:
         if kind.namespaced:
             meta["namespace"] = namespace
         new.update(apiVersion=kind.api_version, kind=kind.name)
+        if kind == CANARY_RELEASES:
+            new.setdefault("status", copied(UNSEEN))
         if who != TIDEGATE and kind == REPLICASETS and self.gated:
             _hold_newborn(new)
         return self._commit(who, "create", kind, None, new)

@@ -56,7 +56,7 @@ def objects(*files: Path) -> Iterator[Json]:
 
 def installed(kind: str) -> dict[str, Json]:
     """The objects of a kind that an installation has, by name."""
-    files = [file for file in FILES if "samples" not in file.parts]
+    files = [file for file in FILES if not {"samples", "health"} & set(file.parts)]
     return {found["metadata"]["name"]: found for found in objects(*files) if found["kind"] == kind}
 
 
@@ -72,7 +72,7 @@ def test_the_kustomization_has_every_file(folder: str) -> None:
     base = ROOT / folder
     listed = yaml.safe_load((base / "kustomization.yaml").read_text())["resources"]
     there = {str(file.relative_to(base)) for file in base.rglob("*.yaml")} - {"kustomization.yaml"}
-    assert set(listed) - {"../crds"} == {name for name in there if not name.startswith("samples/")}
+    assert set(listed) - {"../crds"} == {name for name in there if not name.startswith(("samples/", "health/"))}
 
 
 def test_policies_and_bindings_have_the_names_that_the_operator_looks_for() -> None:

@@ -1,7 +1,8 @@
 """From the models to the CRDs: one source, deterministic, structural. ``make generate`` writes them.
 
 Defaults are left out on purpose: a default that the API server writes into the spec is frozen there when the default
-changes, and GitOps tools see a difference that nobody made. ``status.effective`` shows them instead.
+changes, and GitOps tools see a difference that nobody made. ``status.effective`` shows them instead. The one default
+is of the status: kstatus takes an object without conditions for one that is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tidegate.api.base import GROUP, VERSION
 from tidegate.api.canary import CanaryRelease
 
 KINDS = (CanaryRelease,)
+UNSEEN = {"observedGeneration": -1}
+"""The status of an object that the operator has not seen: Helm, Flux and kstatus wait for its generation."""
 Json = dict[str, Any]
 
 _KEPT = (
@@ -79,6 +82,7 @@ def _schema(kind: type[CanaryRelease]) -> Json:
         "metadata": {"type": "object"},
     }
     schema["properties"] = {**meta, **schema["properties"]}
+    schema["properties"]["status"]["default"] = UNSEEN
     schema["required"] = ["spec"]
     return _with_rules(schema, rules[kind.__name__])
 

@@ -185,6 +185,8 @@ class Draft:
         # The sentence with its numbers stands in status.message; a condition's must not flap.
         said = self.message if self.phase in (Phase.INVALID, Phase.BLOCKED, Phase.ROLLED_BACK) else ""
         rolled_back = self.phase is Phase.ROLLED_BACK
+        # What turned the release back is said while it goes: who watches need not wait for its end.
+        back = self.phase is Phase.REVERTING and self.journal.reason
         return [
             (ConditionType.READY, ready, self.reason, said),
             (ConditionType.RECONCILING, reconciling, self.reason, said),
@@ -194,7 +196,7 @@ class Draft:
             (
                 ConditionType.ROLLED_BACK,
                 "True" if rolled_back else "False",
-                Reason.ROLLED_BACK if rolled_back else self.reason,
+                Reason.ROLLED_BACK if rolled_back else Reason(back) if back else self.reason,
                 said if rolled_back else "",
             ),
             (

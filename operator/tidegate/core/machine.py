@@ -180,7 +180,7 @@ def _finish(draft: Draft) -> None:
     if draft.status.analysis:
         draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
     draft.set(journal=Journal(since=draft.now, target_uid=journal.target_uid))
-    draft.say(Phase.PROGRESSING, reason, message)
+    draft.say(Phase.PROGRESSING if promoted else Phase.REVERTING, reason, message)
     # What rest looks like is decided on what is seen then: the last writes of this release included.
     draft.wake_in(timedelta())
 
