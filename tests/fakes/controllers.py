@@ -360,7 +360,7 @@ class ReplicaSetController(Controller):
 
     def _sync(self, rs: Object) -> None:
         namespace = rs["metadata"]["namespace"]
-        pods = [pod for pod in owned(self.cluster.all(PODS, namespace), rs) if not leaving(pod)]
+        pods = [pod for pod in owned(self.cluster.all(PODS, namespace), rs) if active(pod)]
         for _ in range(rs["spec"]["replicas"] - len(pods)):
             body = {
                 "metadata": {
@@ -376,7 +376,7 @@ class ReplicaSetController(Controller):
             finalizers = {"metadata": {"finalizers": ["fake/kubelet"]}}
             self.patch(PODS, pod, finalizers)
             self.cluster.delete_as(self.name, PODS, namespace, pod["metadata"]["name"])
-        left = [pod for pod in owned(self.cluster.all(PODS, namespace), rs) if not leaving(pod)]
+        left = [pod for pod in owned(self.cluster.all(PODS, namespace), rs) if active(pod)]
         status = {
             "observedGeneration": rs["metadata"]["generation"],
             "replicas": len(left),
@@ -388,6 +388,11 @@ class ReplicaSetController(Controller):
 def leaving(pod: Object) -> bool:
     """It was told to go."""
     return "deletionTimestamp" in pod["metadata"]
+
+
+def active(pod: Object) -> bool:
+    """It counts as one of its ReplicaSet: it neither goes nor has ended."""
+    return not leaving(pod) and pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")
 
 
 def ready(pod: Object) -> bool:
@@ -469,7 +474,9 @@ class Kubelet(Controller):
         }
         status = {
             "phase": "Running",
-            "conditions": [{"type": "Ready", "status": said, "lastTransitionTime": since}],
+            "conditions": [
+                {"type": type_, "status": said, "lastTransitionTime": since} for type_ in ("Ready", "ContainersReady")
+            ],
             "containerStatuses": [container],
         }
         self.patch(PODS, now, {"status": status}, "status")

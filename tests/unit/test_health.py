@@ -11,9 +11,10 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Journal, ReleaseStatus, RevisionStatus, Stage
 from tidegate.core import health
 from tidegate.core.draft import Draft
-from tidegate.core.observed import Observed, Pod, Release
+from tidegate.core.observed import Observed, Pod, Release, ReplicaSet
 
 NOW = datetime(2026, 1, 5, 9, 10, tzinfo=UTC)
+STARTED = NOW.replace(minute=5)
 OLD, NEW = "1111", "2222"
 
 
@@ -43,7 +44,7 @@ def draft(*pods: Pod, unready_since: datetime | None = None) -> Draft:
     status = ReleaseStatus(
         stable=RevisionStatus(revision=1, hash=OLD),
         candidate=RevisionStatus(revision=2, hash=NEW),
-        journal=Journal(stage=Stage.BAKE, since=NOW, unready_since=unready_since),
+        journal=Journal(stage=Stage.BAKE, since=NOW, started_at=STARTED, unready_since=unready_since),
     )
     return Draft(Observed(Release("shop", "checkout", "r", 1, None, status), pods=pods), NOW)
 
@@ -76,9 +77,77 @@ def test_never_ready_is_measured_by_how_long_stables_pods_took(
     stable_took: float, runs_for: float, found: bool
 ) -> None:
     old = running("old", OLD, for_=300, ready_after=stable_took)
-    made = draft(old, running("new", NEW, for_=runs_for, ready_after=None))
+    made = draft(old, running("new", NEW, for_=runs_for, ready_after=None), unready_since=NOW - health.FLAP)
     assert (health.trouble(made) is not None) is found
     assert (made.wake is None) is found, "it is asked again when the patience ends"
+
+
+def test_a_kubelet_that_was_slow_to_report_has_a_moment_to_catch_up() -> None:
+    """It tells of a start half a minute ago, and has yet to ask whether the pod is ready."""
+    made = draft(STABLE, running("new", NEW, for_=35, ready_after=None))
+    assert health.trouble(made) is None
+    assert made.journal.unready_since == NOW
+    assert made.wake == NOW + health.FLAP
+
+
+def test_a_pod_that_cannot_become_ready_while_stables_lose_their_readiness_is_not_at_fault() -> None:
+    made = draft(fallen(STABLE), running("new", NEW, for_=60, ready_after=None), unready_since=NOW - seconds(60))
+    assert health.trouble(made) is None
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        replace(fallen(running("new", NEW, for_=60, ready_after=2)), silent=True),
+        replace(running("new", NEW, for_=60, ready_after=None), silent=True),
+        replace(fallen(running("new", NEW, for_=60, ready_after=2)), leaving=True),
+    ],
+    ids=["was ready, its node is away", "was not ready yet, its node is away", "evicted"],
+)
+def test_what_befell_the_node_is_not_the_candidates(pod: Pod) -> None:
+    made = draft(STABLE, pod, unready_since=NOW - seconds(60))
+    assert health.trouble(made) is None
+    assert made.journal.unready_since is None
+
+
+def evicted(name: str, born: float) -> Pod:
+    """A pod of the candidate that went beyond a limit of its own, so many seconds after the release began."""
+    return Pod(name, NEW, ready=False, leaving=True, excess="ephemeral storage", created=STARTED + seconds(born))
+
+
+@pytest.mark.parametrize(
+    ("pods", "found"),
+    [
+        ([evicted("a", 5)], False),
+        ([evicted("a", 5), evicted("b", 60)], True),
+        ([evicted("a", -600), evicted("b", 60)], False),
+        ([replace(evicted("a", 5), hash=OLD), evicted("b", 60)], False),
+    ],
+    ids=["once", "again and again", "one of an earlier release", "one of stable"],
+)
+def test_pods_that_are_evicted_for_what_they_take_themselves(pods: list[Pod], found: bool) -> None:
+    told = health.trouble(draft(STABLE, *pods))
+    assert told == ((Reason.CRASH_LOOP, "2 pods were evicted, as a: ephemeral storage") if found else None)
+
+
+WAITING = Pod("new", NEW, ready=False, waits="unschedulable: 0/2 nodes are available: Insufficient memory.")
+
+
+@pytest.mark.parametrize(
+    ("pod", "refused", "told"),
+    [
+        (WAITING, "", "pod new: unschedulable: 0/2 nodes are available: Insufficient memory."),
+        (replace(WAITING, silent=True), "", "pod new: its node is not heard of"),
+        (replace(WAITING, leaving=True), "", ""),
+        (replace(WAITING, hash=OLD), "", ""),
+        (running("new", NEW, for_=60, ready_after=2), "", ""),
+        (WAITING, "exceeded quota: pods", "exceeded quota: pods"),
+    ],
+)
+def test_what_the_candidate_lacks(pod: Pod, refused: str, told: str) -> None:
+    made = draft(STABLE, pod)
+    made.obs = replace(made.obs, replicasets=(ReplicaSet("r-2", NEW, 2, refused=refused),))
+    assert health.lacking(made) == told
 
 
 def test_a_pod_that_was_ready_has_a_moment_to_come_back() -> None:

@@ -27,7 +27,13 @@ def waiting(reason: str) -> Json:
     return {"state": {"waiting": {"reason": reason, "message": "why"}}}
 
 
+def unseen(reason: str, code: int) -> Json:
+    """A container that ended while the kubelet or the runtime was away: the code is made up."""
+    return {"terminated": {"exitCode": code, "reason": reason}}
+
+
 EXIT_1 = {"terminated": {"exitCode": 1, "reason": "Error"}}
+OUT_OF_MEMORY = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,9 @@ EXIT_1 = {"terminated": {"exitCode": 1, "reason": "Error"}}
         ({"state": EXIT_1, "lastState": EXIT_1, "restartCount": 2}, Reason.CRASH_LOOP),
         ({"state": {"running": {"startedAt": "2026-01-05T09:00:00Z"}}, "restartCount": 9}, None),
         ({"state": {"terminated": {"exitCode": 0}}, "restartCount": 5}, None),
+        ({**waiting("CrashLoopBackOff"), "lastState": OUT_OF_MEMORY, "restartCount": 2}, Reason.CRASH_LOOP),
+        ({"state": unseen("ContainerStatusUnknown", 137), "restartCount": 3}, None),
+        ({**waiting("CrashLoopBackOff"), "lastState": unseen("Unknown", 255), "restartCount": 3}, None),
     ],
 )
 def test_what_the_kubelet_says(container: Json, trouble: Reason | None) -> None:
@@ -56,6 +65,76 @@ def test_an_init_container_may_be_the_trouble() -> None:
     assert reading.pod(obj).trouble is Reason.CONFIG_ERROR
 
 
+def test_out_of_memory_is_said() -> None:
+    seen = reading.pod(pod({**waiting("CrashLoopBackOff"), "lastState": OUT_OF_MEMORY, "restartCount": 2}))
+    assert "OOMKilled" in seen.message
+
+
+def conditions(**told: str) -> list[Json]:
+    """Of a pod: type, status, and a reason after a colon."""
+    return [
+        {"type": type_, "status": status.partition(":")[0], "reason": status.partition(":")[2]}
+        for type_, status in told.items()
+    ]
+
+
+DISRUPTED = conditions(DisruptionTarget="True:EvictionByEvictionAPI")
+STALE = {"state": {"running": {"startedAt": "2026-01-05T09:00:01Z"}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "meta", "leaving", "excess"),
+    [
+        ({"phase": "Running"}, {}, False, ""),
+        ({"phase": "Running"}, {"deletionTimestamp": "2026-01-05T09:00:00Z"}, True, ""),
+        ({"phase": "Running", "conditions": DISRUPTED}, {}, True, ""),
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on memory", "conditions": DISRUPTED}, {}, True, ""),
+        ({"phase": "Failed", "reason": "Evicted", "message": "emptyDir exceeds 1Gi"}, {}, True, "emptyDir exceeds 1Gi"),
+        ({"phase": "Failed", "reason": "Terminated", "message": "node shutdown"}, {}, True, ""),
+        ({"phase": "Failed", "reason": "OutOfcpu"}, {}, True, ""),
+        ({"phase": "Succeeded"}, {}, True, ""),
+        ({}, {}, False, ""),
+    ],
+)
+def test_a_pod_that_goes_or_is_an_object_only(status: Json, meta: Json, leaving: bool, excess: str) -> None:
+    obj = pod(STALE, **status)
+    obj["metadata"] |= meta
+    seen = reading.pod(obj)
+    assert (seen.leaving, seen.excess) == (leaving, excess)
+
+
+@pytest.mark.parametrize(
+    ("told", "silent"),
+    [
+        ({"Ready": "True", "ContainersReady": "True"}, False),
+        ({"Ready": "False:ContainersNotReady", "ContainersReady": "False:ContainersNotReady"}, False),
+        ({"Ready": "False:ReadinessGatesNotReady", "ContainersReady": "True"}, False),
+        ({"Ready": "False", "ContainersReady": "True"}, True),
+        ({"Ready": "Unknown:NodeStatusUnknown", "ContainersReady": "False"}, True),
+        ({}, False),
+    ],
+)
+def test_a_pod_whose_node_is_not_heard_of(told: dict[str, str], silent: bool) -> None:
+    assert reading.pod(pod(STALE, conditions=conditions(**told))).silent is silent
+
+
+NO_ROOM = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available"}
+
+
+@pytest.mark.parametrize(
+    ("obj", "waits"),
+    [
+        ({"status": {"phase": "Pending", "conditions": [NO_ROOM]}}, "unschedulable: 0/2 nodes are available"),
+        (pod(waiting("ErrImagePull")), "ErrImagePull: why"),
+        (pod({"state": {"waiting": {"reason": "ContainerCreating"}}}), "ContainerCreating"),
+        (pod(STALE), ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_pod_waits_for(obj: Json, waits: str) -> None:
+    assert reading.pod({"metadata": {"name": "p"}, **obj}).waits == waits
+
+
 def test_times_of_a_pod() -> None:
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-05T09:00:03Z"}
     running = {"state": {"running": {"startedAt": "2026-01-05T09:00:01Z"}}}
@@ -65,6 +144,8 @@ def test_times_of_a_pod() -> None:
     assert seen.ready_since == datetime(2026, 1, 5, 9, 0, 3, tzinfo=UTC)
     assert reading.pod(pod(waiting("X"))).running_since is None
     assert reading.pod({"metadata": {"name": "p"}}).ready is False, "a pod that was only just created"
+    born = {"metadata": {"name": "p", "creationTimestamp": "2026-01-05T09:00:00Z"}}
+    assert reading.pod(born).created == datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 def test_a_deployment_is_settled_when_its_controller_has_seen_it() -> None:
@@ -102,6 +183,14 @@ def test_a_replicaset_with_its_bounds() -> None:
         Bounds("25%", "50%"),
         "r",
     )
+
+
+def test_a_replicaset_that_is_refused_its_pods() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: pods"}
+    obj: Json = {"metadata": {"name": "rs"}, "spec": {"replicas": 2}, "status": {"conditions": [failure]}}
+    assert reading.replicaset(obj).refused == "exceeded quota: pods"
+    obj["status"]["conditions"] = None
+    assert reading.replicaset(obj).refused == ""
 
 
 def endpoint(name: str, *, ready: bool = True) -> Json:

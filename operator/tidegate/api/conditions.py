@@ -71,7 +71,7 @@ class Reason(StrEnum):
     NO_ANALYSIS = "NoAnalysis"
     """No candidate is being analysed."""
     CRASH_LOOP = "CrashLoop"
-    """A candidate pod's container crashes again and again."""
+    """A candidate pod's container crashes again and again, or its pods are evicted for exceeding their own limits."""
     IMAGE_ERROR = "ImageError"
     """A candidate pod's image cannot be had."""
     CONFIG_ERROR = "ConfigError"

@@ -11,6 +11,7 @@ from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict
 from tidegate.api.canary import CanaryStep
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
+from tidegate.core import health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly
 from tidegate.core.observed import INTRODUCED, Observed, Service
@@ -22,6 +23,8 @@ ROUTER_DEADLINE = timedelta(minutes=2)
 """Until then a router that says no word of a route that was put back may yet do so."""
 FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
 """Stages in which everything is looked at that can turn a release back."""
+SLOW_START = timedelta(seconds=10)
+"""Pods that take longer than this to start give reason to say what they wait for."""
 FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
@@ -140,7 +143,8 @@ def scale(draft: Draft) -> Stage | None:
     want, sized = grow(draft, step(draft))
     ready = min(candidate.ready if candidate else 0, len(obs.canary_service.endpoints) if obs.canary_service else 0)
     told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
-    draft.say(Phase.PROGRESSING, Reason.SCALING, told)
+    why = health.lacking(draft) if draft.now > draft.journal.since + SLOW_START else ""
+    draft.say(Phase.PROGRESSING, Reason.SCALING, f"{told}; {why}" if why else told)
     draft.wake_in(POLL)
     if not sized or ready < want:
         return None

@@ -129,7 +129,8 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
     spec = obs.release.spec
     if spec and journal.stage is Stage.SCALE and draft.now >= journal.since + spec.progress_deadline:
         late = f"candidate pods were not Ready within spec.progressDeadline ({spec.progress_deadline})"
-        return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, late
+        why = health.lacking(draft)
+        return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{late}: {why}" if why else late
     return None
 
 

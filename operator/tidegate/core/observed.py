@@ -50,6 +50,8 @@ class ReplicaSet:
     bounds: Bounds = Bounds()
     managed_by: str = ""
     """Inherited from the Deployment: the release that manages it."""
+    refused: str = ""
+    """Why it is not given the pods that it asks for: a quota, say."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,16 @@ class Pod:
     """When its last container started; None while one is not running."""
     ready_since: datetime | None = None
     """When Ready last became what it is."""
+    created: datetime | None = None
+    """When it came to be."""
     leaving: bool = False
-    """It is being deleted."""
+    """It goes, or is gone and left its object: deleted, evicted, preempted, shut down with its node."""
+    silent: bool = False
+    """Its node is not heard of: Ready is not its kubelet's word, and all else may be old."""
+    waits: str = ""
+    """What it waits for before it runs."""
+    excess: str = ""
+    """Beyond which limit of its own it went, so that its kubelet evicted it; its object stays."""
     trouble: Reason | None = None
     """What the kubelet reported that cannot end well."""
     message: str = ""

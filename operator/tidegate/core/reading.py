@@ -16,6 +16,10 @@ REVISION = "deployment.kubernetes.io/revision"
 
 _IMAGE = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+_UNSEEN = {"ContainerStatusUnknown", "Unknown"}
+"""Ends that nobody saw: the node or its runtime was away. Their exit code is made up."""
+_ENDED = {"Failed", "Succeeded"}
+"""Phases of a pod that never runs again. Its ReplicaSet has another; its object stays for a while."""
 RESTARTS = 2
 """A container that exited this often does not run, even before the kubelet calls it a crash loop."""
 
@@ -25,7 +29,7 @@ Json = Mapping[str, Any]
 def deployment(obj: Json) -> Deployment:
     """An apps/v1 Deployment."""
     meta, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
-    progressing: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Progressing"), {})
+    progressing = _conditions(status).get("Progressing", {})
     return Deployment(
         name=meta["name"],
         uid=meta["uid"],
@@ -55,13 +59,16 @@ def replicaset(obj: Json) -> ReplicaSet:
         ready=int(status.get("readyReplicas", 0)),
         bounds=Bounds(floor=annotations.get(FLOOR), ceiling=annotations.get(CEILING)),
         managed_by=str(annotations.get(RELEASE, "")),
+        refused=str(_conditions(status).get("ReplicaFailure", {}).get("message", "")),
     )
 
 
 def pod(obj: Json) -> Pod:
     """A v1 Pod, with what its kubelet last said of it."""
     meta, status = obj["metadata"], obj.get("status", {})
-    ready: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+    told = _conditions(status)
+    ready = told.get("Ready", {})
+    ended, disrupted = status.get("phase") in _ENDED, told.get("DisruptionTarget", {}).get("status") == "True"
     containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     reason, message = _trouble(containers)
     starts = [c.get("state", {}).get("running", {}).get("startedAt") for c in status.get("containerStatuses", ())]
@@ -72,10 +79,39 @@ def pod(obj: Json) -> Pod:
         ready=ready.get("status") == "True",
         running_since=max(running) if running and len(running) == len(starts) else None,
         ready_since=datetime.fromisoformat(ready["lastTransitionTime"]) if ready.get("lastTransitionTime") else None,
-        leaving="deletionTimestamp" in meta,
+        created=datetime.fromisoformat(meta["creationTimestamp"]) if "creationTimestamp" in meta else None,
+        leaving="deletionTimestamp" in meta or ended or disrupted,
+        silent=_silent(told),
+        waits=_waits(told, containers),
+        # Whoever was evicted for the good of others carries the mark of it: only excess of its own has none.
+        excess=str(status.get("message", "")) if status.get("reason") == "Evicted" and not disrupted else "",
         trouble=reason,
         message=message,
     )
+
+
+def _conditions(status: Json) -> Mapping[str, Json]:
+    return {condition["type"]: condition for condition in status.get("conditions") or ()}
+
+
+def _silent(told: Mapping[str, Json]) -> bool:
+    """Ready is Unknown; or False while the kubelet's last word is that all containers are ready.
+
+    That is how the node controller marks the pods of a node that it hears nothing of. A readiness gate that is not
+    met looks like it, but for the reason.
+    """
+    ready, containers = told.get("Ready", {}), told.get("ContainersReady", {})
+    taken = ready.get("status") == "False" and ready.get("reason") != "ReadinessGatesNotReady"
+    return ready.get("status") == "Unknown" or (taken and containers.get("status") == "True")
+
+
+def _waits(told: Mapping[str, Json], containers: Iterable[Json]) -> str:
+    """For a place to run, or for what its containers need before they start."""
+    scheduled = told.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{str(scheduled.get('reason', '')).lower()}: {scheduled.get('message', '')}".strip(": ")
+    waiting = [container["state"]["waiting"] for container in containers if "waiting" in container.get("state", {})]
+    return ": ".join(text for text in (waiting[0].get("reason"), waiting[0].get("message")) if text) if waiting else ""
 
 
 def _trouble(containers: Iterable[Json]) -> tuple[Reason | None, str]:
@@ -88,7 +124,7 @@ def _trouble(containers: Iterable[Json]) -> tuple[Reason | None, str]:
             return Reason.IMAGE_ERROR, told
         if why in _CONFIG:
             return Reason.CONFIG_ERROR, told
-        crashed = last.get("exitCode", 0) != 0
+        crashed = last.get("exitCode", 0) != 0 and last.get("reason") not in _UNSEEN
         if crashed and (why == "CrashLoopBackOff" or int(container.get("restartCount", 0)) >= RESTARTS):
             return (
                 Reason.CRASH_LOOP,
