@@ -55,8 +55,9 @@ $(VENV)/installed: pyproject.toml tests/requirements.lock
 	@touch $@
 
 .PHONY: generate
-generate: install ## Write the files that are generated from code
+generate: install ## Write the files that are generated: CRDs from code, the chart's copies of what stands elsewhere
 	$(BIN)/tidegate crds --out crds
+	$(BIN)/python -m tests.generate
 
 .PHONY: lock
 lock: install ## Resolve the dependencies anew

@@ -8,6 +8,8 @@ import tempfile
 from filecmp import dircmp
 from pathlib import Path
 
+from tests import generate
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +22,10 @@ def main() -> int:
         wrong = sorted({*found.diff_files, *found.left_only, *found.right_only})
     for name in wrong:
         sys.stderr.write(f"crds/{name} is not what operator/tidegate/api generates: make generate\n")
-    return 1 if wrong else 0
+    stale = generate.stale()
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(ROOT)} is not a copy of what it is made from: make generate\n")
+    return 1 if wrong or stale else 0
 
 
 if __name__ == "__main__":

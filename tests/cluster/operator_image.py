@@ -2,6 +2,9 @@
 
 Two layers. Below, made once for each lock file: a Python of Debian's own packages, and the locked dependencies.
 On top, made anew when the package changes: the package of this checkout.
+
+What operator/Dockerfile makes where there is an engine is the same to whoever runs it: the same files in the same
+place, user, entry point and environment (tests/unit/test_operator_image.py).
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ REPOSITORY = "localhost/tidegate"
 USER = "65532"
 SITE = "opt/tidegate"
 """Where the image has its packages: a path without Python's version, which is Debian's to choose."""
+ENTRYPOINT = ["python3", "-m", "tidegate.app.main"]
+ENVIRONMENT = {"PYTHONPATH": f"/{SITE}", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
 OLDEST = (3, 11)
 # Packages that only serve modules which nobody here imports, or whose work is done at installation.
 NEEDLESS = frozenset(
@@ -52,19 +57,21 @@ class Image:
 def build() -> Image:
     """The image of this checkout. It takes the network only when the dependencies have changed."""
     base = _base()
-    tag = _digest([base.name.encode(), *_contents(PACKAGE), (ROOT / "pyproject.toml").read_bytes()])
+    tag = _digest([base.name.encode(), *_contents(PACKAGE)])
     out = base.with_name(f"operator-{tag}.tar")
     with places.lock("image-operator"):
         if not out.exists():
             for old in out.parent.glob("operator-????????????.tar"):
                 old.unlink()
             with step("make the operator's image"), tempfile.TemporaryDirectory(dir=out.parent) as folder:
+                package = Path(folder) / PACKAGE.name
+                shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
                 images.docker_archive(
                     [f"{REPOSITORY}:{tag}"],
-                    {f"/{SITE}": _package(Path(folder))},
+                    {f"/{SITE}/{PACKAGE.name}": package},
                     out=out,
-                    entrypoint=["/usr/bin/python3", "-m", "tidegate.app.main"],
-                    env={"PYTHONPATH": f"/{SITE}", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"},
+                    entrypoint=ENTRYPOINT,
+                    env=ENVIRONMENT,
                     user=USER,
                     below=[base],
                 )
@@ -165,17 +172,6 @@ def _compile(root: Path, version: str) -> None:
     places_ = [str(root / f"usr/lib/python{version}"), str(root / SITE)]
     modes = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"]
     _run(*python, "-m", "compileall", *modes, *places_, env={"PYTHONHOME": str(root / "usr")})
-
-
-def _package(folder: Path) -> Path:
-    """The package of this checkout, installed to a folder. Built from a copy: building leaves files behind."""
-    source, site = folder / "source", folder / "site"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(PACKAGE, source / "operator/tidegate", ignore=shutil.ignore_patterns("__pycache__"))
-    _pip("--no-deps", "--no-build-isolation", "--no-compile", "--target", str(site), str(source))
-    return site
 
 
 def _pip(*arguments: str) -> None:

@@ -1,0 +1,210 @@
+"""The Helm chart installs what the manifests do, and what can be set is what its schema says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster import artifacts
+from tests.cluster.interface import ClusterUnavailable
+
+from tidegate import __version__
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/tidegate"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+# What Helm and this chart add to objects: who made them, of which release they are.
+HELM_S = re.compile(r"helm\.sh/|app\.kubernetes\.io/(instance|version|managed-by|part-of)$")
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Helm; compiled where it never was."""
+    try:
+        return artifacts.helm()
+    except ClusterUnavailable as reason:
+        pytest.skip(f"no Helm here: {reason}")
+
+
+def template(helm: Path, *options: str, name: str = "tidegate", namespace: str = "tidegate-system") -> str:
+    """What an installation would apply."""
+    command = [str(helm), "template", name, str(CHART), "--namespace", namespace, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(done.stderr)
+    return done.stdout
+
+
+def rendered(helm: Path, *options: str, **where: str) -> dict[str, Json]:
+    """The objects of an installation by Kind/name."""
+    return by_name(yaml.safe_load_all(template(helm, *options, **where)))
+
+
+def by_name(objects: Iterator[Any]) -> dict[str, Json]:
+    """Objects by Kind/name."""
+    return {f"{found['kind']}/{found['metadata']['name']}": found for found in objects if found}
+
+
+def hooks(objects: dict[str, Json]) -> dict[str, Json]:
+    """Those that exist only while Helm does something."""
+    return {
+        name: found for name, found in objects.items() if "helm.sh/hook" in found["metadata"].get("annotations", {})
+    }
+
+
+def plain(value: Any) -> Any:
+    """Without what only Helm or only kustomize adds."""
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, str):
+        # kustomize writes folded text anew, with more line ends; they mean nothing in an expression.
+        return re.sub(r"\s+", " ", value)
+    if not isinstance(value, dict):
+        return value
+    less = {key: plain(part) for key, part in value.items() if not HELM_S.match(key)}
+    return {key: part for key, part in less.items() if not (key in {"labels", "annotations"} and part == {})}
+
+
+def test_the_chart_installs_what_the_manifests_do(helm: Path) -> None:
+    command = [str(artifacts.kubectl()), "kustomize", str(ROOT / "manifests")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    manifests = {name: plain(found) for name, found in by_name(yaml.safe_load_all(said)).items()}
+    # The namespace of a Helm release is Helm's to make: `helm install --create-namespace`.
+    del manifests["Namespace/tidegate-system"]
+    objects = rendered(helm)
+    chart = {name: plain(found) for name, found in objects.items() if name not in hooks(objects)}
+    assert sorted(chart) == sorted(manifests)
+    for name, found in chart.items():
+        # The name is the one label of the manifests that the chart's own objects have as well.
+        found["metadata"].get("labels", {}).pop("app.kubernetes.io/name", None)
+        assert plain(found) == manifests[name], name
+
+
+def test_an_installation_of_another_name_elsewhere_is_exempted_and_bound_by_its_own_account(helm: Path) -> None:
+    objects = rendered(helm, name="gate", namespace="delivery")
+    user = "system:serviceaccount:delivery:gate-tidegate"
+    policies = [found for name, found in objects.items() if name.startswith("MutatingAdmissionPolicy/")]
+    assert policies
+    for policy in policies:
+        conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
+        assert f"request.userInfo.username != '{user}'" in conditions
+    account = {"kind": "ServiceAccount", "name": "gate-tidegate", "namespace": "delivery"}
+    bound = [found for name, found in objects.items() if "Binding/" in name and "subjects" in found]
+    assert bound
+    assert all(found["subjects"] == [account] for found in bound if found["metadata"]["name"] == "gate-tidegate")
+    pod = objects["Deployment/gate-tidegate"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == account["name"]
+    assert "tidegate-system" not in json.dumps(objects)
+
+
+def test_an_account_that_exists_is_exempted_and_not_made(helm: Path) -> None:
+    objects = rendered(helm, "--set=serviceAccount.create=false,serviceAccount.name=mine")
+    assert "ServiceAccount/tidegate" not in objects
+    assert "system:serviceaccount:tidegate-system:mine" in json.dumps(
+        objects["MutatingAdmissionPolicy/tidegate-routes"]
+    )
+    assert objects["ClusterRoleBinding/tidegate"]["subjects"][0]["name"] == "mine"
+
+
+def test_uninstalling_keeps_the_definitions_and_with_them_every_release(helm: Path) -> None:
+    def crds(*options: str) -> list[Json]:
+        return [
+            found for name, found in rendered(helm, *options).items() if name.startswith("CustomResourceDefinition/")
+        ]
+
+    assert crds()
+    assert all(crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for crd in crds())
+    assert all("annotations" not in crd["metadata"] for crd in crds("--set=crds.keep=false"))
+    assert crds("--set=crds.install=false") == []
+
+
+def test_all_that_can_be_set_is_in_the_values_and_described() -> None:
+    for name, known in SCHEMA["properties"].items():
+        assert known["description"], name
+        if name != "global":
+            assert name in VALUES
+        # What a container's resources may be is Kubernetes' to describe.
+        for inner, more in known.get("properties", {}).items() if name != "resources" else ():
+            assert more["description"], f"{name}.{inner}"
+            assert inner in VALUES[name], f"{name}.{inner}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("replicas=two", "'/replicas': got string, want integer"),
+        ("replicaCount=2", "additional properties 'replicaCount' not allowed"),
+        ("image.tga=v1", "at '/image': additional properties 'tga' not allowed"),
+        ("prometheus.url=prometheus:9090", "'/prometheus/url': 'prometheus:9090' does not match pattern"),
+        ("traefik.api=traefik:8088", "'/traefik/api': 'traefik:8088' does not match pattern"),
+        ("log.level=loud", "'/log/level': value must be one of"),
+        ("resources.limits.memory=lots", "'/resources/limits/memory': 'lots' does not match pattern"),
+        ("serviceAccount.create=false", "serviceAccount.name: name the account that exists"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_refused_by_name(helm: Path, wrong: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        template(helm, f"--set={wrong}")
+
+
+def test_values_reach_the_operator_s_pod(helm: Path, tmp_path: Path) -> None:
+    values: Json = {
+        "replicas": 0,
+        "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "prometheus": {"url": "https://metrics.example/prometheus"},
+        "traefik": {"api": "edge/traefik:8080"},
+        "watchNamespace": "shop",
+        "log": {"format": "text", "level": "debug"},
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+        "podAnnotations": {"team": "platform"},
+        "podLabels": {"tier": "control"},
+        "priorityClassName": "system-cluster-critical",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "control", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+        ],
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    spec = rendered(helm, f"--values={file}")["Deployment/tidegate"]["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert spec["replicas"] == 0
+    assert container["image"] == f"ghcr.io/tidegate/tidegate@sha256:{'0' * 64}"
+    assert container["imagePullPolicy"] == "Always"
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+    assert environment.items() >= {
+        ("TIDEGATE_PROMETHEUS", "https://metrics.example/prometheus"),
+        ("TIDEGATE_TRAEFIK_API", "edge/traefik:8080"),
+        ("TIDEGATE_NAMESPACE", "shop"),
+        ("TIDEGATE_LOG_FORMAT", "text"),
+        ("TIDEGATE_LOG_LEVEL", "debug"),
+        ("HTTPS_PROXY", "http://proxy.example:3128"),
+    }
+    assert spec["template"]["metadata"]["annotations"]["team"] == "platform"
+    assert spec["template"]["metadata"]["labels"]["tier"] == "control"
+    for name in (
+        *("imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations", "affinity"),
+        "topologySpreadConstraints",
+    ):
+        assert pod[name] == values[name], name
+
+
+def test_the_chart_is_of_the_version_of_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+    assert VALUES["image"]["tag"] == ""
