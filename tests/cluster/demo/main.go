@@ -1,8 +1,8 @@
-// Command demo is the service that the tests and the demo release: it answers its version, and misbehaves
-// on request, so that a bad release is one environment variable away from a good one.
+// Command demo is the service that the tests and the demo release: it answers its version, by HTTP and by gRPC, and
+// misbehaves on request, so that a bad release is one environment variable away from a good one.
 //
 //	VERSION        what / answers, and the X-Version header of every answer (default "v1")
-//	ERROR_RATE     share of the answers to / that are 500, 0 to 1, drawn at random
+//	ERROR_RATE     share of the answers to / that are 500, by gRPC INTERNAL, 0 to 1, drawn at random
 //	LATENCY_MS     how long an answer to / takes
 //	NOT_READY      "1": /healthz answers 503
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -24,7 +25,10 @@ import (
 	"time"
 )
 
-const address = ":8080"
+const (
+	address     = ":8080"
+	grpcAddress = ":9090"
+)
 
 type settings struct {
 	version   string
@@ -49,7 +53,18 @@ func main() {
 		log.Fatalf("ERROR_RATE must lie between 0 and 1, not %v", config.errorRate)
 	}
 	var draining atomic.Bool
-	server := &http.Server{Addr: address, Handler: handler(config, &draining), ReadHeaderTimeout: 10 * time.Second}
+	counters := newCounters()
+	server := &http.Server{Addr: address, Handler: handler(config, counters, &draining), ReadHeaderTimeout: 10 * time.Second}
+	grpcServer := newGRPC(config, counters)
+	listener, err := net.Listen("tcp", grpcAddress)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		if err := grpcServer.Serve(listener); err != nil {
+			log.Fatal(err)
+		}
+	}()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	stopped := make(chan struct{})
@@ -66,16 +81,17 @@ func main() {
 		if err := server.Shutdown(deadline); err != nil {
 			log.Print(err)
 		}
+		time.AfterFunc(time.Second, grpcServer.Stop)
+		grpcServer.GracefulStop()
 	}()
-	log.Printf("version %s listens on %s (error rate %v, latency %v)", config.version, address, config.errorRate, config.latency)
+	log.Printf("version %s listens on %s, gRPC on %s (error rate %v, latency %v)", config.version, address, grpcAddress, config.errorRate, config.latency)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 	<-stopped
 }
 
-func handler(config settings, draining *atomic.Bool) http.Handler {
-	counters := newCounters()
+func handler(config settings, counters *counters, draining *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if config.notReady {
@@ -102,7 +118,7 @@ func handler(config settings, draining *atomic.Bool) http.Handler {
 			}
 		}
 		// Counted before it is sent: whoever has read the answer finds it in the metrics.
-		counters.count(code, time.Since(start))
+		counters.http.count(strconv.Itoa(code), time.Since(start))
 		w.WriteHeader(code)
 		fmt.Fprintln(w, config.version)
 	})

@@ -1,11 +1,11 @@
 // Command load sends requests at a constant rate, as many clients with keep-alive connections do, and tells
-// of every answer which version gave it.
+// of every answer which version gave it. By -grpc they are unary gRPC calls.
 //
 // The rate is open-loop: a slow answer does not hold up the next request (more workers start, up to
 // -max-workers), so that a bad release cannot hide behind the requests that were never sent.
 //
-// Each answer counts under a key: "v1 200" (X-Version header and status), "router 503" (no X-Version: the
-// router itself answered) or "error: …" (no answer at all). There is no retry here. Go's transport, as every
+// Each answer counts under a key: "v1 200" or "v1 OK" (X-Version header and status), "router 503" (no X-Version:
+// the router itself answered) or "error: …" (no answer at all; of gRPC also the router's). There is no retry here. Go's transport, as every
 // common HTTP client, sends an idempotent request again by itself when the connection that it reused turns
 // out to be closed before the first byte of an answer; that is what real clients do, so it stays.
 package main
@@ -37,6 +37,8 @@ type options struct {
 	duration   time.Duration
 	timeout    time.Duration
 	out        string
+	grpc       bool
+	service    string
 }
 
 func main() {
@@ -49,6 +51,8 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 0, "how long; 0: until SIGTERM or SIGINT")
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for one answer")
 	flag.StringVar(&o.out, "out", "", "file for one JSON line for each 100 ms with answers")
+	flag.BoolVar(&o.grpc, "grpc", false, "send gRPC calls, in clear text, to the URL's host")
+	flag.StringVar(&o.service, "service", "checkout", "the service that the gRPC calls ask for")
 	flag.Parse()
 	if o.url == "" || o.rate <= 0 || o.workers < 1 || o.maxWorkers < o.workers || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: load -url URL [-rate 100] [-workers 8] …; a rate above 0, 1 worker or more")
@@ -67,14 +71,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	request, err := http.NewRequest(http.MethodGet, o.url, nil)
-	if err != nil {
-		return err
-	}
-	if o.host != "" {
-		request.Host = o.host
-	}
-	var lines io.Writer = io.Discard
+	lines := io.Discard
 	if o.out != "" {
 		file, err := os.Create(o.out)
 		if err != nil {
@@ -82,6 +79,38 @@ func run(ctx context.Context, o options) error {
 		}
 		defer file.Close()
 		lines = file
+	}
+	over := overHTTP
+	if o.grpc {
+		over = overGRPC
+	}
+	request, err := over(o)
+	if err != nil {
+		return err
+	}
+	tally := newTally(lines)
+	flushing, stopFlushing := context.WithCancel(context.Background())
+	flushed := make(chan struct{})
+	go func() { defer close(flushed); tally.flushRegularly(flushing) }()
+	send := func() {
+		sent := time.Now()
+		key, failure := request()
+		tally.add(key, failure, time.Now(), time.Since(sent))
+	}
+	pace(ctx, o, send)
+	stopFlushing()
+	<-flushed
+	return json.NewEncoder(os.Stdout).Encode(tally.summary())
+}
+
+// overHTTP sends GET requests.
+func overHTTP(o options) (func() (key, failure string), error) {
+	request, err := http.NewRequest(http.MethodGet, o.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if o.host != "" {
+		request.Host = o.host
 	}
 	client := &http.Client{
 		Timeout: o.timeout,
@@ -92,19 +121,7 @@ func run(ctx context.Context, o options) error {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	tally := newTally(lines)
-	flushing, stopFlushing := context.WithCancel(context.Background())
-	flushed := make(chan struct{})
-	go func() { defer close(flushed); tally.flushRegularly(flushing) }()
-	send := func() {
-		sent := time.Now()
-		key, failure := answer(client, request)
-		tally.add(key, failure, time.Now(), time.Since(sent))
-	}
-	pace(ctx, o, send)
-	stopFlushing()
-	<-flushed
-	return json.NewEncoder(os.Stdout).Encode(tally.summary())
+	return func() (key, failure string) { return answer(client, request) }, nil
 }
 
 // answer sends one request; failure is the text of what came instead of an answer of the service.
