@@ -17,15 +17,15 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from tidegate.api.crd import UNSEEN
-from tidegate.core import httproute
+from tidegate.core import routes
 from tidegate.core.gate import CEILING, FLOOR, HELD, RELEASE, Bounds
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
-    HTTPROUTES,
     POLICIES,
     REPLICASETS,
+    ROUTES,
     Conflict,
     Kind,
     NotFound,
@@ -324,7 +324,7 @@ def _admitted(kind: Kind, old: Object, new: Object) -> Object:
     if kind == REPLICASETS and bounds(old) != Bounds():
         desired = int(_notes(new).get(DESIRED, "0"))
         return merged(new, {"spec": {"replicas": bounds(old).size(new["spec"]["replicas"], desired)}})
-    if kind == HTTPROUTES and httproute.RELEASING in _notes(old):
+    if kind in ROUTES and routes.RELEASING in _notes(old):
         return _pinned(old, new)
     return new
 
@@ -336,7 +336,7 @@ def _pinned(old: Object, new: Object) -> Object:
         {**rule, "backendRefs": kept[key]["backendRefs"]} if key in kept and "backendRefs" in kept[key] else rule
         for key, rule in _rules_by_key(new)
     ]
-    note = {httproute.RELEASING: _notes(old)[httproute.RELEASING]}
+    note = {routes.RELEASING: _notes(old)[routes.RELEASING]}
     return merged(new, {"spec": {"rules": rules}, "metadata": {"annotations": note}})
 
 

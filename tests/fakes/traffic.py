@@ -28,9 +28,9 @@ from tidegate.ports.cluster import (
     ENDPOINT_SLICES,
     GATEWAY_CLASSES,
     GATEWAYS,
-    HTTPROUTES,
     PODS,
     REPLICASETS,
+    ROUTES,
     SERVICES,
     Kind,
     Object,
@@ -49,7 +49,7 @@ class Router(Controller):
     """A Gateway API implementation, and the DataPlane by which it can be asked what it serves."""
 
     name = "gateway-controller"
-    kinds = (HTTPROUTES, ENDPOINT_SLICES)
+    kinds = (*ROUTES, ENDPOINT_SLICES)
     controller = CONTROLLER
 
     def __init__(self, cluster: FakeCluster, clock: VirtualClock, *, answers: bool = True) -> None:
@@ -59,23 +59,23 @@ class Router(Controller):
         self.stuck = False
         """It reads routes and applies nothing."""
         self.served: dict[str, Object] = {}
-        """Routes as the data plane has them, by name."""
+        """Routes as the data plane has them, by kind and name."""
         self._slices: dict[str, tuple[str, frozenset[str]]] = {}
         self.changed: Callable[[], None] = lambda: None
         """Told whenever requests go other ways."""
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
         loop = asyncio.get_running_loop()
-        if kind == HTTPROUTES:
+        if kind in ROUTES:
             if type_ != "DELETED":
-                loop.call_later(self.reads, self._read, obj)
+                loop.call_later(self.reads, self._read, kind, obj)
             loop.call_later(self.reads + self.applies, self._apply, type_, obj)
         elif kind == ENDPOINT_SLICES:
             loop.call_later(self.applies, self._resolve, type_, obj)
 
-    def _read(self, route: Object) -> None:
+    def _read(self, kind: Kind, route: Object) -> None:
         meta = route["metadata"]
-        now = self.cluster.find(HTTPROUTES, meta["namespace"], meta["name"])
+        now = self.cluster.find(kind, meta["namespace"], meta["name"])
         if now is None:
             return
         conditions = [
@@ -85,15 +85,15 @@ class Router(Controller):
         parent = {"controllerName": CONTROLLER, "parentRef": {"name": "gateway"}, "conditions": conditions}
         said = now.get("status", {}).get("parents", ({"conditions": ({"observedGeneration": 0},)},))
         if said[0]["conditions"][0]["observedGeneration"] < meta["generation"]:
-            self.patch(HTTPROUTES, now, {"status": {"parents": [parent]}}, "status")
+            self.patch(kind, now, {"status": {"parents": [parent]}}, "status")
 
     def _apply(self, type_: str, route: Object) -> None:
         if self.stuck:
             return
         if type_ == "DELETED":
-            self.served.pop(route["metadata"]["name"], None)
+            self.served.pop(_called(route), None)
         else:
-            self.served[route["metadata"]["name"]] = route
+            self.served[_called(route)] = route
         self.changed()
 
     def _resolve(self, type_: str, slice_: Object) -> None:
@@ -117,9 +117,12 @@ class Router(Controller):
         """As the DataPlane of adapters/routers."""
         if not self.answers:
             return None
-        served = self.served.get(route["metadata"]["name"])
+        served = self.served.get(_called(route))
         by = served["spec"] if served else {}
-        servers = {service: self._addresses(pods, route) for service, pods in self.endpoints.items()}
+        listed = {ref["name"] for rule in by.get("rules", ()) for ref in rule.get("backendRefs", ())}
+        servers = {
+            service: self._addresses(pods, route) for service, pods in self.endpoints.items() if service in listed
+        }
         return Serving("" if by == route["spec"] else "other weights are served still", servers)
 
     def _addresses(self, pods: frozenset[str], route: Json) -> frozenset[str]:
@@ -168,6 +171,10 @@ class Router(Controller):
                     if ref.get("weight", 1) and whole:
                         found[ref["name"]] = found.get(ref["name"], 0) + ref.get("weight", 1) / whole
                 yield f"{name}[{index}]", found
+
+
+def _called(route: Object) -> str:
+    return f"{route['kind']}/{route['metadata']['name']}"
 
 
 @dataclass
@@ -380,8 +387,9 @@ def remains(cluster: FakeCluster, namespace: str) -> list[str]:
         if any(GROUP in key for key in service["metadata"].get("labels") or {}):
             left.append(f"Service {name} is ours")
     left.extend(
-        f"HTTPRoute {route['metadata']['name']} carries our annotation"
-        for route in cluster.all(HTTPROUTES, namespace)
+        f"{kind.name} {route['metadata']['name']} carries our annotation"
+        for kind in ROUTES
+        for route in cluster.all(kind, namespace)
         if any(GROUP in key for key in route["metadata"].get("annotations") or {})
     )
     return left

@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
+from tidegate.api.release import RouteRef
 from tidegate.core.gate import FREE, HELD, exactly
 from tidegate.core.observed import Backends
 from tidegate.core.plan import (
@@ -61,11 +62,15 @@ class Routes:
     def __init__(self) -> None:
         self.said: list[tuple[Backends, int | None, str]] = []
 
-    async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
+    ) -> Routing:
         """Not asked here."""
         raise NotImplementedError
 
-    async def split(self, backends: Backends, named: Sequence[str] | None, weight: int | None, release: str) -> None:
+    async def split(
+        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
+    ) -> None:
         """As the port."""
         self.said.append((backends, weight, release))
 

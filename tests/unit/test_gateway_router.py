@@ -12,9 +12,10 @@ from tests.fakes.virtual import VirtualClock, VirtualLoop
 
 from tidegate.adapters.routers.gateway import GatewayRouter, Serving
 from tidegate.api.conditions import Reason
+from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends, Route
-from tidegate.ports.cluster import GATEWAY_CLASSES, GATEWAYS, HTTPROUTES, Unavailable
+from tidegate.ports.cluster import GATEWAY_CLASSES, GATEWAYS, GRPCROUTES, HTTPROUTES, Kind, Unavailable
 
 NAMES = Backends.of("shop", "checkout")
 WAIT = timedelta(seconds=5)
@@ -55,25 +56,35 @@ def story(tell: Callable[[FakeCluster, GatewayRouter, Plane], Awaitable[None]], 
         runner.run(run())
 
 
-def create(cluster: FakeCluster, name: str = "r", to: str = "checkout", *, read: bool = True) -> None:
+def create(
+    cluster: FakeCluster,
+    name: str = "r",
+    to: str = "checkout",
+    kind: Kind = HTTPROUTES,
+    gateway: str = "g",
+    *,
+    read: bool = True,
+) -> None:
     """The user's route."""
-    spec = {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}
-    cluster.create_as("user", HTTPROUTES, "shop", {"metadata": {"name": name}, "spec": spec})
+    spec = {"parentRefs": [{"name": gateway}], "rules": [{"backendRefs": [{"name": to, "port": 80}]}]}
+    cluster.create_as("user", kind, "shop", {"metadata": {"name": name}, "spec": spec})
     if read:
-        says(cluster, name)
+        says(cluster, name, kind=kind)
 
 
-def says(cluster: FakeCluster, name: str = "r", generation: int | None = None, **changes: str) -> None:
+def says(
+    cluster: FakeCluster, name: str = "r", generation: int | None = None, kind: Kind = HTTPROUTES, **changes: str
+) -> None:
     """The controller writes the route's status."""
-    route = cluster.find(HTTPROUTES, "shop", name)
+    route = cluster.find(kind, "shop", name)
     assert route
     seen = generation or route["metadata"]["generation"]
     conditions = [
         {"type": type_, "status": changes.get(type_, "True"), "observedGeneration": seen, "reason": "Why"}
         for type_ in ("Accepted", "ResolvedRefs")
     ]
-    status = {"parents": [{"controllerName": "x/y", "conditions": conditions}]}
-    cluster.patch_as("x/y", HTTPROUTES, "shop", name, {"status": status}, subresource="status")
+    status = {"parents": [{"controllerName": "x/y", "parentRef": {"name": "g"}, "conditions": conditions}]}
+    cluster.patch_as("x/y", kind, "shop", name, {"status": status}, subresource="status")
 
 
 async def read(router: GatewayRouter, propagation: timedelta | None = WAIT) -> Route:
@@ -153,7 +164,8 @@ def test_routes_are_found_by_themselves_or_named() -> None:
         found = await router.read(NAMES, None, None)
         assert [route.name for route in found.routes] == ["HTTPRoute/a", "HTTPRoute/b"]
         assert found.series
-        found = await router.read(NAMES, ("a", "static", "none"), None)
+        named = [RouteRef(name=name) for name in ("a", "static", "none")]
+        found = await router.read(NAMES, named, None)
         assert [route.name for route in found.routes] == ["HTTPRoute/a"]
         assert [problem.reason for problem in found.problems] == [Reason.ROUTE_NOT_FOUND] * 2
         assert "'static': none of its rules points at Service checkout" in found.problems[0].message
@@ -168,11 +180,72 @@ def test_only_named_routes_are_split() -> None:
     async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
         create(cluster, "a")
         create(cluster, "b")
-        await router.split(NAMES, ("a",), 25, "mine")
+        await router.split(NAMES, [RouteRef(name="a")], 25, "mine")
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None]
         writes = len(cluster.writes)
-        await router.split(NAMES, ("a",), 25, "mine")
+        await router.split(NAMES, [RouteRef(name="a")], 25, "mine")
         assert len(cluster.writes) == writes
+
+    story(tell)
+
+
+def test_routes_of_both_kinds_are_one_traffic() -> None:
+    """Of one name, too: a name is of its kind."""
+
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, "a")
+        create(cluster, "a", kind=GRPCROUTES)
+        create(cluster, "b", kind=GRPCROUTES)
+        await router.split(NAMES, None, 25, "mine")
+        found = await router.read(NAMES, None, None)
+        assert [(route.name, route.weight) for route in found.routes] == [
+            ("HTTPRoute/a", 25),
+            ("GRPCRoute/a", 25),
+            ("GRPCRoute/b", 25),
+        ]
+        await router.split(NAMES, [RouteRef(kind="GRPCRoute", name="a")], None, "mine")
+        found = await router.read(NAMES, None, None)
+        assert [route.weight for route in found.routes] == [25, None, 25]
+        found = await router.read(NAMES, [RouteRef(name="b")], None)
+        assert "'b': there is no such HTTPRoute" in found.problems[0].message
+
+    story(tell)
+
+
+def test_a_route_that_no_gateway_has_taken_holds_nobody_up() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, "astray", gateway="none", read=False)
+        assert "no Gateway controller" in (await read(router)).waiting
+        await asyncio.sleep(60)
+        assert "no Gateway controller" in (await read(router)).waiting, "alone it does"
+        create(cluster, "b")
+        found = await router.read(NAMES, None, WAIT)
+        assert {route.name: route.applied for route in found.routes} == {"HTTPRoute/astray": False, "HTTPRoute/b": True}
+        await asyncio.sleep(6)
+        found = await router.read(NAMES, None, WAIT)
+        assert all(route.applied for route in found.routes)
+
+    story(tell)
+
+
+def test_a_route_that_left_for_a_gateway_of_another_kind_is_not_asked_of_the_old_one() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        cluster.create_as("a", GATEWAY_CLASSES, "", {"metadata": {"name": "d"}, "spec": {"controllerName": "other"}})
+        cluster.create_as("a", GATEWAYS, "shop", {"metadata": {"name": "h"}, "spec": {"gatewayClassName": "d"}})
+        create(cluster)
+        plane.says = Serving("no such route here", {})
+        body = {"spec": {"parentRefs": [{"name": "h"}]}}
+        cluster.patch_as("user", HTTPROUTES, "shop", "r", body)
+        assert "no Gateway controller" in (await read(router)).waiting, "what the old one said counts no more"
+        route = cluster.find(HTTPROUTES, "shop", "r")
+        assert route
+        says(cluster)
+        status = cluster.find(HTTPROUTES, "shop", "r")["status"]  # type: ignore[index]
+        moved = [{**status["parents"][0], "parentRef": {"name": "h"}, "controllerName": "other"}]
+        cluster.patch_as("other", HTTPROUTES, "shop", "r", {"status": {"parents": moved}}, subresource="status")
+        await read(router)
+        await asyncio.sleep(6)
+        assert (await read(router)).applied
 
     story(tell)

@@ -13,8 +13,8 @@ import yaml
 from tidegate.api.canary import CanaryRelease
 from tidegate.app.settings import Settings
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
-from tidegate.core.httproute import RELEASING
 from tidegate.core.observed import Backends
+from tidegate.core.routes import RELEASING
 from tidegate.engine.gate import NAMES
 from tidegate.engine.operator import RELEASES, WATCHED
 from tidegate.ports.cluster import (
@@ -23,9 +23,9 @@ from tidegate.ports.cluster import (
     EVENTS,
     GATEWAY_CLASSES,
     GATEWAYS,
-    HTTPROUTES,
     PODS,
     REPLICASETS,
+    ROUTES,
     SERVICES,
     Kind,
 )
@@ -37,7 +37,7 @@ WRITES = {
     DEPLOYMENTS: {"patch"},
     REPLICASETS: {"patch"},
     SERVICES: {"create", "patch", "delete"},
-    HTTPROUTES: {"patch"},
+    **{kind: {"patch"} for kind in ROUTES},
     EVENTS: {"create"},
     **{kind: {"patch"} for kind in RELEASES},
 }

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
-from tidegate.core import httproute
+from tidegate.core import routes
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 NAMES = Backends.of("shop", "checkout")
@@ -32,7 +32,7 @@ def to(*refs: Json | str, **rest: Any) -> Json:
 
 def split(obj: Json, share: int | None) -> Json:
     """The route as it is after the patch."""
-    return patched(obj, httproute.patch(obj, NAMES, share, "mine"))
+    return patched(obj, routes.patch(obj, NAMES, share, "mine"))
 
 
 def test_one_rule_is_split_and_put_back() -> None:
@@ -42,15 +42,15 @@ def test_one_rule_is_split_and_put_back() -> None:
         {"name": "checkout-stable", "port": 80, "weight": 75},
         {"name": "checkout-canary", "port": 80, "weight": 25},
     ]
-    assert httproute.weight(after, NAMES) == 25
-    note = json.loads(after["metadata"]["annotations"][httproute.RELEASING])
+    assert routes.weight(after, NAMES) == 25
+    note = json.loads(after["metadata"]["annotations"][routes.RELEASING])
     assert (note["release"], note["weight"]) == ("mine", 25)
     assert split(after, None)["spec"] == obj["spec"]
 
 
 def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
     obj = route(to("other"), to("checkout", name="api"), to("checkout", matches=[{"path": {"value": "/x"}}]))
-    operations = httproute.patch(obj, NAMES, 5, "mine")
+    operations = routes.patch(obj, NAMES, 5, "mine")
     assert operations[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     assert [(op["op"], op["path"]) for op in operations[1:]] == [
         ("test", "/spec/rules/1/name"),
@@ -63,8 +63,8 @@ def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
 
 def test_what_is_so_already_needs_no_patch() -> None:
     after = split(route(to("checkout")), 25)
-    assert httproute.patch(after, NAMES, 25, "mine") == []
-    assert httproute.patch(route(to("checkout")), NAMES, None, "mine") == []
+    assert routes.patch(after, NAMES, 25, "mine") == []
+    assert routes.patch(route(to("checkout")), NAMES, None, "mine") == []
 
 
 def test_other_backends_keep_their_proportion() -> None:
@@ -85,23 +85,23 @@ def test_filters_of_a_backend_are_on_both() -> None:
 
 def test_backends_of_other_namespaces_and_kinds_are_not_ours() -> None:
     foreign = to({"name": "checkout", "namespace": "other"}, {"name": "checkout", "kind": "Bucket"})
-    assert not httproute.leads_to(route(foreign), NAMES)
-    assert httproute.patch(route(foreign), NAMES, None, "mine") == []
+    assert not routes.leads_to(route(foreign), NAMES)
+    assert routes.patch(route(foreign), NAMES, None, "mine") == []
 
 
 def test_rules_that_do_not_agree_have_no_weight() -> None:
     after = split(route(to("checkout", name="a"), to("checkout", name="b")), 25)
     after["spec"]["rules"][1] = to("checkout", name="b")
-    assert httproute.weight(after, NAMES) == MIXED
+    assert routes.weight(after, NAMES) == MIXED
     again = split(after, 25)
-    assert httproute.weight(again, NAMES) == 25
+    assert routes.weight(again, NAMES) == 25
 
 
 def test_a_route_that_was_reset_but_for_the_annotation_is_not_at_rest() -> None:
     after = split(route(to("checkout")), 25)
     after["spec"]["rules"] = [to("checkout")]
-    assert httproute.weight(after, NAMES) == MIXED
-    assert httproute.RELEASING not in split(after, None)["metadata"]["annotations"]
+    assert routes.weight(after, NAMES) == MIXED
+    assert routes.RELEASING not in split(after, None)["metadata"]["annotations"]
 
 
 def test_a_rule_that_was_inserted_moves_nothing() -> None:
@@ -116,14 +116,14 @@ def test_a_rule_that_was_inserted_moves_nothing() -> None:
 def test_the_two_are_introduced_beside_the_users_service() -> None:
     obj = route(to("checkout"), to({"name": "checkout", "port": 80, "weight": 9}, {"name": "old", "port": 80}))
     after = split(obj, INTRODUCED)
-    assert httproute.weight(after, NAMES) == INTRODUCED
+    assert routes.weight(after, NAMES) == INTRODUCED
     assert after["spec"]["rules"][0]["backendRefs"] == [
         {"name": "checkout", "port": 80},
         {"name": "checkout-stable", "port": 80, "weight": 0},
         {"name": "checkout-canary", "port": 80, "weight": 0},
     ]
     assert split(after, INTRODUCED) == after, "once is enough"
-    assert httproute.weight(split(after, 25), NAMES) == 25
+    assert routes.weight(split(after, 25), NAMES) == 25
     assert split(split(after, 25), None)["spec"] == obj["spec"]
     assert split(after, None)["spec"] == obj["spec"]
     del after["metadata"]["annotations"]
@@ -133,8 +133,8 @@ def test_the_two_are_introduced_beside_the_users_service() -> None:
 def test_rules_without_weight_are_known_by_the_note() -> None:
     obj = route(to({"name": "checkout", "port": 80, "weight": 0}, {"name": "old", "port": 80, "weight": 1}))
     after = split(obj, 25)
-    assert httproute.weight(after, NAMES) == 25
-    assert httproute.weight(split(after, 0), NAMES) == 0
+    assert routes.weight(after, NAMES) == 25
+    assert routes.weight(split(after, 0), NAMES) == 0
     assert split(after, None)["spec"] == obj["spec"]
 
 
@@ -151,7 +151,7 @@ def test_without_the_note_the_two_are_one_again() -> None:
 
 def test_a_note_that_is_spoilt_is_as_good_as_none() -> None:
     after = split(route(to("checkout")), 25)
-    after["metadata"]["annotations"][httproute.RELEASING] = "{"
+    after["metadata"]["annotations"][routes.RELEASING] = "{"
     assert split(after, None)["spec"]["rules"] == [to("checkout")]
 
 
@@ -188,11 +188,11 @@ def test_whatever_is_split_comes_back_as_it_was(rules: list[Json], shares: list[
     now = obj
     for share in shares:
         now = split(now, share)
-        if httproute.leads_to(obj, NAMES):
-            assert httproute.weight(now, NAMES) == share
+        if routes.leads_to(obj, NAMES):
+            assert routes.weight(now, NAMES) == share
         for before, after in zip(rules, now["spec"]["rules"], strict=True):
             assert {**before, "backendRefs": 0} == {**after, "backendRefs": 0}, "only backendRefs are written"
     back = split(now, None)
     assert back["spec"] == obj["spec"]
-    assert httproute.RELEASING not in back["metadata"].get("annotations", {})
+    assert routes.RELEASING not in back["metadata"].get("annotations", {})
     assert back["metadata"].get("annotations", {}) == (annotations or {})

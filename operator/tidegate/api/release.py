@@ -38,7 +38,7 @@ class ServiceRef(Model):
 class RouteRef(Model):
     """A route in the namespace of the release."""
 
-    kind: Literal["HTTPRoute"] = "HTTPRoute"
+    kind: Literal["HTTPRoute", "GRPCRoute"] = "HTTPRoute"
     """Its kind."""
     name: Name
     """Its name."""
@@ -55,7 +55,7 @@ class TrafficSpec(Model):
     """How requests are shared between stable and candidate."""
 
     gateway: GatewayTraffic | None = None
-    """Routes of the Gateway API. Default: every HTTPRoute of the namespace that points at the Service."""
+    """Routes of the Gateway API. Default: every HTTPRoute and GRPCRoute of the namespace that points at the Service."""
     propagation: Duration = timedelta(seconds=5)
     """How long a router that only says that it has read a route may take to apply it."""
 

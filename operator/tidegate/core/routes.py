@@ -1,4 +1,6 @@
-"""An HTTPRoute and its weights: what it says, and the smallest patch that changes it. JSON in, JSON out.
+"""A route and its weights: what it says, and the smallest patch that changes it. JSON in, JSON out.
+
+HTTPRoute and GRPCRoute are the same here: rules with matches, filters and backendRefs.
 
 ``rules`` and ``backendRefs`` are atomic lists that others own too, so nothing is applied: a JSON patch replaces the
 backendRefs of the rules that point at the Service, guarded by tests on the resourceVersion and the rule. What they

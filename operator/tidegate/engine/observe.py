@@ -7,7 +7,7 @@ change by the second, and nothing else of the cluster needs to be watched for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseStatus, Stage
+from tidegate.api.release import ReleaseStatus, RouteRef, Stage
 from tidegate.core import analysis, machine, reading
 from tidegate.core.observed import Backends, Observed, Problem, Release
 from tidegate.core.requests import REQUEST
@@ -257,14 +257,14 @@ def _begun_on(release: Release) -> str | None:
     return str(found["name"]) if isinstance(found, dict) else None
 
 
-def _routes(spec: CanarySpec, release: Release) -> tuple[str, ...] | None:
+def _routes(spec: CanarySpec, release: Release) -> tuple[RouteRef, ...] | None:
     """The routes that are named; while a release is under way, those that it began with too: all are put back."""
     if spec.traffic.gateway is None:
         return None
-    named = [route.name for route in spec.traffic.gateway.routes]
+    named = list(spec.traffic.gateway.routes)
     if _under_way(release) and release.status.effective:
         begun = CanarySpec.model_validate(release.status.effective).traffic.gateway
-        named += [route.name for route in begun.routes] if begun else []
+        named += begun.routes if begun else ()
     return tuple(dict.fromkeys(named))
 
 
@@ -281,7 +281,7 @@ def _no_target(release: Release) -> tuple[Problem, ...]:
 
 
 def _effective(spec: CanarySpec, backends: Backends, routing: Routing) -> dict[str, object]:
-    names: Sequence[str] = [route.name.partition("/")[2] for route in routing.routes]
+    refs = [dict(zip(("kind", "name"), route.name.split("/"), strict=True)) for route in routing.routes]
     found = {"serviceRef": {"name": backends.service}}
-    traffic = {**spec.traffic.wire(), "gateway": {"routes": [{"kind": "HTTPRoute", "name": name} for name in names]}}
-    return {**spec.wire(), **found, **({"traffic": traffic} if names else {})}
+    traffic = {**spec.traffic.wire(), "gateway": {"routes": refs}}
+    return {**spec.wire(), **found, **({"traffic": traffic} if refs else {})}

@@ -14,10 +14,10 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
-    HTTPROUTES,
     POLICIES,
     POLICY_BINDINGS,
     REPLICASETS,
+    ROUTES,
     SERVICES,
     Cluster,
     ClusterError,
@@ -33,7 +33,7 @@ log = logging.getLogger("tidegate.operator")
 
 RELEASES = (CANARY_RELEASES,)
 """Kinds of releases."""
-WATCHED = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, HTTPROUTES, POLICIES, POLICY_BINDINGS)
+WATCHED = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES, POLICIES, POLICY_BINDINGS)
 WORKERS = 16
 AUDIT = 300.0
 """Seconds between full lists: a watch can lose what was deleted while it was away."""

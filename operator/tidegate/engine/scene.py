@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.api.release import RouteRef
 from tidegate.core.gate import RELEASE
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import Kind, Object
@@ -24,7 +25,7 @@ class Scene:
     deployment: Object | None = None
     service: Object | None = None
     backends: Backends | None = None
-    routes: tuple[str, ...] | None = None
+    routes: tuple[RouteRef, ...] | None = None
 
     @property
     def namespace(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends, Problem, Route
 
@@ -24,13 +25,17 @@ class Routing:
 class Router(Protocol):
     """One kind of routes. Raises ClusterError only."""
 
-    async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
+    ) -> Routing:
         """The routes that lead to the Service (those ``named``, or all that do), and what they say.
 
         Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell.
         """
         ...
 
-    async def split(self, backends: Backends, named: Sequence[str] | None, weight: int | None, release: str) -> None:
+    async def split(
+        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
+    ) -> None:
         """Write the candidate's share to all of them; None puts them back as they were."""
         ...

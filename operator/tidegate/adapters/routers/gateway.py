@@ -1,4 +1,4 @@
-"""Gateway API: the weights of the user's own HTTPRoutes.
+"""Gateway API: the weights of the user's own HTTPRoutes and GRPCRoutes.
 
 That a controller has *read* a route is in the route's status; that its data plane *serves* by it is not. So a data
 plane that can be asked is asked; of any other we wait ``traffic.propagation`` from when its status caught up.
@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from tidegate.api.conditions import Reason
-from tidegate.core import httproute
+from tidegate.api.release import RouteRef
+from tidegate.core import parents, routes
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
     GATEWAYS,
-    HTTPROUTES,
+    ROUTES,
     Cluster,
     ClusterError,
     NotFound,
@@ -57,7 +58,7 @@ class DataPlane(Protocol):
 
 
 class GatewayRouter:
-    """The router port for HTTPRoutes."""
+    """The router port for HTTPRoutes and GRPCRoutes."""
 
     def __init__(self, cluster: Cluster, planes: Sequence[DataPlane], clock: Clock) -> None:
         self._cluster, self._clock = cluster, clock
@@ -65,67 +66,83 @@ class GatewayRouter:
         self._caught_up: dict[tuple[str, int], datetime] = {}
         self._controllers: dict[tuple[str, str], str] = {}
 
-    async def read(self, backends: Backends, named: Sequence[str] | None, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
+    ) -> Routing:
         """The routes that lead to the Service, and what they say."""
         objects, problems = await self._find(backends, named)
         problems += [problem for obj in objects if (problem := _unsplittable(obj, backends))]
-        plane = await self._plane(objects)
-        routes = [await self._route(obj, backends, plane, propagation) for obj in objects]
+        planes = [await self._plane(obj) for obj in objects]
+        # A route that no Gateway has taken carries no requests: where another does, nobody waits for it.
+        idle = [any(map(parents.taken, objects)) and not parents.taken(obj) for obj in objects]
+        found = [
+            await self._route(obj, backends, plane, propagation, holds=not out)
+            for obj, plane, out in zip(objects, planes, idle, strict=True)
+        ]
+        known = next((plane for plane in planes if plane), None)
+        served = [obj for obj, plane in zip(objects, planes, strict=True) if plane is known]
         return Routing(
-            routes=tuple(routes),
+            routes=tuple(found),
             problems=tuple(problems),
-            series=plane.series(objects, backends) if plane and objects else None,
+            series=known.series(served, backends) if known else None,
         )
 
-    async def split(self, backends: Backends, named: Sequence[str] | None, weight: int | None, release: str) -> None:
+    async def split(
+        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
+    ) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, named))[0]:
             try:
-                patch = httproute.patch(obj, backends, weight, release)
+                patch = routes.patch(obj, backends, weight, release)
             except ValueError as error:
-                raise Rejected(f"HTTPRoute {obj['metadata']['name']}: {error}") from error
+                raise Rejected(f"{_name(obj)}: {error}") from error
             if patch:
-                name = obj["metadata"]["name"]
-                await self._cluster.patch(HTTPROUTES, backends.namespace, name, patch, type_="json")
+                kind = next(kind for kind in ROUTES if kind.name == obj["kind"])
+                await self._cluster.patch(kind, backends.namespace, obj["metadata"]["name"], patch, type_="json")
 
-    async def _find(self, backends: Backends, named: Sequence[str] | None) -> tuple[list[Object], list[Problem]]:
-        listed = await self._cluster.list(HTTPROUTES, backends.namespace)
-        leading = {obj["metadata"]["name"]: obj for obj in listed if httproute.leads_to(obj, backends)}
+    async def _find(self, backends: Backends, named: Sequence[RouteRef] | None) -> tuple[list[Object], list[Problem]]:
+        """The routes, each with its kind, which an item of a list may lack."""
+        listed = {
+            RouteRef(kind=kind.name, name=obj["metadata"]["name"]): {**obj, "kind": kind.name}
+            for kind in ROUTES
+            for obj in await self._cluster.list(kind, backends.namespace)
+        }
+        leading = {ref: obj for ref, obj in listed.items() if routes.leads_to(obj, backends)}
         if named is None:
             return list(leading.values()), [] if leading else [
                 Problem(
                     Reason.ROUTE_NOT_FOUND,
-                    f"no HTTPRoute of namespace {backends.namespace} points at Service {backends.service};"
-                    " point one at it, or name one in spec.traffic.gateway.routes",
+                    f"no {' or '.join(kind.name for kind in ROUTES)} of namespace {backends.namespace} points at"
+                    f" Service {backends.service}; point one at it, or name one in spec.traffic.gateway.routes",
                 )
             ]
-        known = {obj["metadata"]["name"] for obj in listed}
         problems = [
             Problem(
                 Reason.ROUTE_NOT_FOUND,
-                f"spec.traffic.gateway.routes: {name!r}: "
+                f"spec.traffic.gateway.routes: {ref.name!r}: "
                 + (
                     f"none of its rules points at Service {backends.service}"
-                    if name in known
-                    else "there is no such HTTPRoute"
+                    if ref in listed
+                    else f"there is no such {ref.kind}"
                 ),
             )
-            for name in named
-            if name not in leading
+            for ref in named
+            if ref not in leading
         ]
-        return [leading[name] for name in named if name in leading], problems
+        return [leading[ref] for ref in named if ref in leading], problems
 
-    async def _plane(self, routes: Sequence[Object]) -> DataPlane | None:
-        """The implementation behind the routes; None where it is none that we know more of."""
-        for route in routes:
-            for parent in route["spec"].get("parentRefs") or ():
-                controller = await self._controller(route, parent)
-                if controller in self._planes:
-                    return self._planes[controller]
+    async def _plane(self, route: Object) -> DataPlane | None:
+        """The implementation behind the route; None where it is none that we know more of."""
+        for parent in parents.of(route):
+            controller = await self._controller(parent)
+            if controller in self._planes:
+                return self._planes[controller]
         return None
 
-    async def _controller(self, route: Object, parent: Mapping[str, Any]) -> str:
-        key = (parent.get("namespace") or route["metadata"]["namespace"], parent["name"])
+    async def _controller(self, parent: parents.Parent) -> str:
+        key = (parent.namespace, parent.name)
+        if parent.kind != GATEWAYS.name:
+            return ""
         if key not in self._controllers:
             try:
                 gateway = await self._cluster.get(GATEWAYS, *key)
@@ -136,16 +153,23 @@ class GatewayRouter:
         return self._controllers[key]
 
     async def _route(
-        self, obj: Object, backends: Backends, plane: DataPlane | None, propagation: timedelta | None
+        self,
+        obj: Object,
+        backends: Backends,
+        plane: DataPlane | None,
+        propagation: timedelta | None,
+        *,
+        holds: bool,
     ) -> Route:
-        waiting, servers = _unread(obj), None
+        """What the route says. Unless it ``holds`` the others up, its parents' word is not waited for."""
+        waiting, servers = parents.unread(obj) if holds else "", None
         if propagation is not None:
-            serving = await self._serving(obj, plane)
+            serving = await self._serving(obj, plane) if holds else None
             waiting = waiting or (serving.waiting if serving else self._in_time(obj, propagation))
             servers = serving.servers if serving else None
         return Route(
-            name=f"HTTPRoute/{obj['metadata']['name']}",
-            weight=httproute.weight(obj, backends),
+            name=_name(obj),
+            weight=routes.weight(obj, backends),
             applied=not waiting,
             waiting=waiting,
             servers=servers,
@@ -163,7 +187,7 @@ class GatewayRouter:
         since = self._caught_up.setdefault(key, self._clock.now())
         self._forget(key)
         if self._clock.now() < since + propagation:
-            return f"the route was read; waiting {propagation.total_seconds():.0f} s for it to be applied"
+            return f"waiting {propagation.total_seconds():.0f} s for the router to apply the route"
         return ""
 
     def _forget(self, newest: tuple[str, int]) -> None:
@@ -172,24 +196,13 @@ class GatewayRouter:
             del self._caught_up[key]
 
 
+def _name(route: Object) -> str:
+    return f"{route['kind']}/{route['metadata']['name']}"
+
+
 def _unsplittable(route: Object, backends: Backends) -> Problem | None:
     try:
-        httproute.patch(route, backends, 50, "")
+        routes.patch(route, backends, 50, "")
     except ValueError as error:
-        return Problem(Reason.ROUTE_UNSUPPORTED, f"HTTPRoute {route['metadata']['name']}: {error}")
+        return Problem(Reason.ROUTE_UNSUPPORTED, f"{_name(route)}: {error}")
     return None
-
-
-def _unread(route: Object) -> str:
-    """What the route's status says is not in place; empty when its newest generation was accepted by all parents."""
-    parents = route.get("status", {}).get("parents") or ()
-    if not parents:
-        return "no Gateway controller has accepted the route"
-    for parent in parents:
-        for type_ in ("Accepted", "ResolvedRefs"):
-            found = next((c for c in parent.get("conditions", ()) if c["type"] == type_), None)
-            if found is None or int(found.get("observedGeneration", 0)) < int(route["metadata"]["generation"]):
-                return f"{parent.get('controllerName', 'the controller')} has not read its newest version"
-            if found["status"] != "True":
-                return f"{type_} is {found['status']}: {found.get('reason', '')}: {found.get('message', '')}"
-    return ""

@@ -49,12 +49,11 @@ class Traefik:
 
     def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
         """Series are named after route and Service; rule, match hash and place of the backend are left open."""
-        names = "|".join(_literal(route["metadata"]["name"]) for route in routes)
-        namespace = _literal(backends.namespace)
+        names = "|".join(_prefix(route) for route in routes)
 
         def matcher(service: str) -> str:
-            backend = f"svc-{namespace}-{_literal(service)}-[0-9]+"
-            return f'service=~"httproute-{namespace}-({names})-gw-.+-{backend}@kubernetesgateway"'
+            backend = f"svc-{_normal(backends.namespace)}-{_normal(service)}-[0-9]+"
+            return f'service=~"({names})-gw-.+-{backend}@kubernetesgateway"'
 
         return RouterSeries(
             requests="traefik_service_requests_total",
@@ -79,7 +78,7 @@ class Traefik:
     async def _replica(self, address: str, route: Json) -> Serving:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
-        query = {"search": route["metadata"]["name"], "per_page": str(PER_PAGE)}
+        query = {"search": _prefix(route), "per_page": str(PER_PAGE)}
         try:
             async with self._session.get(f"http://{address}/api/http/services", params=query) as response:
                 response.raise_for_status()
@@ -87,16 +86,22 @@ class Traefik:
         except (TimeoutError, aiohttp.ClientError) as error:
             return Serving(f"Traefik at {address} could not be asked: {type(error).__name__}", {})
         weights, servers = read_services(services, route)
-        for index, rule in enumerate(route["spec"].get("rules", ())):
-            wanted = sorted((ref["name"], int(ref.get("weight", 1))) for ref in rule.get("backendRefs", ()))
+        for index, rule in enumerate(_rules(route)):
+            wanted = sorted((_normal(ref["name"]), int(ref.get("weight", 1))) for ref in rule.get("backendRefs", ()))
             if wanted and weights.get(index) != wanted:
                 return Serving(f"Traefik at {address} serves rule {index} by other weights still", servers)
         return Serving("", servers)
 
 
-def _literal(name: str) -> str:
-    """A name of Kubernetes within a pattern: of all that has a meaning there it may hold dots only."""
-    return name.replace(".", "[.]")
+def _normal(name: str) -> str:
+    """A name as Traefik writes it into its own: letters and digits stay, all between them is one dash."""
+    return "-".join(re.findall(r"[^\W_]+", name))
+
+
+def _prefix(route: Json) -> str:
+    """How the names of all that Traefik makes of a route begin."""
+    meta = route["metadata"]
+    return _normal(f"{route['kind'].lower()}-{meta['namespace']}-{meta['name']}")
 
 
 Weights = dict[int, list[tuple[str, int]]]
@@ -105,9 +110,10 @@ Weights = dict[int, list[tuple[str, int]]]
 
 def read_services(services: Sequence[Json], route: Json) -> tuple[Weights, dict[str, frozenset[str]]]:
     """What a listing of Traefik's /api/http/services says of a route: weights, and addresses by Service."""
-    namespace, name = re.escape(route["metadata"]["namespace"]), re.escape(route["metadata"]["name"])
-    rule = re.compile(rf"httproute-{namespace}-{name}-gw-.+-(\d+)-[0-9a-f]+-wrr@kubernetesgateway")
-    backend = re.compile(rf"httproute-{namespace}-{name}-gw-.+-svc-{namespace}-(.+)-\d+(@kubernetesgateway)?")
+    prefix, namespace = _prefix(route), _normal(route["metadata"]["namespace"])
+    rule = re.compile(rf"{prefix}-gw-.+-(\d+)-[0-9a-f]+-wrr@kubernetesgateway")
+    backend = re.compile(rf"{prefix}-gw-.+-svc-{namespace}-(.+)-\d+(@kubernetesgateway)?")
+    names = {_normal(ref["name"]): ref["name"] for rule_ in _rules(route) for ref in rule_.get("backendRefs", ())}
     weights: Weights = {}
     servers: dict[str, frozenset[str]] = {}
     for service in services:
@@ -121,5 +127,9 @@ def read_services(services: Sequence[Json], route: Json) -> tuple[Weights, dict[
             )
         elif behind:
             urls = [server["url"] for server in service.get("loadBalancer", {}).get("servers") or ()]
-            servers[behind[1]] = frozenset(str(URL(url).host) for url in urls)
+            servers[names.get(behind[1], str(behind[1]))] = frozenset(str(URL(url).host) for url in urls)
     return weights, servers
+
+
+def _rules(route: Json) -> list[Json]:
+    return list(route["spec"].get("rules", ()))
