@@ -33,7 +33,7 @@ if is("Reconciling") then
     return health("Suspended", status.message)
   end
   -- Going back for a change of the owner's is no failure.
-  local asked = { Superseded = true, TemplateRestored = true, ReleaseDeleted = true }
+  local asked = { Superseded = true, TemplateRestored = true, ReleaseDeleted = true, LetGo = true }
   if status.phase == "Reverting" and not asked[because("RolledBack")] then
     return health("Degraded", status.message)
   end

@@ -20,6 +20,7 @@ from tests.fakes.controllers import Version
 from tests.rig.health import CHECKS, argo_script, judged
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Phase, Stage
+from tidegate.app.cli.let_go import mark
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES
 
@@ -151,6 +152,15 @@ async def deleted_in_mid_release() -> World:
     return world
 
 
+async def uninstalled_in_mid_release() -> World:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    await mark(world.cluster, asked=True)
+    await world.until(lambda: world.phase == "LetGo")
+    return world
+
+
 def _ask(world: World, action: str) -> None:
     candidate = world.status.candidate
     assert candidate
@@ -176,6 +186,7 @@ STORIES = [
     Story(blocked_at_rest, "Progressing Healthy Degraded", "InProgress Current Failed"),
     Story(invalid, "Progressing Degraded", "InProgress Failed"),
     Story(deleted_in_mid_release, "Progressing Healthy Progressing", "InProgress Current InProgress Terminating"),
+    Story(uninstalled_in_mid_release, "Progressing Healthy Progressing Healthy", GOES_ON),
 ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from tests.cluster import artifacts
 from tests.cluster.interface import ClusterUnavailable
 
 from tidegate import __version__
+from tidegate.app.cli import let_go
+from tidegate.engine.gate import HOLDER
+from tidegate.engine.operator import RELEASES
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/tidegate"
@@ -127,6 +132,46 @@ def test_uninstalling_keeps_the_definitions_and_with_them_every_release(helm: Pa
     assert crds("--set=crds.install=false") == []
 
 
+def test_before_anything_is_removed_a_job_lets_every_release_go(helm: Path) -> None:
+    objects = rendered(helm, "--set=letGo.timeout=90s,watchNamespace=shop", name="gate")
+    found = hooks(objects)
+    name = "gate-tidegate-let-go"
+    assert sorted(found) == [
+        f"{kind}/{name}" for kind in ("ClusterRole", "ClusterRoleBinding", "Job", "ServiceAccount")
+    ]
+    for hook in found.values():
+        notes = hook["metadata"]["annotations"]
+        assert notes["helm.sh/hook"] == "pre-delete"
+        assert notes["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    pod = found[f"Job/{name}"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    operator = objects["Deployment/gate-tidegate"]["spec"]["template"]["spec"]
+    assert container["image"] == operator["containers"][0]["image"]
+    assert container["securityContext"] == operator["containers"][0]["securityContext"]
+    assert pod["securityContext"] == operator["securityContext"]
+    args = argparse.ArgumentParser()
+    let_go.register(args.add_subparsers())
+    said = args.parse_args(container["args"])
+    assert (said.all, said.timeout, said.namespace) == (True, timedelta(seconds=90), "shop")
+    assert not hooks(rendered(helm, "--set=letGo.onUninstall=false"))
+
+
+def test_the_job_may_do_what_it_does_and_no_more(helm: Path) -> None:
+    found = hooks(rendered(helm))
+    assert found["ClusterRole/tidegate-let-go"]["rules"] == [
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingadmissionpolicies"],
+            "resourceNames": [HOLDER],
+            "verbs": ["patch"],
+        },
+        {"apiGroups": ["tidegate.dev"], "resources": [kind.plural for kind in RELEASES], "verbs": ["list"]},
+    ]
+    assert found["ClusterRoleBinding/tidegate-let-go"]["subjects"] == [
+        {"kind": "ServiceAccount", "name": "tidegate-let-go", "namespace": "tidegate-system"}
+    ]
+
+
 def test_all_that_can_be_set_is_in_the_values_and_described() -> None:
     for name, known in SCHEMA["properties"].items():
         assert known["description"], name
@@ -148,6 +193,7 @@ def test_all_that_can_be_set_is_in_the_values_and_described() -> None:
         ("traefik.api=traefik:8088", "'/traefik/api': 'traefik:8088' does not match pattern"),
         ("log.level=loud", "'/log/level': value must be one of"),
         ("resources.limits.memory=lots", "'/resources/limits/memory': 'lots' does not match pattern"),
+        ("letGo.timeout=240", "'/letGo/timeout': got number, want string"),
         ("serviceAccount.create=false", "serviceAccount.name: name the account that exists"),
     ],
 )

@@ -80,3 +80,8 @@ tolerations:
 {{- $labels := printf "metadata:\n  labels:\n%s\n" (include "tidegate.labels" .context | indent 4) }}
 {{- regexReplaceAllLiteral "(?m)^metadata:\n" .text $labels }}
 {{- end }}
+
+{{- define "tidegate.beforeDeletion" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -97,7 +97,7 @@ class Reason(StrEnum):
     RELEASE_DELETED = "ReleaseDeleted"
     """The release object is being deleted: traffic is restored and the Deployment let go."""
     LET_GO = "LetGo"
-    """The Deployment is managed no more."""
+    """Tidegate lets the Deployment go, as before it is uninstalled; or has let it go: it is managed no more."""
     INVALID_SPEC = "InvalidSpec"
     """A field of the release cannot be right; the message names it, its value and the way out."""
     TARGET_NOT_FOUND = "TargetNotFound"

@@ -89,6 +89,7 @@ class Phase(StrEnum):
     ROLLED_BACK = "RolledBack"
     BLOCKED = "Blocked"
     INVALID = "Invalid"
+    LET_GO = "LetGo"
 
 
 class Outcome(StrEnum):

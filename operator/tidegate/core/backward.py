@@ -56,7 +56,7 @@ def drain(draft: Draft) -> Stage | None:
         draft.wake_at(until)
         return None
     # A release that is let go leaves its pods to the Deployment controller.
-    return Stage.CLEAN if draft.obs.release.deleting or draft.obs.deployment is None else Stage.RETIRE
+    return Stage.CLEAN if draft.obs.release.leaving or draft.obs.deployment is None else Stage.RETIRE
 
 
 def retire(draft: Draft) -> Stage | None:

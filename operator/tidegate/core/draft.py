@@ -39,6 +39,7 @@ _SHORT: dict[Phase, tuple[ConditionStatus, ConditionStatus, ConditionStatus, Con
     Phase.ROLLED_BACK: ("False", "False", "True", "False"),
     Phase.BLOCKED: ("False", "False", "True", "False"),
     Phase.INVALID: ("False", "False", "True", "False"),
+    Phase.LET_GO: ("True", "False", "False", "False"),
 }
 
 

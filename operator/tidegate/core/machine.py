@@ -39,7 +39,7 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
 def decide(obs: Observed, now: datetime) -> Plan:
     """What is to be done, given what is known. The same question has the same answer, whenever it is asked."""
     draft = Draft(obs, now)
-    if obs.release.deleting:
+    if obs.release.leaving:
         _let_go(draft)
         return draft.plan()
     requests.answer(draft)
@@ -113,6 +113,8 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
     obs, status, journal = draft.obs, draft.status, draft.journal
     if obs.release.deleting:
         return Outcome.ABORTED, Reason.RELEASE_DELETED, "the release object is being deleted"
+    if obs.release.let_go:
+        return Outcome.ABORTED, Reason.LET_GO, "Tidegate lets everything go"
     if obs.deployment is None or obs.deployment.uid != journal.target_uid:
         return Outcome.ABORTED, Reason.TARGET_NOT_FOUND, "the Deployment is gone"
     current = obs.current()
@@ -290,12 +292,13 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
 
 
 def _let_go(draft: Draft) -> None:
-    """The release object goes: traffic is restored, then the Deployment and its pods are handed back as they are."""
+    """The release object goes, or Tidegate does: traffic is restored, then Deployment and pods are handed back."""
     obs, name = draft.obs, draft.obs.release.name
     if draft.journal.stage is not Stage.REST:
         _under_way(draft)
         return
-    draft.say(Phase.REVERTING, Reason.RELEASE_DELETED, "letting the Deployment go")
+    why = Reason.RELEASE_DELETED if obs.release.deleting else Reason.LET_GO
+    draft.say(Phase.REVERTING, why, "letting the Deployment go")
     draft.wake_in(POLL)
     if obs.deployment and obs.deployment.managed_by == name:
         # First the annotation, else the controller hands it on to the ReplicaSets again.
@@ -305,6 +308,12 @@ def _let_go(draft: Draft) -> None:
     others = obs.deployment is not None and obs.deployment.managed_by
     ours = [rs for rs in obs.replicasets if not others and (rs.managed_by == name or rs.bounds != FREE)]
     draft.act(*(Bound(rs.name, FREE, None) for rs in ours))
-    if not ours and obs.release.finalizer:
+    if ours:
+        return
+    if obs.release.finalizer:
         draft.event(Reason.LET_GO, "the Deployment is managed no more; no pod was changed")
         draft.act(SetFinalizer(present=False))
+    elif obs.release.let_go:
+        draft.set(stable=None, candidate=None)
+        draft.wake = None
+        draft.say(Phase.LET_GO, Reason.LET_GO, "the Deployment is managed no more, and rolls out by itself")

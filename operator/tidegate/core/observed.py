@@ -27,12 +27,19 @@ class Release:
     spec: CanarySpec | None
     status: ReleaseStatus
     deleting: bool = False
+    let_go: bool = False
+    """Tidegate is to let everything go, though the objects stay: it is being uninstalled."""
     finalizer: bool = False
     """It waits for us before it goes."""
     invalid: str = ""
     """What the spec has wrong: field, value, way out."""
     request: str = ""
     """What somebody asks of it, as it was written."""
+
+    @property
+    def leaving(self) -> bool:
+        """Its Deployment is to be handed back."""
+        return self.deleting or self.let_go
 
 
 @dataclass(frozen=True)

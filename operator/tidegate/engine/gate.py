@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
+from tidegate.api.base import GROUP
 from tidegate.api.conditions import Reason
 from tidegate.core.observed import Problem
 from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Cluster, Kind, NotFound
 
 NAMES = ("tidegate-replicasets", "tidegate-routes", "tidegate-services", "tidegate-deployments")
 """Policies and their bindings, of the same names (manifests/admission)."""
+LET_GO = f"{GROUP}/let-go"
+"""On the policy that holds pods: everything is to be let go. It goes with the policy, so a new installation is free."""
+HOLDER = NAMES[0]
+"""That policy."""
 
 
 class GateCheck:
@@ -17,6 +23,14 @@ class GateCheck:
 
     def __init__(self, cluster: Cluster, identity: str) -> None:
         self._cluster, self._identity = cluster, identity
+        self._let_go = False
+
+    async def let_go(self) -> bool:
+        """Whether everything is to be let go. Where the policy is gone, what it said last holds."""
+        with contextlib.suppress(NotFound):
+            found = await self._cluster.get(POLICIES, "", HOLDER)
+            self._let_go = LET_GO in (found["metadata"].get("annotations") or {})
+        return self._let_go
 
     async def problems(self) -> tuple[Problem, ...]:
         """What keeps the gate from holding; nothing where it holds."""

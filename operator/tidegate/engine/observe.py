@@ -49,7 +49,7 @@ class Observer:
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
-        release = read_release(obj)
+        release = replace(read_release(obj), let_go=await self._gate.let_go())
         scene = Scene(kind=kind, release=obj)
         deployment = await self._deployment(release)
         if deployment is None:
