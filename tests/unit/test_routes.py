@@ -155,6 +155,25 @@ def test_a_note_that_is_spoilt_is_as_good_as_none() -> None:
     assert split(after, None)["spec"]["rules"] == [to("checkout")]
 
 
+@pytest.mark.parametrize("rules", ["[]", '{"[]": 5}', '{"[]": ["checkout"]}'])
+def test_a_note_whose_rules_are_spoilt_is_as_good_as_none(rules: str) -> None:
+    after = split(route(to("checkout")), 25)
+    after["metadata"]["annotations"][routes.RELEASING] = f'{{"weight": 25, "rules": {rules}}}'
+    assert split(after, None)["spec"]["rules"] == [to("checkout")]
+
+
+@pytest.mark.parametrize("share", [INTRODUCED, 25, None])
+def test_a_route_that_leads_to_the_service_no_more_is_put_back(share: int | None) -> None:
+    after = split(route(to("checkout")), 25)
+    after["spec"]["rules"] = [to("static")]
+    assert routes.leads_to(after, NAMES), "as long as it carries the note"
+    assert routes.weight(after, NAMES) == MIXED
+    back = split(after, share)
+    assert back["metadata"]["annotations"] == {}
+    assert back["spec"] == after["spec"]
+    assert not routes.leads_to(back, NAMES)
+
+
 def test_weights_that_cannot_be_multiplied_are_the_users_to_mend() -> None:
     with pytest.raises(ValueError, match="under 10000"):
         split(route(to({"name": "checkout", "weight": 10_001}, {"name": "x", "weight": 1})), 0)

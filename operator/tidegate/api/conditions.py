@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Candidate pods are starting for the next step."""
     SHIFTING = "Shifting"
     """A weight was written; the router has not applied it yet."""
+    WEIGHT_LOST = "WeightLost"
+    """In mid-bake a route did not say the weight any more, or came new without it: the bake waits for it."""
     STEP_STARTED = "StepStarted"
     """A step's weight is applied: its bake begins."""
     BAKING = "Baking"

@@ -177,6 +177,8 @@ class StepStatus(Model):
     """When its weight was applied: the bake counts from here."""
     until: Time | None = None
     """When its bake ends."""
+    left: Duration | None = None
+    """What is left of a bake whose weight was lost: it goes on when the weight is applied again."""
     extensions: int = 0
     """How many times the bake was extended for want of evidence."""
     skipped: bool = False

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
+from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
@@ -25,6 +25,8 @@ def revert(draft: Draft) -> Stage | None:
     if draft.status.traffic and draft.status.traffic.weight:
         draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
     stable = hash_of(draft, "stable")
+    if not split_is(obs, None):
+        ensure_services(draft)
     if has_traffic(obs):
         draft.urgent.append(Split(0))
     if obs.service and obs.service.hash != stable:

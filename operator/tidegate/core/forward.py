@@ -111,9 +111,8 @@ def prepare(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
     draft.wake_in(POLL)
     ensure_deadline(draft)
+    ensure_services(draft)
     ours, theirs = obs.stable_service, obs.canary_service
-    if ours is None or theirs is None or (ours.hash, theirs.hash) != (stable, candidate):
-        draft.act(EnsureServices(stable, candidate))
     if obs.service and obs.service.hash != stable:
         draft.act(Select(stable))
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
@@ -140,6 +139,9 @@ def scale(draft: Draft) -> Stage | None:
     """Candidate pods for the step: Ready, and among the endpoints of their Service."""
     obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     hold(draft)
+    if draft.status.traffic:
+        # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
+        ensure_weight(draft, draft.status.traffic.weight)
     want, sized = grow(draft, step(draft))
     ready = min(candidate.ready if candidate else 0, len(obs.canary_service.endpoints) if obs.canary_service else 0)
     told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
@@ -157,7 +159,8 @@ def shift(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
     draft.wake_in(POLL)
     hold(draft)
-    if paused(draft) and not split_is(obs, weight):
+    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight)
+    if paused(draft) and known.left is None and not split_is(obs, weight):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
     draft.note(served=True)
@@ -167,10 +170,10 @@ def shift(draft: Draft) -> Stage | None:
     if not applied(obs):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
         return None
-    bake_for = step(draft).bake
-    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight)
-    draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + bake_for}))
-    draft.event(Reason.STEP_STARTED, f"{where(draft)}: {weight} % of requests to {hash_of(draft, 'candidate')}")
+    left = step(draft).bake if known.left is None else known.left
+    draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + left, "left": None}))
+    if known.left is None:
+        draft.event(Reason.STEP_STARTED, f"{where(draft)}: {weight} % of requests to {hash_of(draft, 'candidate')}")
     return Stage.BAKE
 
 
@@ -182,7 +185,10 @@ def bake(draft: Draft) -> Stage | None:
     hold(draft)
     if deserted(draft):
         return Stage.SCALE
-    ensure_weight(draft, step(draft).weight)
+    weight = step(draft).weight
+    if weight == at.weight and not split_is(draft.obs, weight):
+        return interrupt(draft)
+    ensure_weight(draft, weight)
     _grow_ahead(draft, at)
     draft.wake_in(STEADY)
     verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
@@ -221,6 +227,19 @@ def deserted(draft: Draft) -> bool:
     return True
 
 
+def interrupt(draft: Draft) -> Stage:
+    """The bake's weight is lost, on some route or with it. What the bake had is credited up to the last look: what
+    befell the route since then, nobody has seen."""
+    at, analysis = draft.status.step, draft.obs.release.status.analysis
+    if at is not None and at.until is not None and at.started_at is not None:
+        seen = max(at.started_at, analysis.looked_at) if analysis else at.started_at
+        draft.set(step=at.model_copy(update={"until": None, "left": max(at.until - seen, timedelta())}))
+        lost = [route.name for route in draft.obs.routes if route.weight != at.weight]
+        told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
+        draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
+    return Stage.SHIFT
+
+
 def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
     """The evidence lets a step end whose bake is over."""
     if seen.step_requests < spec.min_requests or seen.leans_to_failing:
@@ -256,8 +275,17 @@ def hold(draft: Draft) -> None:
     serving = obs.by_hash(stable)
     if serving:
         draft.serving(serving)
+    ensure_services(draft)
     if obs.service and obs.service.hash != stable:
         draft.act(Select(stable))
+
+
+def ensure_services(draft: Draft) -> None:
+    """The two Services of the release stand, each on its revision."""
+    hashes = hash_of(draft, "stable"), hash_of(draft, "candidate")
+    found = draft.obs.stable_service, draft.obs.canary_service
+    if tuple(service.hash if service else None for service in found) != hashes:
+        draft.act(EnsureServices(*hashes))
 
 
 def ensure_deadline(draft: Draft) -> None:

@@ -6,7 +6,7 @@ journal's stage says which question to ask; ``_turn`` holds everything that can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import Verdict
@@ -16,7 +16,7 @@ from tidegate.core import analysis, backward, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD
-from tidegate.core.observed import Observed, Problem, ReplicaSet
+from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, SetFinalizer
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
@@ -50,10 +50,10 @@ def decide(obs: Observed, now: datetime) -> Plan:
     return draft.plan()
 
 
-def looks_at(status: ReleaseStatus) -> bool:
-    """Whether the candidate has traffic that is to be judged."""
+def looks_at(status: ReleaseStatus, routes: Sequence[Route]) -> bool:
+    """Whether the candidate has traffic that is to be judged: without a route nobody counts it."""
     stage = status.journal.stage if status.journal else Stage.REST
-    return stage in FORWARD and status.analysis is not None and bool(status.analysis.journal)
+    return stage in FORWARD and bool(routes) and status.analysis is not None and bool(status.analysis.journal)
 
 
 def arms(obs: Observed) -> analysis.Arms | None:
@@ -103,6 +103,8 @@ def _turn(draft: Draft) -> bool:
     elif not obs.routes or obs.service is None or status.candidate is None:
         problem = obs.problems[0] if obs.problems else Problem(Reason.ROUTE_NOT_FOUND, "the route is gone")
         draft.say(Phase.BLOCKED, problem.reason, problem.message)
+        if not obs.routes and draft.journal.stage is Stage.BAKE:
+            draft.enter(forward.interrupt(draft))
     else:
         return True
     draft.wake_in(STEADY)
@@ -149,7 +151,7 @@ def _begin_analysis(draft: Draft) -> None:
 def _look(draft: Draft) -> None:
     """Take in what the metrics answered, where they were asked; and say when to ask next."""
     obs, spec, sides = draft.obs, draft.obs.release.spec, arms(draft.obs)
-    if spec is None or sides is None or draft.status.analysis is None or not looks_at(draft.status):
+    if spec is None or sides is None or draft.status.analysis is None or not looks_at(draft.status, obs.routes):
         return
     if obs.answers is not None:
         index = draft.status.step.index if draft.status.step else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, hash_of, lagging, overdue, reached, split_is
+from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
@@ -22,6 +22,7 @@ def widen(draft: Draft) -> Stage | None:
     """The user's Service selects both revisions, and the candidate's pods are among its endpoints."""
     obs = draft.obs
     _promoting(draft, "promoting: callers inside the cluster see both revisions")
+    ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
     if obs.service.hash is not None:
@@ -34,6 +35,7 @@ def narrow(draft: Draft) -> Stage | None:
     """The user's Service selects the candidate only."""
     obs, candidate = draft.obs, hash_of(draft, "candidate")
     _promoting(draft, "promoting: callers inside the cluster see the candidate only")
+    ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
     if obs.service.hash != candidate:

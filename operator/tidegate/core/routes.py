@@ -24,26 +24,37 @@ Json = dict[str, Any]
 
 
 def leads_to(route: Json, names: Backends) -> bool:
-    """A rule of the route points at the Service, or at the two of its release."""
-    ours = {names.service, names.stable, names.canary}
-    return any(_points(ref, ours) for rule in _rules(route) for ref in rule.get("backendRefs", ()))
+    """A rule of the route points at the Service, or at the two of its release; or did when the release took it."""
+    ours = {names.service, *names.two}
+    refs = [ref for rule in _rules(route) for ref in rule.get("backendRefs", ())]
+    noted = [ref for rule in _noted_rules(route).values() for ref in rule]
+    return any(_points(ref, ours) for ref in (*refs, *noted))
 
 
 def weight(route: Json, names: Backends) -> int | None:
-    """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree."""
+    """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree.
+
+    MIXED too of a route whose rules lead to the Service no more, as long as it carries a note.
+    """
     said = {share for rule in _rules(route) for share in _shares(rule, names)}
     if not said:
         # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
         said = {_noted(route).get("weight")}
     held = RELEASING in _annotations(route)
+    if not _at_rest(route, names):
+        return MIXED if held else None
     if held and said == {None} and all(_introduced(rule, names) for rule in _rules(route)):
         return INTRODUCED
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
 def patch(route: Json, names: Backends, share: int | None, release: str) -> list[Json]:
-    """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's."""
+    """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's.
+
+    A route whose rules lead to the Service no more is put back whatever the share.
+    """
     rest = _at_rest(route, names)
+    share = share if rest else None
     changes = [
         operation
         for index, refs in rest.items()
@@ -60,7 +71,7 @@ def patch(route: Json, names: Backends, share: int | None, release: str) -> list
 
 def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
     """backendRefs at rest, by index of the rules that lead to the Service."""
-    noted: Mapping[str, list[Json]] = _noted(route).get("rules", {})
+    noted = _noted_rules(route)
     found, keys = {}, _keys(route)
     for index, rule in enumerate(_rules(route)):
         refs = rule.get("backendRefs", [])
@@ -161,6 +172,13 @@ def _noted(route: Json) -> Json:
     except ValueError:
         return {}
     return noted if isinstance(noted, dict) else {}
+
+
+def _noted_rules(route: Json) -> Mapping[str, list[Json]]:
+    """backendRefs at rest, by the rule's key, as far as they can be read."""
+    rules = _noted(route).get("rules")
+    readable = rules.items() if isinstance(rules, dict) else ()
+    return {key: refs for key, refs in readable if isinstance(refs, list) and all(isinstance(r, dict) for r in refs)}
 
 
 def _keys(route: Json) -> list[str]:

@@ -205,7 +205,7 @@ class Observer:
             release.spec is None
             or sides is None
             or release.status.analysis is None
-            or not machine.looks_at(release.status)
+            or not machine.looks_at(release.status, obs.routes)
         ):
             return None
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
