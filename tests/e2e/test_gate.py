@@ -14,8 +14,8 @@ from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.rig.operator import install
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE, Bounds
+from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.core.routes import RELEASING
 
 pytestmark = pytest.mark.e2e
 

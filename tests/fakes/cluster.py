@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from tidegate.api.crd import UNSEEN
-from tidegate.core import routes
 from tidegate.core.gate import CEILING, FLOOR, HELD, RELEASE, Bounds
+from tidegate.core.hold import RELEASING
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
@@ -98,9 +98,12 @@ class FakeCluster:
         await self._take("patch", kind)
         return copied(self.patch_as(TIDEGATE, kind, namespace, name, body, type_=type_, subresource=subresource))
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """Remove an object."""
         await self._take("delete", kind)
+        found = self.find(kind, namespace, name)
+        if version and found and found["metadata"]["resourceVersion"] != version:
+            raise Conflict(f"{kind.name} {namespace}/{name}: the object has been modified")
         self.delete_as(TIDEGATE, kind, namespace, name)
 
     async def _take(self, verb: str, kind: Kind) -> None:
@@ -324,7 +327,7 @@ def _admitted(kind: Kind, old: Object, new: Object) -> Object:
     if kind == REPLICASETS and bounds(old) != Bounds():
         desired = int(_notes(new).get(DESIRED, "0"))
         return merged(new, {"spec": {"replicas": bounds(old).size(new["spec"]["replicas"], desired)}})
-    if kind in ROUTES and routes.RELEASING in _notes(old):
+    if kind in ROUTES and RELEASING in _notes(old):
         return _pinned(old, new)
     return new
 
@@ -336,7 +339,7 @@ def _pinned(old: Object, new: Object) -> Object:
         {**rule, "backendRefs": kept[key]["backendRefs"]} if key in kept and "backendRefs" in kept[key] else rule
         for key, rule in _rules_by_key(new)
     ]
-    note = {routes.RELEASING: _notes(old)[routes.RELEASING]}
+    note = {RELEASING: _notes(old)[RELEASING]}
     return merged(new, {"spec": {"rules": rules}, "metadata": {"annotations": note}})
 
 

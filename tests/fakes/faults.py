@@ -60,9 +60,9 @@ class Faulty:
         done = self.cluster.patch(kind, namespace, name, body, type_=type_, subresource=subresource)
         return await self._call(f"patch {kind.name} {name} {subresource}", done)
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """As the port."""
-        await self._call(f"delete {kind.name} {name}", self.cluster.delete(kind, namespace, name))
+        await self._call(f"delete {kind.name} {name}", self.cluster.delete(kind, namespace, name, version=version))
 
     async def _call(self, what: str, done: Awaitable[T], *, write: bool = True) -> T:
         mine = write or self._reads

@@ -12,16 +12,17 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.cluster import TIDEGATE, FakeCluster, Write
+from tests.fakes.cluster import TIDEGATE, FakeCluster, Write, merge
 from tests.fakes.controllers import Controller, Versions, address, leaving, ready
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.gateway import Serving
 from tidegate.api.base import GROUP
 from tidegate.api.release import ReleaseStatus, Stage
 from tidegate.core.counters import RouterSeries
-from tidegate.core.gate import RELEASE
+from tidegate.core.gate import DEADLINE_WISH, RELEASE
 from tidegate.core.observed import Backends
 from tidegate.core.reading import HASH
+from tidegate.engine.gate import LET_GO
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
@@ -29,6 +30,7 @@ from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
     GATEWAYS,
     PODS,
+    POLICIES,
     REPLICASETS,
     ROUTES,
     SERVICES,
@@ -260,8 +262,6 @@ class Oracle:
         deployment = self.cluster.find(DEPLOYMENTS, self.namespace, self.target)
         if deployment is None or status is None or status.stable is None:
             return
-        if self._letting_go() and status.journal and status.journal.stage is Stage.REST:
-            return  # the Deployment rolls by itself
         wanted = deployment["spec"]["replicas"]
         pods = [
             pod
@@ -284,8 +284,6 @@ class Oracle:
         if status.candidate is None or status.candidate.hash != hash_:
             return 0.0 if status.journal.stage is not Stage.REST else None
         match status.journal.stage:
-            case Stage.REST | Stage.CLEAN if self._letting_go():
-                return None  # its pods are handed over to the Deployment controller, and the user's Service with them
             case Stage.SHIFT | Stage.BAKE | Stage.REVERT | Stage.DRAIN:
                 # Draining is for the requests that come late, whatever a router says.
                 return status.step.weight / 100 if status.step else 0.0
@@ -315,8 +313,16 @@ class Oracle:
         if write.who != TIDEGATE or write.kind != DEPLOYMENTS or not write.before or not write.after:
             return
         before, after = _bare(write.before), _bare(write.after)
+        if self._letting_go() and self._is_stables(after["spec"]["template"]):
+            before["spec"]["template"] = after["spec"]["template"]
         if before != after:
             self._note(f"Tidegate wrote more of Deployment {write.name} than it may")
+
+    def _is_stables(self, template: Json) -> bool:
+        status = self._status()
+        hash_ = status.stable.hash if status and status.stable else ""
+        sets = self.cluster.all(REPLICASETS, self.namespace, f"{HASH}={hash_}")
+        return any(merge(rs["spec"]["template"], {"metadata": {"labels": {HASH: None}}}) == template for rs in sets)
 
     def _somebody_is_sick(self) -> bool:
         return any(self._sick(pod) for pod in self.cluster.all(PODS, self.namespace))
@@ -346,7 +352,8 @@ class Oracle:
 
     def _letting_go(self) -> bool:
         release = self._release()
-        return release is not None and "deletionTimestamp" in release["metadata"]
+        everything = any(LET_GO in (p["metadata"].get("annotations") or {}) for p in self.cluster.all(POLICIES))
+        return everything or (release is not None and "deletionTimestamp" in release["metadata"])
 
     def _status(self) -> ReleaseStatus | None:
         release = self._release()
@@ -362,7 +369,8 @@ def _bare(deployment: Object) -> Object:
     """A Deployment without what Tidegate may write."""
     bare = deepcopy(deployment)
     bare["spec"].pop("progressDeadlineSeconds", None)
-    (bare["metadata"].get("annotations") or {}).pop(RELEASE, None)
+    for note in (RELEASE, DEADLINE_WISH):
+        (bare["metadata"].get("annotations") or {}).pop(note, None)
     if not bare["metadata"].get("annotations"):
         bare["metadata"].pop("annotations", None)
     for changing in ("resourceVersion", "generation"):

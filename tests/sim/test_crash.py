@@ -56,9 +56,9 @@ async def supersedes(world: World, turn: int) -> None:
 
 
 async def is_let_go_and_taken_again(world: World, turn: int) -> None:
-    """The release object is deleted in mid-release, and created again when the Deployment has rolled by itself."""
-    image = "v2" if turn % 2 == 0 else "v1"
-    world.release(image)
+    """The release object is deleted in mid-release, and created again: the old version serves all the while."""
+    image = "v1"
+    world.release("v2" if turn % 2 == 0 else "v3")
     await world.until(lambda: world.stage is Stage.BAKE, revive=True)
     world.delete(CANARY_RELEASES)
     await world.until(lambda: world.object is None, revive=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.controllers import Version
-from tests.sim.world import QUICK, World, canary, route
+from tests.sim.world import QUICK, World, canary, route, template
 from tidegate.api.release import Stage
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES
 
@@ -22,14 +22,16 @@ BACK = [Stage.REVERT, Stage.DRAIN, Stage.RETIRE, Stage.FLAG]
 
 
 async def gone(world: World, image: str) -> None:
-    """The release object goes, the Deployment's own controller rolls out what the template asks for."""
+    """The release object goes; what serves stays, and is what the template asks for."""
     world.delete(CANARY_RELEASES)
     await world.until(lambda: world.object is None, within=90)
-    world.oracle.awake = False  # from here on the Deployment rolls by itself
+    pods = world.pods_created()
     await world.wait(60)
     assert world.traces() == []
     assert world.rules() == route()["spec"]["rules"]
     assert world.pods() == {image: 4}
+    assert world.pods_created() == pods, "letting go creates no pod"
+    assert world.target()["spec"]["template"] == template(image)
     assert world.target()["spec"]["progressDeadlineSeconds"] == 600
 
 
@@ -75,12 +77,13 @@ async def test_the_template_changes_in_the_moment_of_adoption() -> None:
 
 
 async def test_after_a_revert() -> None:
-    """The template still asks for the bad one: letting go means that it is rolled out; the user said so twice."""
+    """The template still asks for the bad one: it is set back, or letting go would roll the bad one out."""
     world = await World.begin(versions={"v2": Version(fails_after=3.0)})
     world.release("v2")
     await world.ends("RolledBack")
-    world.versions["v2"] = Version()
-    await gone(world, "v2")
+    await gone(world, "v1")
+    assert world.pods_created()["v1"] == 4
+    assert "TemplateSetBack" in world.events()
 
 
 @pytest.mark.parametrize("stage", FORWARD)
@@ -88,7 +91,8 @@ async def test_in_each_stage_forwards(stage: Stage) -> None:
     world = await World.begin()
     world.release("v2")
     await world.until(lambda: world.stage is stage)
-    await gone(world, "v2")
+    await gone(world, "v1")
+    assert world.pods_created()["v1"] == 4
 
 
 @pytest.mark.parametrize("stage", PROMOTE)
@@ -105,7 +109,8 @@ async def test_in_each_stage_of_a_revert(stage: Stage) -> None:
     world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.5)})
     world.release("v2")
     await world.until(lambda: world.stage is stage)
-    await gone(world, "v2")
+    await gone(world, "v1")
+    assert world.pods_created()["v1"] == 4
 
 
 async def test_while_the_operator_is_away() -> None:

@@ -11,7 +11,8 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
 from tidegate.api.release import RouteRef
-from tidegate.core.gate import FREE, HELD, exactly
+from tidegate.core.gate import DEADLINE_WISH, FREE, HELD, RELEASE, exactly
+from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import Backends
 from tidegate.core.plan import (
     Action,
@@ -19,9 +20,13 @@ from tidegate.core.plan import (
     DeleteServices,
     EnsureServices,
     Manage,
+    RestoreTemplate,
+    Seize,
     Select,
     SetDeadline,
     SetFinalizer,
+    SetImages,
+    SetPaused,
     Split,
 )
 from tidegate.engine.act import FINALIZER, Actor
@@ -68,11 +73,12 @@ class Routes:
         """Not asked here."""
         raise NotImplementedError
 
-    async def split(
-        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
-    ) -> None:
+    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
         """As the port."""
-        self.said.append((backends, weight, release))
+        self.said.append((backends, weight, hold.release))
+
+    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+        """As the port."""
 
 
 SERVICE: Json = {
@@ -92,8 +98,8 @@ async def cluster() -> Recording:
     """With all that an action may be about."""
     found = Recording()
     found.create_as("user", CANARY_RELEASES, "shop", {"metadata": {"name": "mine", "finalizers": ["other"]}})
-    found.create_as("user", DEPLOYMENTS, "shop", {"metadata": {"name": "checkout"}, "spec": {"replicas": 4}})
-    found.create_as("user", REPLICASETS, "shop", {"metadata": {"name": "rs"}, "spec": {"replicas": 4}})
+    found.create_as("user", DEPLOYMENTS, "shop", {"metadata": {"name": "checkout"}, "spec": workload("v2")})
+    found.create_as("user", REPLICASETS, "shop", {"metadata": {"name": "rs"}, "spec": workload("v1", hash_="1111")})
     found.create_as("user", SERVICES, "shop", SERVICE)
     return found
 
@@ -106,6 +112,7 @@ async def done(cluster: Recording, *actions: Action) -> list[tuple[str, object]]
             (CANARY_RELEASES, "mine"),
             (DEPLOYMENTS, "checkout"),
             (SERVICES, "checkout"),
+            (REPLICASETS, "rs"),
         )
     }
     release = found[CANARY_RELEASES]
@@ -114,12 +121,34 @@ async def done(cluster: Recording, *actions: Action) -> list[tuple[str, object]]
         kind=CANARY_RELEASES,
         release={**release, "metadata": {**release["metadata"]}},
         deployment=found[DEPLOYMENTS],
+        replicasets={name: obj for name, obj in (("rs", found[REPLICASETS]),) if obj},
         service=found[SERVICES],
         backends=Backends.of("shop", "checkout"),
+        term=7,
     )
     cluster.patches.clear()
     await Actor(cluster, Routes()).carry_out(actions, scene)
     return cluster.patches
+
+
+def workload(image: str, hash_: str = "") -> Json:
+    """Of a Deployment, or of a ReplicaSet with its hash."""
+    labels = {"app": "checkout", **({"pod-template-hash": hash_} if hash_ else {})}
+    containers = [{"name": "proxy", "image": "proxy"}, {"name": "app", "image": image}]
+    return {"replicas": 4, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}}
+
+
+def annotated(key: str, value: str | None) -> Json:
+    """A patch of one annotation."""
+    return {"metadata": {"annotations": {key: value}}}
+
+
+def spec(**fields: Any) -> Json:
+    """A patch of the spec."""
+    return {"spec": fields}
+
+
+DEADLINE = spec(progressDeadlineSeconds=7)
 
 
 def notes(floor: str | None, ceiling: str | None, **more: Any) -> Json:
@@ -130,23 +159,81 @@ def notes(floor: str | None, ceiling: str | None, **more: Any) -> Json:
 @pytest.mark.parametrize(
     ("action", "where", "body"),
     [
-        (Manage("mine"), "Deployment/checkout", {"metadata": {"annotations": {"tidegate.dev/release": "mine"}}}),
-        (Manage(None), "Deployment/checkout", {"metadata": {"annotations": {"tidegate.dev/release": None}}}),
-        (SetDeadline(7), "Deployment/checkout", {"spec": {"progressDeadlineSeconds": 7}}),
-        (SetDeadline(None), "Deployment/checkout", {"spec": {"progressDeadlineSeconds": None}}),
+        (Manage("mine"), "Deployment/checkout", annotated(RELEASE, "mine")),
+        (Manage(None), "Deployment/checkout", annotated(RELEASE, None)),
+        (SetDeadline(7), "Deployment/checkout", {**annotated(DEADLINE_WISH, None), **DEADLINE}),
+        (
+            SetDeadline(7, "9"),
+            "Deployment/checkout",
+            {**annotated(DEADLINE_WISH, "9"), **DEADLINE},
+        ),
+        (SetPaused(True), "Deployment/checkout", spec(paused=True)),
+        (SetPaused(False), "Deployment/checkout", spec(paused=None)),
         (Bound("rs", exactly(25), 1), "ReplicaSet/rs", {**notes("25%", "25%"), "spec": {"replicas": 1}}),
         (Bound("rs", HELD, 0), "ReplicaSet/rs", {**notes(None, "0"), "spec": {"replicas": 0}}),
         (Bound("rs", HELD, None), "ReplicaSet/rs", notes(None, "0")),
-        (Bound("rs", FREE, None), "ReplicaSet/rs", notes(None, None, **{"tidegate.dev/release": None})),
-        (Select("2222"), "Service/checkout", {"spec": {"selector": {"pod-template-hash": "2222"}}}),
-        (Select(None), "Service/checkout", {"spec": {"selector": {"pod-template-hash": None}}}),
+        (Bound("rs", FREE, None), "ReplicaSet/rs", notes(None, None, **{RELEASE: None, DEADLINE_WISH: None})),
+        (
+            Select("2222"),
+            "Service/checkout",
+            {**annotated(RELEASING, Hold("mine", 7).note()), **spec(selector={"pod-template-hash": "2222"})},
+        ),
+        (
+            Select(None, held=False),
+            "Service/checkout",
+            {**annotated(RELEASING, None), **spec(selector={"pod-template-hash": None})},
+        ),
     ],
 )
 async def test_what_is_written(cluster: Recording, action: Action, where: str, body: Mapping[str, Any]) -> None:
-    assert await done(cluster, action) == [(where, body)]
+    [(written, sent)] = await done(cluster, action)
+    assert isinstance(sent, dict)
+    assert sent["metadata"].pop("resourceVersion"), "to what the decision was made upon, and no other"
+    assert (written, {key: value for key, value in sent.items() if value}) == (where, body)
     writes = len(cluster.writes)
     await done(cluster, action)
     assert len(cluster.writes) == writes, "twice is as good as once"
+
+
+@pytest.mark.parametrize("action", [RestoreTemplate("rs"), SetImages((("app", "v1"),))])
+async def test_the_template_is_what_it_was(cluster: Recording, action: Action) -> None:
+    await done(cluster, action)
+    found = cluster.find(DEPLOYMENTS, "shop", "checkout")
+    assert found
+    assert found["spec"] == workload("v1")
+
+
+async def test_what_was_changed_meanwhile_is_not_written(cluster: Recording) -> None:
+    """A decision was made upon what is no more: by somebody who wrote, or by another leader who decided since."""
+    deployment, service = cluster.find(DEPLOYMENTS, "shop", "checkout"), cluster.find(SERVICES, "shop", "checkout")
+    replicaset = cluster.find(REPLICASETS, "shop", "rs")
+    release = cluster.find(CANARY_RELEASES, "shop", "mine")
+    assert release
+    assert replicaset
+    for kind, name in ((DEPLOYMENTS, "checkout"), (SERVICES, "checkout"), (REPLICASETS, "rs")):
+        cluster.patch_as("user", kind, "shop", name, {"metadata": {"labels": {"a": "b"}}})
+    stale = Scene(CANARY_RELEASES, release, deployment=deployment, replicasets={"rs": replicaset}, service=service)
+    for action in (Manage("mine"), SetDeadline(7), Select("2"), Bound("rs", HELD, 0), SetImages((("app", "v3"),))):
+        with pytest.raises(Conflict):
+            await Actor(cluster, Routes()).carry_out([action], stale)
+
+
+async def test_one_decision_may_write_twice_to_an_object(cluster: Recording) -> None:
+    await done(cluster, Manage("mine"), SetDeadline(7), SetPaused(True))
+    found = cluster.find(DEPLOYMENTS, "shop", "checkout")
+    assert found
+    assert (found["spec"]["progressDeadlineSeconds"], found["spec"]["paused"]) == (7, True)
+
+
+async def test_a_new_leader_writes_its_term_to_what_is_held(cluster: Recording) -> None:
+    await done(cluster, Seize())
+    assert RELEASING not in (cluster.find(SERVICES, "shop", "checkout") or {})["metadata"].get("annotations", {})
+    note = Hold("mine", 6).note(more=1)
+    cluster.patch_as("user", SERVICES, "shop", "checkout", {"metadata": {"annotations": {RELEASING: note}}})
+    await done(cluster, Seize())
+    found = cluster.find(SERVICES, "shop", "checkout")
+    assert found
+    assert found["metadata"]["annotations"][RELEASING] == Hold("mine", 7).note(more=1)
 
 
 async def test_the_two_services_are_like_the_users_but_for_what_is_its_own(cluster: Recording) -> None:

@@ -14,6 +14,7 @@ from tidegate.adapters.routers.gateway import GatewayRouter, Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
+from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Route
 from tidegate.ports.cluster import GATEWAY_CLASSES, GATEWAYS, GRPCROUTES, HTTPROUTES, Kind, Unavailable
 
@@ -125,7 +126,7 @@ def test_a_plane_that_cannot_be_asked_has_its_time_from_when_it_read_the_route()
         assert not (await read(router)).applied
         await asyncio.sleep(0.2)
         assert (await read(router)).applied
-        await router.split(NAMES, None, 25, "mine")
+        await router.split(NAMES, None, 25, Hold("mine"))
         await asyncio.sleep(60)
         assert "has not read" in (await read(router)).waiting
         says(cluster)
@@ -180,11 +181,11 @@ def test_only_named_routes_are_split() -> None:
     async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
         create(cluster, "a")
         create(cluster, "b")
-        await router.split(NAMES, [RouteRef(name="a")], 25, "mine")
+        await router.split(NAMES, [RouteRef(name="a")], 25, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None]
         writes = len(cluster.writes)
-        await router.split(NAMES, [RouteRef(name="a")], 25, "mine")
+        await router.split(NAMES, [RouteRef(name="a")], 25, Hold("mine"))
         assert len(cluster.writes) == writes
 
     story(tell)
@@ -197,14 +198,14 @@ def test_routes_of_both_kinds_are_one_traffic() -> None:
         create(cluster, "a")
         create(cluster, "a", kind=GRPCROUTES)
         create(cluster, "b", kind=GRPCROUTES)
-        await router.split(NAMES, None, 25, "mine")
+        await router.split(NAMES, None, 25, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [(route.name, route.weight) for route in found.routes] == [
             ("HTTPRoute/a", 25),
             ("GRPCRoute/a", 25),
             ("GRPCRoute/b", 25),
         ]
-        await router.split(NAMES, [RouteRef(kind="GRPCRoute", name="a")], None, "mine")
+        await router.split(NAMES, [RouteRef(kind="GRPCRoute", name="a")], None, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None, 25]
         found = await router.read(NAMES, [RouteRef(name="b")], None)

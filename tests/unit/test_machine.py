@@ -26,6 +26,7 @@ from tidegate.api.release import (
 )
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
+from tidegate.core.hold import Hold
 from tidegate.core.machine import decide
 from tidegate.core.observed import INTRODUCED, Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
@@ -34,6 +35,7 @@ from tidegate.core.plan import (
     EnsureServices,
     Manage,
     Plan,
+    RestoreTemplate,
     Select,
     SetDeadline,
     SetFinalizer,
@@ -42,6 +44,7 @@ from tidegate.core.plan import (
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OLD, NEW = "1111", "2222"
+HOLD = Hold("checkout")
 SPEC: dict[str, Any] = {
     "targetRef": {"name": "checkout"},
     "steps": [{"weight": 25, "bake": "60s"}, {"weight": 100, "bake": "60s"}],
@@ -56,7 +59,7 @@ def revision(hash_: str, number: int) -> RevisionStatus:
 
 def status(stage: Stage, **changes: Any) -> ReleaseStatus:
     """A release under way, at its first step."""
-    journal = {"stage": stage, "since": NOW, "target_uid": "d", "started_at": NOW, "progress_deadline_seconds": 600}
+    journal = {"stage": stage, "since": NOW, "target_uid": "d", "started_at": NOW}
     known = ReleaseStatus(
         stable=revision(OLD, 1),
         candidate=revision(NEW, 2),
@@ -76,7 +79,9 @@ def observed(known: ReleaseStatus, *, route: int | None = None, **changes: Any) 
     """All is as it should be: 4 old pods, the new revision held, everything ready."""
     spec = CanarySpec.model_validate({**SPEC, **changes.pop("spec", {})})
     release = Release("shop", "checkout", "r", 1, spec, known, finalizer=True, **changes.pop("release", {}))
-    deployment = Deployment("checkout", "d", 4, settled=True, revision=2, deadline=HELD_DEADLINE, managed_by="checkout")
+    resting = known.journal is not None and known.journal.stage is Stage.REST
+    deadline = {"deadline": 600} if resting else {"deadline": HELD_DEADLINE, "deadline_note": "600"}
+    deployment = Deployment("checkout", "d", 4, settled=True, revision=2, managed_by="checkout", **deadline)
     obs = Observed(
         release=release,
         deployment=replace(deployment, **changes.pop("deployment", {})),
@@ -86,9 +91,9 @@ def observed(known: ReleaseStatus, *, route: int | None = None, **changes: Any) 
                 ReplicaSet("checkout-2", NEW, 2, bounds=HELD, managed_by="checkout"), **changes.pop("candidate", {})
             ),
         ),
-        service=Service("checkout", OLD, frozenset("abcd")),
-        stable_service=Service("checkout-stable", OLD, frozenset("abcd")),
-        canary_service=Service("checkout-canary", NEW, frozenset()),
+        service=Service("checkout", None) if resting else Service("checkout", OLD, frozenset("abcd"), hold=HOLD),
+        stable_service=None if resting else Service("checkout-stable", OLD, frozenset("abcd")),
+        canary_service=None if resting else Service("checkout-canary", NEW, frozenset()),
         routes=(Route("HTTPRoute/checkout", route, applied=True, servers=None),),
     )
     return replace(obs, **changes)
@@ -122,9 +127,7 @@ class TestAtRest:
     def test_a_new_template_begins_a_release_the_same_instant(self) -> None:
         plan = decide(observed(rest(), deployment={"deadline": 600}), NOW)
         assert stage(plan) is Stage.PREPARE
-        assert SetDeadline(HELD_DEADLINE) in plan.actions
-        assert plan.status.journal
-        assert plan.status.journal.progress_deadline_seconds == 600
+        assert SetDeadline(HELD_DEADLINE, "600") in plan.actions
         assert [event.reason for event in plan.events] == [Reason.RELEASE_STARTED]
 
     def test_a_revision_that_was_rolled_back_is_not_begun_again(self) -> None:
@@ -160,12 +163,15 @@ class TestAtRest:
         old, new = obs.replicasets
         obs = replace(obs, replicasets=(replace(old, replicas=0, current=0, ready=0, bounds=FREE), new))
         obs = replace(obs, release=replace(obs.release, finalizer=False))
-        assert decide(obs, NOW).actions == (
+        plan = decide(obs, NOW)
+        assert plan.actions == (
             SetFinalizer(present=True),
             Manage("checkout"),
             Bound("checkout-1", HELD, None),
             Bound("checkout-2", SERVING, None),
         )
+        assert plan.status.phase is Phase.PROGRESSING, "it is not Ready before its bounds stand"
+        assert [event.reason for event in plan.events] == [Reason.ADOPTED]
 
     def test_a_deployment_in_mid_rollout_is_not_adopted(self) -> None:
         obs = observed(ReleaseStatus(), deployment={"managed_by": ""}, candidate={"current": 1})
@@ -294,7 +300,7 @@ class TestBackward:
 
     def test_the_end_of_a_revert_is_told_once(self) -> None:
         journal = {"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop", "message": "exit 1"}
-        obs = observed(status(Stage.CLEAN, journal=journal), deployment={"deadline": 600})
+        obs = observed(status(Stage.CLEAN, journal=journal), deployment={"deadline": 600, "deadline_note": ""})
         plan = decide(replace(obs, stable_service=None, canary_service=None, service=Service("checkout", None)), NOW)
         assert stage(plan) is Stage.REST
         assert plan.ended == plan.status.last_release
@@ -305,19 +311,23 @@ class TestBackward:
     def test_cleaning_takes_back_all_three(self) -> None:
         journal = {"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop"}
         plan = decide(observed(status(Stage.CLEAN, journal=journal)), NOW)
-        assert set(plan.actions) == {Select(None), DeleteServices(), SetDeadline(600)}
+        assert set(plan.actions) == {Select(None, held=False), DeleteServices(), SetDeadline(600)}
 
 
 class TestLettingGo:
     """The release object is being deleted, nothing is under way."""
 
     def test_the_annotation_goes_first_then_the_bounds_then_the_finalizer(self) -> None:
-        obs = observed(rest(), release={"deleting": True})
+        obs = observed(rest(), release={"deleting": True}, deployment={"revision": 1})
         assert decide(obs, NOW).actions == (Manage(None),)
         obs = observed(rest(), release={"deleting": True}, deployment={"managed_by": ""})
         assert decide(obs, NOW).actions == (Bound("checkout-1", FREE, None), Bound("checkout-2", FREE, None))
         free = tuple(replace(rs, managed_by="", bounds=FREE) for rs in obs.replicasets)
         assert decide(replace(obs, replicasets=free), NOW).actions == (SetFinalizer(present=False),)
+
+    def test_what_was_not_promoted_is_not_rolled_out_by_letting_go(self) -> None:
+        obs = observed(rest(), release={"deleting": True})
+        assert decide(obs, NOW).actions == (RestoreTemplate("checkout-1"),)
 
     def test_what_another_release_manages_is_left_alone(self) -> None:
         obs = observed(rest(), release={"deleting": True}, deployment={"managed_by": "another"})

@@ -13,8 +13,8 @@ import yaml
 from tidegate.api.canary import CanaryRelease
 from tidegate.app.settings import Settings
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
+from tidegate.core.hold import RELEASING
 from tidegate.core.observed import Backends
-from tidegate.core.routes import RELEASING
 from tidegate.engine.gate import NAMES
 from tidegate.engine.operator import RELEASES, WATCHED
 from tidegate.ports.cluster import (

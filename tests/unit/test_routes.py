@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
 from tidegate.core import routes
+from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 NAMES = Backends.of("shop", "checkout")
@@ -32,7 +33,7 @@ def to(*refs: Json | str, **rest: Any) -> Json:
 
 def split(obj: Json, share: int | None) -> Json:
     """The route as it is after the patch."""
-    return patched(obj, routes.patch(obj, NAMES, share, "mine"))
+    return patched(obj, routes.patch(obj, NAMES, share, Hold("mine")))
 
 
 def test_one_rule_is_split_and_put_back() -> None:
@@ -43,14 +44,14 @@ def test_one_rule_is_split_and_put_back() -> None:
         {"name": "checkout-canary", "port": 80, "weight": 25},
     ]
     assert routes.weight(after, NAMES) == 25
-    note = json.loads(after["metadata"]["annotations"][routes.RELEASING])
+    note = json.loads(after["metadata"]["annotations"][RELEASING])
     assert (note["release"], note["weight"]) == ("mine", 25)
     assert split(after, None)["spec"] == obj["spec"]
 
 
 def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
     obj = route(to("other"), to("checkout", name="api"), to("checkout", matches=[{"path": {"value": "/x"}}]))
-    operations = routes.patch(obj, NAMES, 5, "mine")
+    operations = routes.patch(obj, NAMES, 5, Hold("mine"))
     assert operations[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     assert [(op["op"], op["path"]) for op in operations[1:]] == [
         ("test", "/spec/rules/1/name"),
@@ -63,8 +64,8 @@ def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
 
 def test_what_is_so_already_needs_no_patch() -> None:
     after = split(route(to("checkout")), 25)
-    assert routes.patch(after, NAMES, 25, "mine") == []
-    assert routes.patch(route(to("checkout")), NAMES, None, "mine") == []
+    assert routes.patch(after, NAMES, 25, Hold("mine")) == []
+    assert routes.patch(route(to("checkout")), NAMES, None, Hold("mine")) == []
 
 
 def test_other_backends_keep_their_proportion() -> None:
@@ -86,7 +87,7 @@ def test_filters_of_a_backend_are_on_both() -> None:
 def test_backends_of_other_namespaces_and_kinds_are_not_ours() -> None:
     foreign = to({"name": "checkout", "namespace": "other"}, {"name": "checkout", "kind": "Bucket"})
     assert not routes.leads_to(route(foreign), NAMES)
-    assert routes.patch(route(foreign), NAMES, None, "mine") == []
+    assert routes.patch(route(foreign), NAMES, None, Hold("mine")) == []
 
 
 def test_rules_that_do_not_agree_have_no_weight() -> None:
@@ -101,7 +102,7 @@ def test_a_route_that_was_reset_but_for_the_annotation_is_not_at_rest() -> None:
     after = split(route(to("checkout")), 25)
     after["spec"]["rules"] = [to("checkout")]
     assert routes.weight(after, NAMES) == MIXED
-    assert routes.RELEASING not in split(after, None)["metadata"]["annotations"]
+    assert RELEASING not in split(after, None)["metadata"]["annotations"]
 
 
 def test_a_rule_that_was_inserted_moves_nothing() -> None:
@@ -151,14 +152,14 @@ def test_without_the_note_the_two_are_one_again() -> None:
 
 def test_a_note_that_is_spoilt_is_as_good_as_none() -> None:
     after = split(route(to("checkout")), 25)
-    after["metadata"]["annotations"][routes.RELEASING] = "{"
+    after["metadata"]["annotations"][RELEASING] = "{"
     assert split(after, None)["spec"]["rules"] == [to("checkout")]
 
 
 @pytest.mark.parametrize("rules", ["[]", '{"[]": 5}', '{"[]": ["checkout"]}'])
 def test_a_note_whose_rules_are_spoilt_is_as_good_as_none(rules: str) -> None:
     after = split(route(to("checkout")), 25)
-    after["metadata"]["annotations"][routes.RELEASING] = f'{{"weight": 25, "rules": {rules}}}'
+    after["metadata"]["annotations"][RELEASING] = f'{{"weight": 25, "rules": {rules}}}'
     assert split(after, None)["spec"]["rules"] == [to("checkout")]
 
 
@@ -213,5 +214,5 @@ def test_whatever_is_split_comes_back_as_it_was(rules: list[Json], shares: list[
             assert {**before, "backendRefs": 0} == {**after, "backendRefs": 0}, "only backendRefs are written"
     back = split(now, None)
     assert back["spec"] == obj["spec"]
-    assert routes.RELEASING not in back["metadata"].get("annotations", {})
+    assert RELEASING not in back["metadata"].get("annotations", {})
     assert back["metadata"].get("annotations", {}) == (annotations or {})

@@ -104,10 +104,11 @@ class KubeCluster:
                 raise Conflict(f"{kind.name} {namespace}/{name} has changed") from error
             raise
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """Remove an object."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
         try:
-            await self._request("DELETE", _path(kind, namespace, name), kind=kind)
+            await self._request("DELETE", _path(kind, namespace, name), body if version else None, kind=kind)
         except NotFound:
             return
 

@@ -98,6 +98,8 @@ class Reason(StrEnum):
     """The template was set back to stable's in mid-release."""
     RELEASE_DELETED = "ReleaseDeleted"
     """The release object is being deleted: traffic is restored and the Deployment let go."""
+    TEMPLATE_SET_BACK = "TemplateSetBack"
+    """The release object goes: the Deployment's template is stable's again, so that letting go changes no pod."""
     LET_GO = "LetGo"
     """Tidegate lets the Deployment go, as before it is uninstalled; or has let it go: it is managed no more."""
     INVALID_SPEC = "InvalidSpec"
@@ -109,13 +111,28 @@ class Reason(StrEnum):
     SERVICE_UNUSABLE = "ServiceUnusable"
     """The Services of a release cannot stand beside the user's."""
     TARGET_TAKEN = "TargetTaken"
-    """Another release manages the Deployment."""
+    """Another release, which came first, is of the same Deployment."""
+    SERVICE_TAKEN = "ServiceTaken"
+    """Another release, which came first, is of the same Service."""
+    ROUTE_TAKEN = "RouteTaken"
+    """Another release is moving weights on the route; this one waits until it has ended."""
+    CONTAINER_NOT_FOUND = "ContainerNotFound"
+    """spec.images names a container that the Deployment has not."""
+    TRAFFIC_DEADLINE = "TrafficDeadline"
+    """Services, routes or the router did not do their part in time: traffic goes back to stable."""
+    STUCK = "Stuck"
+    """A stage that has no way but onwards waits beyond its deadline; the message says for what."""
     ROUTE_NOT_FOUND = "RouteNotFound"
     ROUTE_UNSUPPORTED = "RouteUnsupported"
     GATE_MISSING = "GateMissing"
     """The admission policies that keep the bounds are missing: no release starts."""
     WAITING_FOR_ROLLOUT = "WaitingForRollout"
     """The Deployment is in mid-rollout; it is adopted when that is done."""
+
+
+def known(reason: str) -> Reason:
+    """A reason that was written down; one that another version knew and this one does not is a revert."""
+    return Reason(reason) if reason in set(Reason) else Reason.ROLLED_BACK
 
 
 class Condition(Model):

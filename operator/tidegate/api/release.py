@@ -272,8 +272,8 @@ class Journal(Model):
     """Since when candidate pods that were ready are not."""
     unknown_since: Time | None = None
     """Since when the analysis has had no answer."""
-    progress_deadline_seconds: int | None = None
-    """The user's value of the Deployment's field, put back at the end."""
+    term: int = 0
+    """Of the leader that works on the release: it guards against writes of the one before."""
     outcome: Outcome | None = None
     """What the release is ending as, once decided. Latched."""
     reason: str = ""

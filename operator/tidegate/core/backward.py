@@ -8,7 +8,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is
-from tidegate.core.gate import HELD
+from tidegate.core.gate import HELD, owners_note
 from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
 
@@ -57,8 +57,7 @@ def drain(draft: Draft) -> Stage | None:
         draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
         draft.wake_at(until)
         return None
-    # A release that is let go leaves its pods to the Deployment controller.
-    return Stage.CLEAN if draft.obs.release.leaving or draft.obs.deployment is None else Stage.RETIRE
+    return Stage.CLEAN if draft.obs.deployment is None else Stage.RETIRE
 
 
 def retire(draft: Draft) -> Stage | None:
@@ -80,7 +79,8 @@ def retire(draft: Draft) -> Stage | None:
 def flag(draft: Draft) -> Stage | None:
     """The Deployment says ProgressDeadlineExceeded, so that all who watch it know; only of its current template."""
     deployment, current = draft.obs.deployment, draft.obs.current()
-    failed = draft.journal.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED)
+    # One that is let go gets its old template back: nothing of it has failed.
+    failed = draft.journal.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED) and not draft.obs.release.leaving
     if deployment is None or not failed or current is None or current.hash != hash_of(draft, "candidate"):
         return Stage.CLEAN
     draft.say(Phase.REVERTING, Reason.REVERTING, f"marking the Deployment as failed: {draft.journal.message}")
@@ -88,6 +88,6 @@ def flag(draft: Draft) -> Stage | None:
         return Stage.CLEAN
     soonest = deployment.min_ready_seconds + 1
     if deployment.deadline != soonest:
-        draft.act(SetDeadline(soonest))
+        draft.act(SetDeadline(soonest, owners_note(deployment.owners_deadline)))
     draft.wake_in(POLL)
     return None

@@ -13,9 +13,9 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
 from tidegate.core import health
 from tidegate.core.draft import POLL, STEADY, Draft
-from tidegate.core.gate import HELD_DEADLINE, exactly
+from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
-from tidegate.core.plan import EnsureServices, Select, SetDeadline, Split
+from tidegate.core.plan import EnsureServices, Manage, Select, SetDeadline, Split
 
 AHEAD = timedelta(seconds=30)
 """How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
@@ -110,11 +110,8 @@ def prepare(draft: Draft) -> Stage | None:
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
     draft.wake_in(POLL)
-    ensure_deadline(draft)
-    ensure_services(draft)
+    hold(draft)
     ours, theirs = obs.stable_service, obs.canary_service
-    if obs.service and obs.service.hash != stable:
-        draft.act(Select(stable))
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
         return None
     if not ours.endpoints or not ours.endpoints >= obs.service.endpoints:
@@ -272,12 +269,20 @@ def hold(draft: Draft) -> None:
     """What stands in every forward stage, put right where somebody changed it."""
     obs, stable = draft.obs, hash_of(draft, "stable")
     ensure_deadline(draft)
+    if obs.deployment and obs.deployment.managed_by != obs.release.name:
+        draft.act(Manage(obs.release.name))
     serving = obs.by_hash(stable)
     if serving:
         draft.serving(serving)
     ensure_services(draft)
-    if obs.service and obs.service.hash != stable:
-        draft.act(Select(stable))
+    narrow(draft, stable)
+
+
+def narrow(draft: Draft, hash_: str | None) -> None:
+    """The user's Service selects this revision (None: all), and the admission policy keeps it so."""
+    service = draft.obs.service
+    if service and (service.hash != hash_ or service.hold is None):
+        draft.act(Select(hash_))
 
 
 def ensure_services(draft: Draft) -> None:
@@ -291,9 +296,10 @@ def ensure_services(draft: Draft) -> None:
 def ensure_deadline(draft: Draft) -> None:
     """While a release runs the Deployment must not time out: bakes last longer than its owner's deadline."""
     deployment = draft.obs.deployment
-    if deployment and deployment.deadline != HELD_DEADLINE:
-        draft.note(progress_deadline_seconds=deployment.deadline)
-        draft.act(SetDeadline(HELD_DEADLINE))
+    if deployment and (deployment.deadline != HELD_DEADLINE or not deployment.deadline_note):
+        held = deployment.deadline == HELD_DEADLINE
+        owners = deployment.owners_deadline if held else deployment.deadline
+        draft.act(SetDeadline(HELD_DEADLINE, owners_note(owners)))
 
 
 def ensure_weight(draft: Draft, weight: int) -> None:

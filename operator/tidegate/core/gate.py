@@ -50,3 +50,8 @@ def pods(bound: str, desired: int) -> int:
     if bound.endswith("%"):
         return (desired * int(bound[:-1]) + 99) // 100
     return int(bound)
+
+
+def owners_note(seconds: int | None) -> str:
+    """The value of the annotation that remembers the owner's progressDeadlineSeconds."""
+    return "none" if seconds is None else str(seconds)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import Verdict
-from tidegate.api.conditions import Reason
+from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import analysis, backward, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
-from tidegate.core.plan import Bound, Manage, Plan, SetFinalizer
+from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,
@@ -25,7 +25,7 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.SHIFT: forward.shift,
     Stage.BAKE: forward.bake,
     Stage.WIDEN: promote.widen,
-    Stage.NARROW: promote.narrow,
+    Stage.NARROW: promote.give,
     Stage.RETURN: promote.return_routes,
     Stage.LIFT: promote.lift,
     Stage.REVERT: backward.revert,
@@ -39,10 +39,16 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
 def decide(obs: Observed, now: datetime) -> Plan:
     """What is to be done, given what is known. The same question has the same answer, whenever it is asked."""
     draft = Draft(obs, now)
+    if obs.release.unreadable:
+        draft.unchanged = True
+        return draft.plan()
+    _seize(draft)
     if obs.release.leaving:
         _let_go(draft)
         return draft.plan()
     requests.answer(draft)
+    if draft.status.stable and not obs.release.finalizer:
+        draft.act(SetFinalizer(present=True))
     if draft.journal.stage is Stage.REST:
         _at_rest(draft)
     else:
@@ -173,7 +179,7 @@ def _finish(draft: Draft) -> None:
     journal, candidate = draft.journal, draft.status.candidate
     outcome = journal.outcome or Outcome.PROMOTED
     promoted = outcome is Outcome.PROMOTED
-    reason = Reason.PROMOTED if promoted else Reason(journal.reason)
+    reason = Reason.PROMOTED if promoted else known(journal.reason)
     told = f"revision {candidate.revision if candidate else '?'}"
     message = f"{told} is stable" if promoted else f"{told} was reverted: {journal.message}"
     draft.close(outcome, reason, message)
@@ -211,14 +217,20 @@ def _at_rest(draft: Draft) -> None:
         # It serves already (a rollout while the gate was missing): what serves is stable.
         _adopt(draft, current)
         return
-    _rest_bounds(draft, status.stable.hash)
+    if not _rest_bounds(draft, status.stable.hash) and status.phase is Phase.PROGRESSING:
+        _bounding(draft)
+        return
+    if not promote.tidied(draft):
+        draft.say(Phase.PROGRESSING, Reason.REVERTING, "putting Services and routes back as they were")
+        draft.wake_in(POLL)
+        return
     if current.hash == status.stable.hash:
         draft.set(candidate=None)
         last = status.last_release
         draft.say(Phase.IDLE, Reason.IDLE, last.message if last else f"revision {current.revision} serves")
     elif status.last_release and status.candidate and status.candidate.hash == current.hash:
         draft.drifted = True
-        draft.say(Phase.ROLLED_BACK, Reason(status.last_release.reason), status.last_release.message)
+        draft.say(Phase.ROLLED_BACK, known(status.last_release.reason), status.last_release.message)
     else:
         _start(draft, current)
 
@@ -239,7 +251,7 @@ def _blocked(draft: Draft) -> Problem | None:
 
 def _adopt(draft: Draft, current: ReplicaSet) -> None:
     """Take the Deployment under management once a single revision serves it. No pod is changed."""
-    obs, deployment = draft.obs, draft.obs.deployment
+    obs, status, deployment = draft.obs, draft.status, draft.obs.deployment
     if deployment is None:
         return
     others = [rs for rs in obs.replicasets if rs.hash != current.hash and rs.current]
@@ -255,19 +267,27 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
         draft.act(SetFinalizer(present=True))
     if deployment.managed_by != obs.release.name:
         draft.act(Manage(obs.release.name))
+    if status.stable is None or draft.journal.target_uid != deployment.uid:
         draft.event(Reason.ADOPTED, f"Deployment {deployment.name} is under management; no pod was changed")
     draft.set(stable=revision(current), candidate=None)
     draft.note(target_uid=deployment.uid)
     _rest_bounds(draft, current.hash)
-    draft.say(Phase.IDLE, Reason.ADOPTED, f"revision {current.revision} serves")
+    _bounding(draft)
 
 
-def _rest_bounds(draft: Draft, stable: str) -> None:
-    for replicaset in draft.obs.replicasets:
-        if replicaset.hash == stable:
-            draft.serving(replicaset)
-        else:
-            draft.bound(replicaset, HELD)
+def _bounding(draft: Draft) -> None:
+    """Whoever waits for Ready may change the template the next moment: the bounds stand by then."""
+    draft.say(Phase.PROGRESSING, Reason.ADOPTED, "bounds are being written to the ReplicaSets")
+    draft.wake_in(POLL)
+
+
+def _rest_bounds(draft: Draft, stable: str) -> bool:
+    """Whether all revisions are bound as they are at rest."""
+    stand = [
+        draft.serving(replicaset) if replicaset.hash == stable else draft.bound(replicaset, HELD)
+        for replicaset in draft.obs.replicasets
+    ]
+    return all(stand)
 
 
 def _start(draft: Draft, candidate: ReplicaSet) -> None:
@@ -286,11 +306,36 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
         stage=Stage.PREPARE if deployment.replicas else Stage.LIFT,
         since=draft.now,
         started_at=draft.now,
-        progress_deadline_seconds=deployment.deadline,
     )
     forward.at_step(draft, 1)
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
     _under_way(draft)
+
+
+def _restored(draft: Draft) -> bool:
+    """What serves is what the template asks for: else the Deployment would roll out, ungated, what was not promoted."""
+    obs, deployment, current = draft.obs, draft.obs.deployment, draft.obs.current()
+    stable = obs.by_hash(draft.status.stable.hash) if draft.status.stable else None
+    if deployment is None or deployment.managed_by != obs.release.name or stable is None or not stable.current:
+        return True
+    if current is None:
+        return False
+    if current.hash == stable.hash:
+        return True
+    draft.act(RestoreTemplate(stable.name))
+    told = f"the template was set back to revision {stable.revision}, which serves: {current.hash} was not promoted"
+    draft.event(Reason.TEMPLATE_SET_BACK, told, "Warning")
+    return False
+
+
+def _seize(draft: Draft) -> None:
+    """A new leader's first word: what its predecessor still has under way was decided upon what is no more."""
+    obs = draft.obs
+    if draft.journal.stage is Stage.REST or draft.journal.term == obs.term:
+        return
+    draft.note(term=obs.term)
+    if any(hold.release == obs.release.name and hold.term != obs.term for hold in obs.holds()):
+        draft.urgent.append(Seize())
 
 
 def _let_go(draft: Draft) -> None:
@@ -302,6 +347,8 @@ def _let_go(draft: Draft) -> None:
     why = Reason.RELEASE_DELETED if obs.release.deleting else Reason.LET_GO
     draft.say(Phase.REVERTING, why, "letting the Deployment go")
     draft.wake_in(POLL)
+    if not promote.tidied(draft) or not _restored(draft):
+        return
     if obs.deployment and obs.deployment.managed_by == name:
         # First the annotation, else the controller hands it on to the ReplicaSets again.
         draft.act(Manage(None))

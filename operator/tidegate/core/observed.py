@@ -6,14 +6,18 @@ Everything that ``decide`` may look at is here, so a decision can be replayed fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseStatus
 from tidegate.core.counters import Answer, RouterSeries
-from tidegate.core.gate import Bounds
+from tidegate.core.gate import HELD_DEADLINE, Bounds
+from tidegate.core.hold import Hold
+
+DEFAULT_DEADLINE = 600
+"""progressDeadlineSeconds where its owner said nothing, by the API server's own default."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Release:
     """It waits for us before it goes."""
     invalid: str = ""
     """What the spec has wrong: field, value, way out."""
+    unreadable: str = ""
+    """What in the status is not understood: it is of another version, and is left as it is."""
     request: str = ""
     """What somebody asks of it, as it was written."""
 
@@ -81,6 +87,17 @@ class Deployment:
     """Its Progressing condition says ProgressDeadlineExceeded."""
     managed_by: str = ""
     """Value of the annotation that puts it under management: the release's name, or nothing."""
+    deadline_note: str = ""
+    """What its owner wants spec.progressDeadlineSeconds to be, while a release has another value stand there."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Of the containers of its template, by name."""
+
+    @property
+    def owners_deadline(self) -> int | None:
+        """The progressDeadlineSeconds of its owner; None where the field was not set."""
+        if self.deadline_note:
+            return int(self.deadline_note) if self.deadline_note.isdigit() else None
+        return DEFAULT_DEADLINE if self.deadline == HELD_DEADLINE else self.deadline
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,8 @@ class Service:
     """Names of the pods that are its ready endpoints."""
     addresses: frozenset[str] = frozenset()
     """Their addresses."""
+    hold: Hold | None = None
+    """The release that holds it, if one does."""
 
 
 MIXED = -1
@@ -141,6 +160,8 @@ class Route:
     """What the router has not done yet, where it says."""
     servers: Mapping[str, frozenset[str]] | None = None
     """Addresses that the router sends requests to, by Service; None where it cannot be asked."""
+    hold: Hold | None = None
+    """The release that holds it, if one does."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +213,8 @@ class Observed:
     """The spec with its defaults, the Service and routes as found."""
     answers: Mapping[str, Answer] | None = None
     """What the metrics answered, where a look was due."""
+    term: int = 0
+    """Of our leadership: grows with each change of the leader."""
 
     def current(self) -> ReplicaSet | None:
         """The revision of the Deployment's template, once the controller has made it."""
@@ -202,3 +225,8 @@ class Observed:
     def by_hash(self, hash_: str | None) -> ReplicaSet | None:
         """The revision with this pod-template-hash."""
         return next((rs for rs in self.replicasets if rs.hash == hash_), None)
+
+    def holds(self) -> list[Hold]:
+        """Who holds the routes and the user's Service, those that are held."""
+        noted = [*(route.hold for route in self.routes), self.service.hold if self.service else None]
+        return [hold for hold in noted if hold]

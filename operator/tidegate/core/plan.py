@@ -34,6 +34,34 @@ class SetDeadline:
     """Write the Deployment's progressDeadlineSeconds; None removes the field."""
 
     seconds: int | None
+    owners: str | None = None
+    """Its owner's, noted on the Deployment while another stands there; None removes the note."""
+
+
+@dataclass(frozen=True)
+class SetImages:
+    """Write images of containers of the Deployment's template, by name."""
+
+    images: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class RestoreTemplate:
+    """Set the Deployment's template back to a revision's, as `kubectl rollout undo` does."""
+
+    replicaset: str
+
+
+@dataclass(frozen=True)
+class SetPaused:
+    """Pause the Deployment, or let it go on: the brake where the gate does not hold."""
+
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Seize:
+    """Write our term to the routes and Services that the release holds: no older write lands after it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +82,8 @@ class Select:
     """The user's Service selects this revision only; None removes the narrowing."""
 
     hash: str | None
+    held: bool = True
+    """The release goes on holding the Service; else its note goes too."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +100,20 @@ class SetFinalizer:
     present: bool
 
 
-Action = Manage | Bound | SetDeadline | EnsureServices | DeleteServices | Select | Split | SetFinalizer
+Action = (
+    Manage
+    | Bound
+    | SetDeadline
+    | SetImages
+    | RestoreTemplate
+    | SetPaused
+    | Seize
+    | EnsureServices
+    | DeleteServices
+    | Select
+    | Split
+    | SetFinalizer
+)
 
 
 @dataclass(frozen=True)

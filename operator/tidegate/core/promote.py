@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is
+from tidegate.core.forward import applied, ensure_services, hash_of, lagging, narrow, overdue, reached, split_is
 from tidegate.core.gate import HELD
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
@@ -25,21 +25,21 @@ def widen(draft: Draft) -> Stage | None:
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
-    if obs.service.hash is not None:
-        draft.act(Select(None))
+    narrow(draft, None)
+    if draft.actions:
         return None
     return Stage.NARROW if obs.canary_service.endpoints <= obs.service.endpoints else None
 
 
-def narrow(draft: Draft) -> Stage | None:
+def give(draft: Draft) -> Stage | None:
     """The user's Service selects the candidate only."""
     obs, candidate = draft.obs, hash_of(draft, "candidate")
     _promoting(draft, "promoting: callers inside the cluster see the candidate only")
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
-    if obs.service.hash != candidate:
-        draft.act(Select(candidate))
+    narrow(draft, candidate)
+    if draft.actions:
         return None
     return Stage.RETURN if obs.service.endpoints and obs.service.endpoints <= obs.canary_service.endpoints else None
 
@@ -76,23 +76,32 @@ def lift(draft: Draft) -> Stage | None:
 
 def clean(draft: Draft) -> Stage | None:
     """Both ways: nothing of ours remains in Services and routes; the Deployment has its owner's deadline again."""
-    obs, journal = draft.obs, draft.journal
-    reverting = journal.outcome not in (None, Outcome.PROMOTED)
+    reverting = draft.journal.outcome not in (None, Outcome.PROMOTED)
     draft.say(
         Phase.REVERTING if reverting else Phase.PROGRESSING,
         Reason.REVERTING if reverting else Reason.PROMOTING,
         "putting Services and routes back as they were",
     )
     draft.wake_in(POLL)
+    return Stage.REST if tidied(draft) else None
+
+
+def tidied(draft: Draft) -> bool:
+    """Nothing of ours remains in Services and routes; the Deployment has its owner's deadline again."""
+    obs, deployment = draft.obs, draft.obs.deployment
+    if any(hold.release != obs.release.name for hold in obs.holds()):
+        # Another release's: it cleans up what is its own.
+        return True
     if not split_is(obs, None):
         draft.act(Split(None))
-        return None
+        return False
     if not applied(obs) and not overdue(draft):
-        return None
-    if obs.service and obs.service.hash is not None:
-        draft.act(Select(None))
+        return False
+    done = len(draft.actions)
+    if obs.service and (obs.service.hash is not None or obs.service.hold):
+        draft.act(Select(None, held=False))
     if obs.stable_service or obs.canary_service:
         draft.act(DeleteServices())
-    if obs.deployment and obs.deployment.deadline != journal.progress_deadline_seconds:
-        draft.act(SetDeadline(journal.progress_deadline_seconds))
-    return None if draft.actions else Stage.REST
+    if deployment and (deployment.deadline_note or deployment.deadline != deployment.owners_deadline):
+        draft.act(SetDeadline(deployment.owners_deadline))
+    return len(draft.actions) == done

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tidegate.api.conditions import Reason
-from tidegate.core.gate import CEILING, FLOOR, RELEASE, Bounds
+from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds
+from tidegate.core.hold import holder
 from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
 
 HASH = "pod-template-hash"
@@ -42,6 +43,8 @@ def deployment(obj: Json) -> Deployment:
         min_ready_seconds=int(spec.get("minReadySeconds", 0)),
         timed_out=progressing.get("reason") == "ProgressDeadlineExceeded",
         managed_by=str(_annotations(obj).get(RELEASE, "")),
+        deadline_note=str(_annotations(obj).get(DEADLINE_WISH, "")),
+        images={c["name"]: str(c.get("image", "")) for c in _containers(spec)},
     )
 
 
@@ -53,7 +56,7 @@ def replicaset(obj: Json) -> ReplicaSet:
         name=meta["name"],
         hash=str(meta.get("labels", {}).get(HASH, "")),
         revision=int(annotations.get(REVISION, 0)),
-        images=tuple(c.get("image", "") for c in spec.get("template", {}).get("spec", {}).get("containers", ())),
+        images=tuple(c.get("image", "") for c in _containers(spec)),
         replicas=int(spec.get("replicas", 1)),
         current=int(status.get("replicas", 0)),
         ready=int(status.get("readyReplicas", 0)),
@@ -61,6 +64,11 @@ def replicaset(obj: Json) -> ReplicaSet:
         managed_by=str(annotations.get(RELEASE, "")),
         refused=str(_conditions(status).get("ReplicaFailure", {}).get("message", "")),
     )
+
+
+def _containers(spec: Json) -> Sequence[Json]:
+    found: Sequence[Json] = spec.get("template", {}).get("spec", {}).get("containers", ())
+    return found
 
 
 def pod(obj: Json) -> Pod:
@@ -156,6 +164,7 @@ def service(obj: Json, slices: Iterable[Json]) -> Service:
         hash=(obj.get("spec", {}).get("selector") or {}).get(HASH),
         endpoints=frozenset(endpoint["targetRef"]["name"] for endpoint in ready),
         addresses=frozenset(address for endpoint in ready for address in endpoint["addresses"]),
+        hold=holder(obj),
     )
 
 

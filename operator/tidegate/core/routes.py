@@ -13,11 +13,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tidegate.api.base import GROUP
+from tidegate.core.hold import RELEASING, Hold, noted, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
-RELEASING = f"{GROUP}/releasing"
-"""On a route in mid-release: which release holds it, and the backendRefs of its rules at rest."""
 MAX_WEIGHT = 1_000_000
 
 Json = dict[str, Any]
@@ -39,8 +37,8 @@ def weight(route: Json, names: Backends) -> int | None:
     said = {share for rule in _rules(route) for share in _shares(rule, names)}
     if not said:
         # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
-        said = {_noted(route).get("weight")}
-    held = RELEASING in _annotations(route)
+        said = {noted(route).get("weight")}
+    held = _held(route, names)
     if not _at_rest(route, names):
         return MIXED if held else None
     if held and said == {None} and all(_introduced(rule, names) for rule in _rules(route)):
@@ -48,11 +46,14 @@ def weight(route: Json, names: Backends) -> int | None:
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
-def patch(route: Json, names: Backends, share: int | None, release: str) -> list[Json]:
+def patch(route: Json, names: Backends, share: int | None, hold: Hold) -> list[Json]:
     """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's.
 
-    A route whose rules lead to the Service no more is put back whatever the share.
+    A route whose rules lead to the Service no more is put back whatever the share. One that another release holds is
+    left alone: its note is the only memory of what it was.
     """
+    if RELEASING in _annotations(route) and not _held(route, names):
+        return []
     rest = _at_rest(route, names)
     share = share if rest else None
     changes = [
@@ -62,21 +63,33 @@ def patch(route: Json, names: Backends, share: int | None, release: str) -> list
     ]
     keys = _keys(route)
     notes = {keys[index]: refs for index, refs in rest.items()}
-    changes += _annotate(route, None if share is None else _note(release, share, notes))
-    if not changes:
-        return []
+    changes += _annotate(route, None if share is None else hold.note(service=names.service, weight=share, rules=notes))
+    return _as_read(route, changes)
+
+
+def seize(route: Json, hold: Hold) -> list[Json]:
+    """JSON patch by which a new leader writes its term to a route that is held, and changes nothing else."""
+    return _as_read(route, _annotate(route, renoted(route, hold)))
+
+
+def _held(route: Json, names: Backends) -> bool:
+    """The release of this Service holds the route: no two releases share a Service, but they may share a route."""
+    return RELEASING in _annotations(route) and noted(route).get("service", names.service) == names.service
+
+
+def _as_read(route: Json, changes: list[Json]) -> list[Json]:
     version = {"op": "test", "path": "/metadata/resourceVersion", "value": route["metadata"]["resourceVersion"]}
-    return [version, *changes]
+    return [version, *changes] if changes else []
 
 
 def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
     """backendRefs at rest, by index of the rules that lead to the Service."""
-    noted = _noted_rules(route)
+    known = _noted_rules(route)
     found, keys = {}, _keys(route)
     for index, rule in enumerate(_rules(route)):
         refs = rule.get("backendRefs", [])
         if any(_points(ref, {names.stable, names.canary}) for ref in refs):
-            found[index] = noted.get(keys[index]) or _merged(refs, names)
+            found[index] = known.get(keys[index]) or _merged(refs, names)
         elif any(_points(ref, {names.service}) for ref in refs):
             found[index] = refs
     return found
@@ -162,21 +175,9 @@ def _annotate(route: Json, note: str | None) -> list[Json]:
     return [{"op": "add", "path": path, "value": note}]
 
 
-def _note(release: str, share: int, rules: Mapping[str, list[Json]]) -> str:
-    return json.dumps({"release": release, "weight": share, "rules": rules}, sort_keys=True, separators=(",", ":"))
-
-
-def _noted(route: Json) -> Json:
-    try:
-        noted = json.loads(_annotations(route).get(RELEASING, "{}"))
-    except ValueError:
-        return {}
-    return noted if isinstance(noted, dict) else {}
-
-
 def _noted_rules(route: Json) -> Mapping[str, list[Json]]:
     """backendRefs at rest, by the rule's key, as far as they can be read."""
-    rules = _noted(route).get("rules")
+    rules = noted(route).get("rules")
     readable = rules.items() if isinstance(rules, dict) else ()
     return {key: refs for key, refs in readable if isinstance(refs, list) and all(isinstance(r, dict) for r in refs)}
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tidegate.api.base import GROUP
-from tidegate.core.gate import CEILING, FLOOR, FREE, RELEASE
-from tidegate.core.observed import Backends
+from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, FREE, RELEASE
+from tidegate.core.hold import RELEASING, Hold, holder, renoted
 from tidegate.core.plan import (
     Action,
     Bound,
     DeleteServices,
     EnsureServices,
     Manage,
+    RestoreTemplate,
+    Seize,
     Select,
     SetDeadline,
     SetFinalizer,
+    SetImages,
+    SetPaused,
     Split,
 )
 from tidegate.core.reading import HASH
 from tidegate.engine.scene import Scene, ours
-from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, NotFound
+from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, Kind, NotFound, Object
 from tidegate.ports.router import Router
 
 FINALIZER = f"{GROUP}/release"
@@ -40,12 +44,14 @@ class Actor:
 
     async def _one(self, action: Action, scene: Scene) -> None:
         match action:
-            case Manage(release):
-                await self._deployment(scene, {"metadata": {"annotations": {RELEASE: release}}})
-            case SetDeadline(seconds):
-                await self._deployment(scene, {"spec": {"progressDeadlineSeconds": seconds}})
+            case Manage() | SetDeadline() | SetPaused():
+                await self._merge(DEPLOYMENTS, scene, scene.deployment, _DEPLOYMENT[type(action)](action))
+            case SetImages(images):
+                await self._edit(scene, _images(scene.deployment, images))
+            case RestoreTemplate(name):
+                await self._edit(scene, _template(scene.replicasets.get(name)))
             case Bound():
-                await self._bound(action, scene)
+                await self._merge(REPLICASETS, scene, scene.replicasets.get(action.replicaset), _bound(action))
             case EnsureServices(stable, candidate):
                 if scene.backends:
                     await self._ensure(scene, scene.backends.stable, stable)
@@ -54,27 +60,39 @@ class Actor:
                 if scene.backends:
                     await self._remove(scene, scene.backends.stable)
                     await self._remove(scene, scene.backends.canary)
-            case Select(hash_):
-                if scene.backends:
-                    await self._select(scene, scene.backends, hash_)
+            case Select(hash_, held):
+                await self._merge(SERVICES, scene, scene.service, _selection(hash_, scene.hold if held else None))
             case Split(weight):
                 if scene.backends:
-                    await self._router.split(scene.backends, scene.routes, weight, scene.name)
+                    await self._router.split(scene.backends, scene.routes, weight, scene.hold)
+            case Seize():
+                await self._seize(scene)
             case SetFinalizer(present):
                 await self._finalizer(scene, present=present)
 
-    async def _deployment(self, scene: Scene, body: object) -> None:
-        if scene.deployment:
-            await self._cluster.patch(DEPLOYMENTS, scene.namespace, scene.deployment["metadata"]["name"], body)
+    async def _merge(self, kind: Kind, scene: Scene, obj: Object | None, change: Object) -> None:
+        """A merge patch of what the decision was made upon."""
+        if obj is None:
+            return
+        meta = {**change.get("metadata", {}), "resourceVersion": scene.version(kind, obj)}
+        body = {**change, "metadata": meta}
+        scene.wrote(kind, await self._cluster.patch(kind, scene.namespace, obj["metadata"]["name"], body))
 
-    async def _bound(self, action: Bound, scene: Scene) -> None:
-        notes: dict[str, str | None] = {FLOOR: action.bounds.floor, CEILING: action.bounds.ceiling}
-        if action.bounds == FREE:
-            notes[RELEASE] = None
-        body: dict[str, Any] = {"metadata": {"annotations": notes}}
-        if action.replicas is not None:
-            body["spec"] = {"replicas": action.replicas}
-        await self._cluster.patch(REPLICASETS, scene.namespace, action.replicaset, body)
+    async def _edit(self, scene: Scene, operations: list[Object]) -> None:
+        """A JSON patch of the Deployment as the decision was made upon."""
+        if scene.deployment is None or not operations:
+            return
+        version = scene.version(DEPLOYMENTS, scene.deployment)
+        body = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *operations]
+        name = scene.deployment["metadata"]["name"]
+        scene.wrote(DEPLOYMENTS, await self._cluster.patch(DEPLOYMENTS, scene.namespace, name, body, type_="json"))
+
+    async def _seize(self, scene: Scene) -> None:
+        if scene.backends:
+            await self._router.seize(scene.backends, scene.routes, scene.hold)
+        if scene.service and holder(scene.service):
+            note = {"metadata": {"annotations": {RELEASING: renoted(scene.service, scene.hold)}}}
+            await self._merge(SERVICES, scene, scene.service, note)
 
     async def _ensure(self, scene: Scene, name: str, hash_: str) -> None:
         """A Service like the user's, of one revision. Owned by the release: it goes with it, whatever happens."""
@@ -97,9 +115,10 @@ class Actor:
         try:
             await self._cluster.create(SERVICES, scene.namespace, body)
         except Conflict:
-            if not ours(await self._cluster.get(SERVICES, scene.namespace, name)):
+            found = await self._cluster.get(SERVICES, scene.namespace, name)
+            if not ours(found):
                 raise
-            await self._cluster.patch(SERVICES, scene.namespace, name, {"spec": {"selector": {HASH: hash_}}})
+            await self._merge(SERVICES, scene, found, {"spec": {"selector": {HASH: hash_}}})
 
     async def _remove(self, scene: Scene, name: str) -> None:
         try:
@@ -107,11 +126,7 @@ class Actor:
         except NotFound:
             return
         if ours(found):
-            await self._cluster.delete(SERVICES, scene.namespace, name)
-
-    async def _select(self, scene: Scene, backends: Backends, hash_: str | None) -> None:
-        body = {"spec": {"selector": {HASH: hash_}}}
-        await self._cluster.patch(SERVICES, scene.namespace, backends.service, body)
+            await self._cluster.delete(SERVICES, scene.namespace, name, version=found["metadata"]["resourceVersion"])
 
     async def _finalizer(self, scene: Scene, *, present: bool) -> None:
         others = [name for name in scene.release["metadata"].get("finalizers") or () if name != FINALIZER]
@@ -126,6 +141,55 @@ class Actor:
         except NotFound:
             return
         scene.release["metadata"]["resourceVersion"] = answer["metadata"]["resourceVersion"]
+
+
+def _managed(action: Manage) -> Object:
+    return {"metadata": {"annotations": {RELEASE: action.release}}}
+
+
+def _deadline(action: SetDeadline) -> Object:
+    note = {"annotations": {DEADLINE_WISH: action.owners}}
+    return {"metadata": note, "spec": {"progressDeadlineSeconds": action.seconds}}
+
+
+def _paused(action: SetPaused) -> Object:
+    return {"spec": {"paused": action.paused or None}}
+
+
+_DEPLOYMENT: Mapping[type, Callable[[Any], Object]] = {Manage: _managed, SetDeadline: _deadline, SetPaused: _paused}
+
+
+def _bound(action: Bound) -> Object:
+    notes: dict[str, str | None] = {FLOOR: action.bounds.floor, CEILING: action.bounds.ceiling}
+    if action.bounds == FREE:
+        notes |= {RELEASE: None, DEADLINE_WISH: None}
+    size = {} if action.replicas is None else {"spec": {"replicas": action.replicas}}
+    return {"metadata": {"annotations": notes}, **size}
+
+
+def _selection(hash_: str | None, hold: Hold | None) -> Object:
+    note = {RELEASING: hold.note() if hold else None}
+    return {"metadata": {"annotations": note}, "spec": {"selector": {HASH: hash_}}}
+
+
+def _images(deployment: Object | None, images: Iterable[tuple[str, str]]) -> list[Object]:
+    wanted, path = dict(images), "/spec/template/spec/containers"
+    containers = deployment["spec"]["template"]["spec"]["containers"] if deployment else ()
+    return [
+        {"op": "replace", "path": f"{path}/{index}/image", "value": wanted[container["name"]]}
+        for index, container in enumerate(containers)
+        if container["name"] in wanted
+    ]
+
+
+def _template(replicaset: Object | None) -> list[Object]:
+    """A revision's template, without the hash that its controller put there."""
+    if replicaset is None:
+        return []
+    template = replicaset["spec"]["template"]
+    meta = template.get("metadata", {})
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH}
+    return [{"op": "replace", "path": "/spec/template", "value": {**template, "metadata": {**meta, "labels": labels}}}]
 
 
 _PORT_FIELDS = ("name", "protocol", "appProtocol", "port", "targetPort")

@@ -7,7 +7,7 @@ change by the second, and nothing else of the cluster needs to be watched for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,14 +18,14 @@ from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseStatus, RouteRef, Stage
 from tidegate.core import analysis, machine, reading
-from tidegate.core.observed import Backends, Observed, Problem, Release
+from tidegate.core.counters import Answer
+from tidegate.core.observed import Backends, Observed, Problem, Release, Route
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
-    CANARY_RELEASES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
@@ -43,28 +43,41 @@ from tidegate.ports.router import Router, Routing
 class Observer:
     """Reads one release and all that belongs to it. Raises ClusterError."""
 
-    def __init__(self, cluster: Cluster, router: Router, metrics: MetricSource, gate: GateCheck, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        router: Router,
+        metrics: MetricSource,
+        gate: GateCheck,
+        clock: Clock,
+        term: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
+        self._term = term
+        self._asked: dict[str, asyncio.Task[Mapping[str, Answer]]] = {}
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
-        release = replace(read_release(obj), let_go=await self._gate.let_go())
-        scene = Scene(kind=kind, release=obj)
+        release, term = replace(read_release(obj), let_go=await self._gate.let_go()), self._term()
+        scene = Scene(kind=kind, release=obj, term=term)
         deployment = await self._deployment(release)
         if deployment is None:
-            obs = Observed(release=release, problems=_no_target(release))
+            obs = Observed(release=release, problems=_no_target(release), term=term)
             return await self._traffic(obs, scene, labels=None)
         uid = deployment["metadata"]["uid"]
-        replicasets = await self._cluster.list(REPLICASETS, namespace)
+        listed = await self._cluster.list(REPLICASETS, namespace)
+        replicasets = [rs for rs in listed if reading.owned_by(rs, uid)]
         obs = Observed(
             release=release,
             deployment=reading.deployment(deployment),
-            replicasets=tuple(reading.replicaset(rs) for rs in replicasets if reading.owned_by(rs, uid)),
-            problems=(*await self._rival(release, deployment), *await self._gate.problems()),
+            replicasets=tuple(map(reading.replicaset, replicasets)),
+            problems=await self._gate.problems(),
+            term=term,
         )
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
-        obs, scene = await self._traffic(obs, replace(scene, deployment=deployment), labels)
+        by_name = {rs["metadata"]["name"]: rs for rs in replicasets}
+        obs, scene = await self._traffic(obs, replace(scene, deployment=deployment, replicasets=by_name), labels)
         return await self._live(obs, scene), scene
 
     async def _deployment(self, release: Release) -> Object | None:
@@ -85,17 +98,29 @@ class Observer:
         if name is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
         backends = Backends.of(release.namespace, name)
-        taken = await self._taken(backends)
+        services = await self._cluster.list(SERVICES, release.namespace)
+        two = [svc for svc in services if svc["metadata"]["name"] in backends.two]
+        mine = {svc["metadata"]["name"]: reading.service(svc, ()) for svc in two if ours(svc)}
         named = _routes(spec, release)
         propagation = spec.traffic.propagation if _under_way(release) else None
         routing = await self._router.read(backends, named, propagation)
         scene = replace(scene, service=service, backends=backends, routes=named)
+        rivals = await self._rivals(scene)
         return (
             replace(
                 obs,
                 service=reading.service(service, ()) if service else None,
+                stable_service=mine.get(backends.stable),
+                canary_service=mine.get(backends.canary),
                 routes=routing.routes,
-                problems=(*obs.problems, *([problem] if problem else []), *taken, *routing.problems),
+                problems=(
+                    *rivals,
+                    *obs.problems,
+                    *([problem] if problem else []),
+                    *_unusable(backends, two),
+                    *_held_elsewhere(release, routing.routes),
+                    *routing.problems,
+                ),
                 router_series=routing.series,
                 effective=_effective(spec, backends, routing),
             ),
@@ -137,33 +162,19 @@ class Observer:
             Reason.SERVICE_AMBIGUOUS, f"several Services select the pods ({names}); name one in spec.serviceRef"
         )
 
-    async def _taken(self, backends: Backends) -> tuple[Problem, ...]:
-        """Whether the two Services of a release can stand beside the user's."""
-        name = backends.service
-        if len(backends.stable) > LONGEST_NAME:
-            told = (
-                f"the name of Service {name} leaves no room for {backends.stable} ({LONGEST_NAME} characters at most)"
-            )
-            return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; use a shorter one, or name another in spec.serviceRef"),)
-        for other in await self._cluster.list(SERVICES, backends.namespace):
-            if other["metadata"]["name"] in (backends.stable, backends.canary) and not ours(other):
-                told = f"Service {other['metadata']['name']} is not Tidegate's, and a release of {name} needs the name"
-                return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; rename it"),)
+    async def _rivals(self, scene: Scene) -> tuple[Problem, ...]:
+        """Other releases of the same Deployment or Service that came first; the first of all goes on."""
+        name = scene.backends.service if scene.backends else ""
+        target = scene.release["spec"].get("targetRef", {}).get("name")
+        for other in await self._cluster.list(scene.kind, scene.namespace):
+            if other["metadata"]["name"] == scene.name or _rank(other) > _rank(scene.release):
+                continue
+            told = f"CanaryRelease {other['metadata']['name']}, and a release cannot share it; delete one of the two"
+            if other["spec"].get("targetRef", {}).get("name") == target:
+                return (Problem(Reason.TARGET_TAKEN, f"spec.targetRef.name: Deployment {target} belongs to {told}"),)
+            if name and _service_of(other) == name:
+                return (Problem(Reason.SERVICE_TAKEN, f"spec.serviceRef.name: Service {name} belongs to {told}"),)
         return ()
-
-    async def _rival(self, release: Release, deployment: Object) -> tuple[Problem, ...]:
-        """Another release that manages the Deployment, if it still is one."""
-        manager = reading.deployment(deployment).managed_by
-        if not manager or manager == release.name:
-            return ()
-        try:
-            other = await self._cluster.get(CANARY_RELEASES, release.namespace, manager)
-        except NotFound:
-            return ()
-        if other["spec"].get("targetRef", {}).get("name") != deployment["metadata"]["name"]:
-            return ()
-        told = f"Deployment {deployment['metadata']['name']} is managed by CanaryRelease {manager}"
-        return (Problem(Reason.TARGET_TAKEN, f"spec.targetRef.name: {told}; delete one of the two"),)
 
     async def _live(self, obs: Observed, scene: Scene) -> Observed:
         """What changes by the second, while a release is under way."""
@@ -210,9 +221,23 @@ class Observer:
             return None
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
             return None
-        return await self._metrics.fetch(analysis.queries(release.spec.analysis, sides))
+        return await self._ask(release.uid, analysis.queries(release.spec.analysis, sides))
+
+    async def _ask(self, uid: str, queries: Collection[str]) -> Mapping[str, Answer] | None:
+        """The answer, if it comes at once; one that takes its time is there when it is asked for again.
+
+        Nothing else that may turn a release back waits for metrics.
+        """
+        task = self._asked.pop(uid, None) or asyncio.ensure_future(self._metrics.fetch(queries))
+        done, _ = await asyncio.wait({task}, timeout=AT_ONCE)
+        if done:
+            return task.result()
+        self._asked[uid] = task
+        return None
 
 
+AT_ONCE = 0.25
+"""Seconds that a decision waits for the metrics."""
 LONGEST_NAME = 63
 """Characters of a Service's name."""
 SOON = timedelta(milliseconds=20)
@@ -220,9 +245,13 @@ SOON = timedelta(milliseconds=20)
 
 
 def read_release(obj: Object) -> Release:
-    """A release object as a value; what is wrong with its spec is data."""
+    """A release object as a value; what is wrong with its spec is data, and so is a status that is not ours."""
     meta = obj["metadata"]
-    status, invalid = _status(obj), ""
+    status, unreadable, invalid = ReleaseStatus(), "", ""
+    try:
+        status = _status(obj)
+    except ValidationError as error:
+        unreadable = reading.mistakes((("status", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
     spec: CanarySpec | None
     try:
         spec = CanarySpec.model_validate(obj.get("spec") or {})
@@ -239,6 +268,7 @@ def read_release(obj: Object) -> Release:
         deleting="deletionTimestamp" in meta,
         finalizer=FINALIZER in (meta.get("finalizers") or ()),
         invalid=invalid,
+        unreadable=unreadable,
         request=(meta.get("annotations") or {}).get(REQUEST, ""),
     )
 
@@ -266,6 +296,41 @@ def _routes(spec: CanarySpec, release: Release) -> tuple[RouteRef, ...] | None:
         begun = CanarySpec.model_validate(release.status.effective).traffic.gateway
         named += begun.routes if begun else ()
     return tuple(dict.fromkeys(named))
+
+
+def _rank(release: Object) -> tuple[bool, str, str]:
+    """Who comes first: the one that manages its Deployment already, then the older, then by name."""
+    meta = release["metadata"]
+    return not (release.get("status") or {}).get("stable"), meta["creationTimestamp"], meta["name"]
+
+
+def _service_of(release: Object) -> str:
+    """The Service of another release: as it found it, or as it names it."""
+    effective = (release.get("status") or {}).get("effective") or {}
+    named = effective.get("serviceRef") or release["spec"].get("serviceRef") or {}
+    return str(named.get("name", ""))
+
+
+def _unusable(backends: Backends, two: Sequence[Object]) -> tuple[Problem, ...]:
+    """Why the two Services of a release cannot stand beside the user's."""
+    name = backends.service
+    if len(backends.stable) > LONGEST_NAME:
+        told = f"the name of Service {name} leaves no room for {backends.stable} ({LONGEST_NAME} characters at most)"
+        return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; use a shorter one, or name another in spec.serviceRef"),)
+    for other in two:
+        if not ours(other):
+            told = f"Service {other['metadata']['name']} is not Tidegate's, and a release of {name} needs the name"
+            return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; rename it"),)
+    return ()
+
+
+def _held_elsewhere(release: Release, routes: Sequence[Route]) -> tuple[Problem, ...]:
+    """A route may lead to Services of several releases; only one of them at a time moves weights on it."""
+    for route in routes:
+        if route.hold and route.hold.release != release.name:
+            told = f"{route.name} is in mid-release by CanaryRelease {route.hold.release}"
+            return (Problem(Reason.ROUTE_TAKEN, f"{told}; this release waits until that one has ended"),)
+    return ()
 
 
 def _no_target(release: Release) -> tuple[Problem, ...]:

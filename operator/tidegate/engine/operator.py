@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from tidegate.engine.meters import Meters
-from tidegate.engine.queue import Queue
+from tidegate.engine.queue import SOON, Queue
 from tidegate.engine.reconcile import Reconciler, ReleaseKey
 from tidegate.engine.store import Store
 from tidegate.ports.clock import Clock
@@ -173,7 +173,7 @@ class Operator:
             except Conflict as error:
                 self._meters.errors.labels("conflict").inc()
                 log.debug("observing again: %s", error, extra={"release": str(key)})
-                self.queue.done(key, failed=True)
+                self.queue.done(key, failed=True, first=SOON)
             except Unavailable as error:
                 self._failed(key, "unavailable", error, error.after)
             except (Rejected, NotFound) as error:

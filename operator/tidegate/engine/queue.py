@@ -12,6 +12,8 @@ from tidegate.ports.clock import Clock
 
 K = TypeVar("K", bound=Hashable)
 
+SOON = 0.02
+"""Seconds until what was changed under our hands is looked at again: the watch has told of it by then."""
 FIRST_RETRY = 0.25
 LAST_RETRY = 30.0
 
@@ -72,13 +74,13 @@ class Queue(Generic[K]):
                 self._wake.clear()
                 await self._wait()
 
-    def done(self, key: K, *, failed: bool = False, after: float = 0.0) -> None:
+    def done(self, key: K, *, failed: bool = False, after: float = 0.0, first: float = FIRST_RETRY) -> None:
         """The worker has finished with the key; a failed one is handed out again, later each time."""
         self._working.discard(key)
         if failed:
             count = self._failures.get(key, 0)
             self._failures[key] = count + 1
-            delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(count, 16)) * (0.75 + self._clock.jitter() / 2)
+            delay = min(LAST_RETRY, first * 2 ** min(count, 16)) * (0.75 + self._clock.jitter() / 2)
             self.add_after(key, max(delay, after))
         else:
             self._failures.pop(key, None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.api.release import RouteRef
 from tidegate.core.gate import RELEASE
+from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import Kind, Object
 
@@ -18,14 +20,21 @@ def ours(service: Object) -> bool:
 
 @dataclass(frozen=True)
 class Scene:
-    """JSON beside the values that the core decides upon. ``routes`` are those that the release names, if it does."""
+    """JSON beside the values that the core decides upon. ``routes`` are those that the release names, if it does.
+
+    ``versions`` are those that the decision was made upon, and then of our own writes: what is written to anything
+    else is refused by the API server, and decided anew.
+    """
 
     kind: Kind
     release: Object
     deployment: Object | None = None
+    replicasets: Mapping[str, Object] = field(default_factory=dict)
     service: Object | None = None
     backends: Backends | None = None
     routes: tuple[RouteRef, ...] | None = None
+    term: int = 0
+    versions: dict[tuple[Kind, str], str] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:
@@ -36,6 +45,20 @@ class Scene:
     def name(self) -> str:
         """Of the release."""
         return str(self.release["metadata"]["name"])
+
+    @property
+    def hold(self) -> Hold:
+        """By which the release and the leader hold what they write to."""
+        return Hold(self.name, self.term)
+
+    def version(self, kind: Kind, obj: Object) -> str:
+        """The version that an object must have for what was decided to be still right."""
+        meta = obj["metadata"]
+        return self.versions.get((kind, meta["name"]), str(meta.get("resourceVersion", "")))
+
+    def wrote(self, kind: Kind, answer: Object) -> None:
+        """What the next write within the same decision is based upon."""
+        self.versions[kind, answer["metadata"]["name"]] = str(answer["metadata"]["resourceVersion"])
 
     def owner(self) -> dict[str, Any]:
         """Reference to the release, for what lives no longer than it does."""

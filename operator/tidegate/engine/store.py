@@ -106,9 +106,9 @@ class Cached:
             kind, await self._cluster.patch(kind, namespace, name, body, type_=type_, subresource=subresource)
         )
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+    async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """Written through; the watch tells when it is gone."""
-        await self._cluster.delete(kind, namespace, name)
+        await self._cluster.delete(kind, namespace, name, version=version)
 
     def _remember(self, kind: Kind, obj: Object) -> Object:
         meta = obj["metadata"]

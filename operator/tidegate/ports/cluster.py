@@ -102,6 +102,6 @@ class Cluster(Protocol):
         """Change an object."""
         ...
 
-    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
-        """Remove an object. Gone already is fine."""
+    async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
+        """Remove an object, if it still is of the ``version``; Conflict if not. Gone already is fine."""
         ...

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
+from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
 
 
@@ -34,8 +35,10 @@ class Router(Protocol):
         """
         ...
 
-    async def split(
-        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
-    ) -> None:
+    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
         """Write the candidate's share to all of them; None puts them back as they were."""
+        ...
+
+    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+        """Write the leader's term to those that are held, and change nothing else."""
         ...

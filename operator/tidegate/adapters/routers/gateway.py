@@ -15,6 +15,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import RouteRef
 from tidegate.core import parents, routes
 from tidegate.core.counters import RouterSeries
+from tidegate.core.hold import Hold, holder
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
@@ -87,18 +88,25 @@ class GatewayRouter:
             series=known.series(served, backends) if known else None,
         )
 
-    async def split(
-        self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, release: str
-    ) -> None:
+    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, named))[0]:
             try:
-                patch = routes.patch(obj, backends, weight, release)
+                patch = routes.patch(obj, backends, weight, hold)
             except ValueError as error:
                 raise Rejected(f"{_name(obj)}: {error}") from error
-            if patch:
-                kind = next(kind for kind in ROUTES if kind.name == obj["kind"])
-                await self._cluster.patch(kind, backends.namespace, obj["metadata"]["name"], patch, type_="json")
+            await self._write(obj, patch)
+
+    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+        """Write the leader's term to those that are held, each only as it was read."""
+        for obj in (await self._find(backends, named))[0]:
+            if holder(obj):
+                await self._write(obj, routes.seize(obj, hold))
+
+    async def _write(self, obj: Object, patch: list[Json]) -> None:
+        if patch:
+            kind, meta = next(kind for kind in ROUTES if kind.name == obj["kind"]), obj["metadata"]
+            await self._cluster.patch(kind, meta["namespace"], meta["name"], patch, type_="json")
 
     async def _find(self, backends: Backends, named: Sequence[RouteRef] | None) -> tuple[list[Object], list[Problem]]:
         """The routes, each with its kind, which an item of a list may lack."""
@@ -173,6 +181,7 @@ class GatewayRouter:
             applied=not waiting,
             waiting=waiting,
             servers=servers,
+            hold=holder(obj),
         )
 
     async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:
@@ -202,7 +211,7 @@ def _name(route: Object) -> str:
 
 def _unsplittable(route: Object, backends: Backends) -> Problem | None:
     try:
-        routes.patch(route, backends, 50, "")
+        routes.patch(route, backends, 50, Hold(""))
     except ValueError as error:
         return Problem(Reason.ROUTE_UNSUPPORTED, f"{_name(route)}: {error}")
     return None

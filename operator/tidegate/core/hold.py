@@ -1,0 +1,53 @@
+"""Who holds a route or a Service in mid-release: a note on the object itself, kept there by the admission policies.
+
+It names the release, and the term of the leader that wrote last. Whoever leads next writes its own term first of all:
+a write of the old leader that is still on its way was decided upon an older version of the object, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.api.base import GROUP
+
+RELEASING = f"{GROUP}/releasing"
+"""The annotation. On a route it tells the backendRefs at rest as well."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A release holds something."""
+
+    release: str
+    term: int = 0
+    """Of the leader that wrote last: Lease.spec.leaseTransitions; 0 without an election."""
+
+    def note(self, **more: object) -> str:
+        """The value of the annotation."""
+        return json.dumps({"release": self.release, "term": self.term, **more}, sort_keys=True, separators=(",", ":"))
+
+
+def noted(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """What the note on an object says; nothing where there is none that can be read."""
+    try:
+        found = json.loads((obj["metadata"].get("annotations") or {}).get(RELEASING, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def holder(obj: Mapping[str, Any]) -> Hold | None:
+    """Who holds the object; nobody where no note tells."""
+    found = noted(obj)
+    if "release" not in found:
+        return None
+    term = found.get("term", 0)
+    return Hold(str(found["release"]), term if isinstance(term, int) else 0)
+
+
+def renoted(obj: Mapping[str, Any], hold: Hold) -> str:
+    """The note on an object with another holder, and all else that it says."""
+    return Hold(hold.release, hold.term).note(**{k: v for k, v in noted(obj).items() if k not in ("release", "term")})
