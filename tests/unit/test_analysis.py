@@ -15,6 +15,7 @@ from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricStatus, Re
 from tidegate.core import analysis
 from tidegate.core.analysis import Arms
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+from tidegate.core.questions import Protocol
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 ARMS = Arms("shop", "checkout-6fcbd-[a-z0-9]+", "checkout-7d9f5-[a-z0-9]+", "6fcbd", "7d9f5")
@@ -27,7 +28,9 @@ LATENCY_ONLY = [{"name": "latency", "preset": "Latency", "maxIncrease": "30%", "
 
 
 class Arm:
-    """The pods of one arm, and what their counters showed at each scrape."""
+    """The pods of one arm, and what their counters showed at each scrape. ``status`` is how they tell good and bad."""
+
+    status = ("code", "200", "500")
 
     def __init__(self, name: str, pods: int, rps: float, errors: float, latency: float) -> None:
         self.name, self.pods, self.rps, self.errors, self.latency = name, pods, rps, errors, latency
@@ -39,9 +42,10 @@ class Arm:
             requests = int(rng.poisson(self.rps * seconds / self.pods))
             failed = int(rng.binomial(requests, self.errors))
             durations = np.sort(rng.lognormal(0, 0.8, requests) * self.latency)
-            self._add(pod, "code", "200", requests - failed)
+            label, good, bad = self.status
+            self._add(pod, label, good, requests - failed)
             if failed:
-                self._add(pod, "code", "500", failed)
+                self._add(pod, label, bad, failed)
             for edge in EDGES:
                 le = "+Inf" if math.isinf(edge) else str(edge)
                 self._add(pod, "le", le, int(np.searchsorted(durations, edge, side="right")))
@@ -92,7 +96,9 @@ class World:
             arm = self.candidate if "7d9f5" in query or "candidate" in query else self.stable
             down = self.down(query)
             found[query] = (
-                arm.answer("le" if "bucket" in query else "code", now.timestamp(), window) if down is None else down
+                arm.answer("le" if "bucket" in query else arm.status[0], now.timestamp(), window)
+                if down is None
+                else down
             )
         return found
 
@@ -333,6 +339,73 @@ def test_the_router_is_asked_where_it_knows_the_arms() -> None:
     assert all("http_requests_total" in query for query in analysis.queries(spec(metrics=from_pods), arms))
     world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec(), arms=arms)
     assert world.look_until(Verdict.Fail, 6).verdict is Verdict.Fail
+
+
+GRPC = replace(ARMS, router=ROUTER, protocols=(Protocol.GRPC,))
+BOTH = replace(GRPC, protocols=(Protocol.HTTP, Protocol.GRPC))
+
+
+def test_errors_of_grpc_are_asked_of_the_pods_and_latency_of_the_router() -> None:
+    """The router sees HTTP status 200; a kubelet's probes are nobody's requests."""
+    metrics = [ERRORS_ONLY[0], LATENCY_ONLY[0], {**LATENCY_ONLY[0], "name": "pods", "from": "Pods"}]
+    pods = 'namespace="shop",pod=~"checkout-7d9f5-[a-z0-9]+",grpc_service!="grpc.health.v1.Health"'
+    assert [
+        query for query in analysis.queries(spec(metrics=metrics), GRPC) if "7d9f5" in query or "cand" in query
+    ] == [
+        f"grpc_server_handled_total{{{pods}}}[20s]",
+        'router_seconds_bucket{service="candidate"}[20s]',
+        f"grpc_server_handling_seconds_bucket{{{pods}}}[20s]",
+    ]
+    assert f'{{__name__=~"http_requests_total|grpc_server_handled_total",{pods}}}[20s]' in analysis.queries(
+        spec(), BOTH
+    )
+    latency = [{**LATENCY_ONLY[0], "from": "Pods"}]
+    assert all(query.startswith("http_") for query in analysis.queries(spec(metrics=latency), BOTH))
+    assert analysis.queries(spec(metrics=[{**ERRORS_ONLY[0], "from": "Router"}]), GRPC) == ()
+
+
+@pytest.mark.parametrize(
+    ("label", "bad", "faulty"),
+    [
+        ("grpc_code", "Internal", True),
+        ("grpc_code", "DeadlineExceeded", True),
+        ("grpc_code", "DATA_LOSS", True),
+        ("code", "UNAVAILABLE", True),
+        ("grpc_code", "NotFound", False),
+        ("grpc_code", "RESOURCE_EXHAUSTED", False),
+    ],
+)
+def test_a_status_of_grpc_is_a_failure_where_the_server_is_at_fault(label: str, bad: str, *, faulty: bool) -> None:
+    stable, candidate = arm("stable", 750), arm("candidate", 250, errors=0.5)
+    stable.status = candidate.status = (label, "OK", bad)
+    world = World(stable, candidate, spec(), arms=GRPC)
+    assert (world.look_until(Verdict.Fail, 6).verdict is Verdict.Fail) is faulty
+    assert metric(world.status, "errors").requests > 200
+
+
+def test_requests_are_not_counted_twice_when_other_counters_are_gone_by() -> None:
+    """A GRPCRoute comes in mid-release: the errors are the pods' from then on, and those begin with all they had."""
+    world = World(arm("stable", 300), arm("candidate", 100), spec(), arms=replace(ARMS, router=ROUTER))
+    for _ in range(20):
+        world.look()
+    before = metric(world.status, "errors").requests
+    assert before > 1000
+    world.arms = BOTH
+    assert metric(world.look(), "errors").requests < before
+    for _ in range(20):
+        world.look()
+    assert world.status.requests < 1.1 * 100 * world.seconds, "no more than there were"
+
+
+def test_evidence_of_an_earlier_version_that_noted_no_source_stays() -> None:
+    world = World(arm("stable", 300), arm("candidate", 100), spec())
+    for _ in range(5):
+        world.look()
+    before = metric(world.status, "errors").requests
+    journal = json.loads(world.status.journal)
+    assert journal["metrics"]["errors"].pop("source") == "http_requests_total"
+    world.status = world.status.model_copy(update={"journal": json.dumps(journal)})
+    assert metric(world.look(), "errors").requests > before
 
 
 def test_a_router_that_is_wanted_and_not_known_is_unknown() -> None:

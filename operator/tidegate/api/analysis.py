@@ -143,7 +143,8 @@ class MetricSpec(Model):
     """A share of bad events from counters of your own."""
     source: Annotated[CounterSource | None, Field(alias="from")] = None
     """Whose counters a preset reads. Default: the router's where it has them for each arm, else the pods' own
-    (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`)."""
+    (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`). Errors of gRPC:
+    always the pods' (`grpc_server_handled_total`)."""
     quantile: Annotated[str | None, Field(pattern=r"^p[5-9][0-9](\.[0-9]+)?$", max_length=8)] = None
     """Which quantile of the latency, p50 to p99.9. Only with preset Latency; default p99."""
     max_increase: Percent | None = None

@@ -32,6 +32,7 @@ _AFTER_SCRAPE = 0.15
 """Seconds from the time of a sample until it can be read."""
 _PUNCTUAL = 0.02
 """A look that is so many seconds early is in time: statuses keep milliseconds, and timers are not exact."""
+_NO_ROUTER = "the router's counters of each arm are not known, or tell no errors of gRPC: set from: Pods"
 
 
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
@@ -40,7 +41,7 @@ def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, ste
         compared=(arms.stable_hash, arms.candidate_hash),
         started=round(now.timestamp() * 1000),
         pace=Pace(planned_looks, steps),
-        metrics={metric.name: Known.nothing(metric) for metric in spec.metrics},
+        metrics={metric.name: Known.nothing(metric, ask.source(metric, arms)) for metric in spec.metrics},
     )
     return AnalysisStatus(
         verdict=Verdict.Inconclusive,
@@ -82,6 +83,7 @@ def look(
     if journal.compared != (arms.stable_hash, arms.candidate_hash):
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
+    journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
     view = _View(spec, arms, answers, now, journal, plan(spec))
     metrics = {
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
@@ -163,6 +165,14 @@ def _clocked(view: _View) -> Journal:
     )
 
 
+def _of_source(metric: MetricSpec, journal: Journal, arms: Arms) -> Known:
+    """What is known of a metric. Evidence from other counters than it goes by now is void: those count it again."""
+    known, source = journal.metrics[metric.name], ask.source(metric, arms)
+    if known.source in (None, source):
+        return replace(known, source=source)
+    return Known.nothing(metric, source)
+
+
 def _stepped(view: _View, metric: MetricSpec) -> Known:
     """The metric at the beginning of another step."""
     known = view.journal.metrics[metric.name]
@@ -189,7 +199,13 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     if counts != Counts():
         caps = view.plan.caps_of(metric.name)
         evidence = evidence.after(counts, rule(metric), view.journal.pace, caps)
-    return Known(evidence, {side: counted[side].ledger for side in Side}, latency)
+    return replace(
+        known,
+        evidence=evidence,
+        ledgers={side: counted[side].ledger for side in Side},
+        latency=latency,
+        trouble=None,
+    )
 
 
 def _absences(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> dict[Side, Ledger]:
@@ -205,7 +221,7 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
     """Why the metric cannot be measured now, if it cannot."""
     for side, its_questions in asked.items():
         if not its_questions:
-            return Trouble(Reason.NoSeries, "the router's counters of each arm are not known: set from: Pods")
+            return Trouble(Reason.NoSeries, _NO_ROUTER)
         for question in its_questions:
             found = ask.trouble(question, view.answers)
             if found:

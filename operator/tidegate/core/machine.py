@@ -18,6 +18,7 @@ from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer
+from tidegate.core.questions import Protocol
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,
@@ -77,7 +78,14 @@ def arms(obs: Observed) -> analysis.Arms | None:
         stable_hash=stable.hash,
         candidate_hash=candidate.hash,
         router=obs.router_series,
+        protocols=protocols(obs.routes),
     )
+
+
+def protocols(routes: Sequence[Route]) -> tuple[Protocol, ...]:
+    """What the routes lead to the workload."""
+    spoken = {Protocol.GRPC if route.name.startswith("GRPCRoute/") else Protocol.HTTP for route in routes}
+    return tuple(protocol for protocol in Protocol if protocol in spoken) or (Protocol.HTTP,)
 
 
 def _under_way(draft: Draft) -> None:

@@ -63,13 +63,15 @@ class Known:
     evidence: Evidence
     ledgers: Mapping[Side, Ledger]
     latency: Latency
+    source: str | None = None
+    """Whose counters it goes by; not noted by earlier versions."""
     trouble: Trouble | None = None
     """Why it could not be measured in this look; not kept."""
 
     @staticmethod
-    def nothing(metric: MetricSpec) -> Known:
+    def nothing(metric: MetricSpec, source: str | None = None) -> Known:
         """At the beginning."""
-        return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency())
+        return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency(), source)
 
     @property
     def had_data(self) -> bool:
@@ -80,6 +82,7 @@ class Known:
         """As JSON; ``origin`` as for ``Ledger.dump``."""
         return {
             "spec": _fingerprint(metric),
+            "source": self.source,
             **{side.value: self.ledgers[side].dump(origin) for side in Side},
             "latency": self.latency.dump() if metric.preset is Preset.Latency else None,
             "evidence": self.evidence.dump(),
@@ -92,7 +95,7 @@ class Known:
             return Known.nothing(metric)
         latency = Latency.load(data["latency"]) if data["latency"] else Latency()
         ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
-        return Known(Evidence.load(data["evidence"]), ledgers, latency)
+        return Known(Evidence.load(data["evidence"]), ledgers, latency, data.get("source"))
 
 
 def _fingerprint(metric: MetricSpec) -> int:

@@ -15,8 +15,25 @@ from enum import StrEnum
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series
 
-POD_REQUESTS, POD_BUCKETS = "http_requests_total", "http_request_duration_seconds_bucket"
-_STATUS_LABELS = ("code", "status")
+_STATUS_LABELS = ("code", "status", "grpc_code")
+
+
+class Protocol(StrEnum):
+    """What the routes lead to the workload. A router's count of gRPC requests does not tell which failed: their status
+    comes after the answer, in its trailers, and the HTTP status is always 200."""
+
+    HTTP = "HTTP"
+    GRPC = "gRPC"
+
+
+_POD_REQUESTS = {Protocol.HTTP: "http_requests_total", Protocol.GRPC: "grpc_server_handled_total"}
+_POD_BUCKETS = {
+    Protocol.HTTP: "http_request_duration_seconds_bucket",
+    Protocol.GRPC: "grpc_server_handling_seconds_bucket",
+}
+_NO_PROBES = 'grpc_service!="grpc.health.v1.Health"'
+_GRPC_FAULTS = frozenset({"unknown", "deadlineexceeded", "unimplemented", "internal", "unavailable", "dataloss"})
+"""Statuses of gRPC that are the server's fault, as OpenTelemetry has it; spelt as any client library does."""
 
 
 class Side(StrEnum):
@@ -39,6 +56,8 @@ class Arms:
     candidate_hash: str
     router: RouterSeries | None = None
     """The router's counters, where it has them for each arm."""
+    protocols: tuple[Protocol, ...] = (Protocol.HTTP,)
+    """What the pods are asked by, in this order."""
 
     def pods(self, side: Side) -> str:
         """The regular expression of a side's pod names."""
@@ -102,8 +121,7 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
     if metric.ratio is not None:
         texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
         return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
-    router = arms.router if metric.source is not CounterSource.Pods else None
-    latency = metric.preset is Preset.Latency
+    router, latency = _router(metric, arms), metric.preset is Preset.Latency
     reads = Reads.Buckets if latency else Reads.Requests
     if router is not None:
         name = router.bucket if latency else router.requests
@@ -112,8 +130,30 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
         return (Question(f"{name}{{{matcher}}}[{window(spec)}s]", reads, remedy, (router.code_label,)),)
     if metric.source is CounterSource.Router:
         return ()
-    name = POD_BUCKETS if latency else POD_REQUESTS
-    return (Question(_of_pods(spec, name, arms, side), reads, _scrape(name)),)
+    names = _pod_counters(metric, arms)
+    return (Question(_of_pods(spec, names, arms, side), reads, _scrape(" or ".join(names))),)
+
+
+def source(metric: MetricSpec, arms: Arms) -> str:
+    """Whose counters a metric goes by: growth of others is no continuation of theirs."""
+    if metric.ratio is not None:
+        return ""
+    router = _router(metric, arms)
+    return router.requests if router else " ".join(_pod_counters(metric, arms))
+
+
+def _router(metric: MetricSpec, arms: Arms) -> RouterSeries | None:
+    """The router's counters, where they will do."""
+    if metric.source is CounterSource.Pods or (metric.preset is Preset.ErrorRatio and Protocol.GRPC in arms.protocols):
+        return None
+    return arms.router
+
+
+def _pod_counters(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
+    """The names of the pods' counters. Two histograms may have other edges: one of them must do."""
+    if metric.preset is Preset.Latency:
+        return (_POD_BUCKETS[arms.protocols[0]],)
+    return tuple(_POD_REQUESTS[protocol] for protocol in arms.protocols)
 
 
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
@@ -122,16 +162,21 @@ def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) ->
         remedy = _scrape(text)
         if reads is Reads.Of:
             remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
-        return Question(_of_pods(spec, text, arms, side), reads, remedy)
+        return Question(_of_pods(spec, (text,), arms, side), reads, remedy)
     known = {"revision": arms.revision(side), "pods": arms.pods(side), "namespace": arms.namespace}
     for name, value in known.items():
         text = text.replace(f"{{{{{name}}}}}", value)
     return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
 
 
-def _of_pods(spec: AnalysisSpec, name: str, arms: Arms, side: Side) -> str:
-    namespace, pods = json.dumps(arms.namespace), json.dumps(arms.pods(side))
-    return f"{name}{{namespace={namespace},pod=~{pods}}}[{window(spec)}s]"
+def _of_pods(spec: AnalysisSpec, names: tuple[str, ...], arms: Arms, side: Side) -> str:
+    matchers = [f"namespace={json.dumps(arms.namespace)}", f"pod=~{json.dumps(arms.pods(side))}"]
+    if any(name.startswith("grpc_") for name in names):
+        matchers.append(_NO_PROBES)
+    name = names[0] if len(names) == 1 else ""
+    if not name:
+        matchers.insert(0, f'__name__=~"{"|".join(names)}"')
+    return f"{name}{{{','.join(matchers)}}}[{window(spec)}s]"
 
 
 def _scrape(name: str) -> str:
@@ -158,8 +203,10 @@ def _status(question: Question, series: Series) -> str | None:
 
 
 def _failed(question: Question, series: Series) -> bool:
-    status = _status(question, series)
-    return status is not None and len(status) == 3 and status.startswith("5")
+    status = _status(question, series) or ""
+    if status.isdigit():
+        return len(status) == 3 and status.startswith("5")
+    return status.replace("_", "").lower() in _GRPC_FAULTS
 
 
 def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
