@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -176,6 +177,16 @@ def test_a_slower_candidate_fails_by_its_latency() -> None:
     assert found.stable is not None
     assert found.candidate is not None
     assert 0.1 < found.stable < 0.25 < found.candidate
+
+
+def test_great_numbers_are_written_out() -> None:
+    world = World(
+        arm("stable", 90), arm("candidate", 30, errors=1.0, latency=1.5), spec(metrics=ERRORS_ONLY + LATENCY_ONLY)
+    )
+    status = world.look_until(Verdict.Fail, 60)
+    assert metric(status, "errors").message.startswith("100 % vs ")
+    told = metric(status, "latency").message
+    assert re.match(r"p99 [1-9]\d{3} ms vs ", told), told
 
 
 def test_a_candidate_beyond_the_absolute_limit_fails_with_no_stable_left() -> None:

@@ -109,16 +109,16 @@ def _seen(metric: MetricSpec, known: Known) -> tuple[float | None, float | None]
 def _number(metric: MetricSpec, value: float | None) -> str:
     if metric.preset is Preset.Latency:
         name = metric.quantile or "p99"
-        return f"{name} beyond all bucket edges" if value is None else f"{name} {1000 * value:.3g} ms"
-    return "no requests" if value is None else f"{100 * value:.2g} %"
+        return f"{name} beyond all bucket edges" if value is None else f"{name} {_plain(1000 * value):g} ms"
+    return "no requests" if value is None else f"{_plain(100 * value, digits=2):g} %"
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else _plain(value)
 
 
-def _plain(value: float) -> float:
-    return float(f"{value:.3g}")
+def _plain(value: float, *, digits: int = 3) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def skipped(metric: MetricSpec, known: Known) -> bool:
