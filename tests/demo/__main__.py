@@ -19,16 +19,12 @@ from tests.cluster import artifacts, machine, places
 from tests.cluster.interface import Cluster, ClusterFailed, ClusterUnavailable
 from tests.cluster.local import LocalCluster
 from tests.cluster.provider import cluster as cluster_of
-from tests.demo import view
-from tests.demo.claims import check
-from tests.demo.story import Story
+from tests.demo import story, view
+from tests.demo.claims import PromiseBroken, busy, check
+from tests.demo.gitops import GitFailed
 from tests.demo.view import View
 
 NAME = "demo"
-
-
-class PromiseBroken(Exception):
-    """Something that the demo claims did not hold."""
 
 
 def main() -> int:
@@ -42,7 +38,7 @@ def main() -> int:
     except ClusterUnavailable as reason:
         sys.stderr.write(f"demo: no cluster here: {reason}\n")
         return 2
-    except (ClusterFailed, PromiseBroken) as reason:
+    except (ClusterFailed, GitFailed, PromiseBroken) as reason:
         sys.stderr.write(f"demo: {reason}\n")
         return 1
     except KeyboardInterrupt:
@@ -56,13 +52,17 @@ def _on(cluster: Cluster, shown: View) -> int:
         cluster.up()
         ready = time.monotonic()
         with _folder(shown) as folder:
-            claims = check(Story(cluster, shown, folder).play())
+            record = story.play(cluster, shown, folder)
+            claims = check(record)
             ended = time.monotonic()
             shown.act("What was promised")
             shown.claims(claims)
             held = sum(claim.held for claim in claims)
+            skipped = "" if record.restored else ", act 3 skipped"
             times = f"set up in {ready - began:.0f} s, shown in {ended - ready:.0f} s"
-            shown.say(f"{held} of {len(claims)} claims held; {times}")
+            shown.say(f"{held} of {len(claims)} claims held{skipped}; {times}")
+            if note := busy(record.load):
+                shown.say(note)
             if held < len(claims):
                 raise PromiseBroken(f"{len(claims) - held} of {len(claims)} claims did not hold")
         return 0
@@ -77,7 +77,7 @@ def _folder(shown: View) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tidegate-demo-"))
     try:
         yield folder
-    except (ClusterFailed, PromiseBroken):
+    except (ClusterFailed, GitFailed, PromiseBroken):
         shown.settle()
         shown.say(f"the operator's log and the load's answers are in {folder}")
         raise

@@ -60,6 +60,8 @@ class Frame:
     deployment: Json = field(default_factory=dict)
     """The Deployment's spec, without what may change."""
     total: int = 0
+    alone: float | None = None
+    """Seconds since the operator was killed; None while it runs."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """Requests that no version answered, by what came instead: ``router 503``, ``error: …``."""
 
@@ -119,7 +121,7 @@ def look(at: float, items: Iterable[Json], counts: Mapping[str, int], shares: Sh
     for item in items:
         kinds.setdefault(item["kind"], []).append(item)
     status: Json = next((item.get("status", {}) for item in kinds.get("CanaryRelease", ())), {})
-    replicasets = sorted(kinds.get("ReplicaSet", ()), key=_number)
+    replicasets = sorted(kinds.get("ReplicaSet", ()), key=_age)
     load = tally(counts, [_version(item) for item in replicasets])
     share = shares.after(at, load.served)
     weights = _weights(status, [_hash(item) for item in replicasets])
@@ -165,6 +167,11 @@ def traces(item: Json) -> list[str]:
 def _version(replicaset: Json) -> str:
     env = replicaset["spec"]["template"]["spec"]["containers"][0].get("env", ())
     return str(next((one["value"] for one in env if one["name"] == "VERSION"), "?"))
+
+
+def _age(replicaset: Json) -> tuple[str, int]:
+    """Oldest first. The number alone does not tell: a template that comes back is given a new one."""
+    return replicaset["metadata"].get("creationTimestamp", ""), _number(replicaset)
 
 
 def _number(replicaset: Json) -> int:

@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 from rich.console import Console, Group
@@ -18,6 +19,8 @@ from rich.text import Text
 from tests.demo.claims import Claim
 from tests.demo.frame import Frame, News, Revision
 
+COMMAND = "$ "
+"""How a line begins that a user could have typed."""
 BAR = 20
 NEWS = 6
 EVERY = 5.0
@@ -122,9 +125,11 @@ def line(frame: Frame) -> str:
 
 
 def state(frame: Frame) -> str:
-    """Phase, step and verdict."""
+    """Phase, step and verdict; they are old news while nobody watches."""
+    if frame.alone is not None:
+        return f"nobody watches: {_alone(frame.alone)}"
     status = frame.status
-    step, analysis = status.get("step"), status.get("analysis")
+    step, analysis = status.get("step"), _analysis(frame)
     parts = [status.get("phase", "not under management")]
     if step:
         parts.append(f"step {step['index']}/{step['of']}")
@@ -133,6 +138,10 @@ def state(frame: Frame) -> str:
     if parts[0] in {"Waiting", "Blocked", "Invalid"}:
         parts.append(status.get("message", ""))
     return ", ".join(parts)
+
+
+def _alone(seconds: float) -> str:
+    return f"the operator was killed {seconds:.0f} s ago"
 
 
 def evidence(metric: Json) -> str:
@@ -149,8 +158,8 @@ def event_line(news: News) -> str:
 def _gist(frame: Frame) -> object:
     """What makes another line."""
     pods = tuple((r.version, r.ready, r.asked, r.weight) for r in frame.revisions if _seen(r))
-    verdict = (frame.status.get("analysis") or {}).get("verdict")
-    return pods, frame.status.get("phase"), (frame.status.get("step") or {}).get("index"), verdict
+    step, verdict = frame.status.get("step") or {}, _analysis(frame).get("verdict")
+    return pods, frame.alone is None, frame.status.get("phase"), step.get("index"), verdict
 
 
 def _seen(revision: Revision) -> bool:
@@ -173,7 +182,13 @@ def _share(revision: Revision, form: str = "{}") -> str:
 
 
 def _metrics(frame: Frame) -> list[Json]:
-    return list((frame.status.get("analysis") or {}).get("metrics", ()))
+    return list(_analysis(frame).get("metrics", ()))
+
+
+def _analysis(frame: Frame) -> Json:
+    """What is known of the candidate. It is old news when there is none, and while nobody watches."""
+    current = frame.alone is None and frame.status.get("candidate")
+    return frame.status.get("analysis") or {} if current else {}
 
 
 def _number(metric: Json, side: str) -> str:
@@ -182,7 +197,7 @@ def _number(metric: Json, side: str) -> str:
         return "–"
     if metric["name"] == "latency":
         return f"{1000 * value:,.0f} ms" if value >= 0.01 else f"{1000 * value:.1f} ms"
-    return f"{100 * value:.2g} %"
+    return f"{float(f'{100 * value:.2g}'):g} %"
 
 
 # --- a live table
@@ -194,20 +209,27 @@ class LiveView(View):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
+        self._shown: set[str] = set()
+        """Events of this act."""
+        self._old: frozenset[str] = frozenset()
+        """Events of earlier acts."""
 
     def say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text, "bold cyan" if text.startswith(COMMAND) else ""))
 
     def act(self, title: str) -> None:
         self.settle()
+        self._old = frozenset(self._shown)
         self._console.print()
-        self._console.print(Rule(title, align="left", style="bold"))
+        self._console.print(Rule(Text(title, "bold"), align="left", style="dim"))
 
     def show(self, frame: Frame) -> None:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
-        self._live.update(picture(frame), refresh=True)
+        self._shown.update(news.uid for news in frame.news)
+        current = tuple(news for news in frame.news if news.uid not in self._old)
+        self._live.update(picture(replace(frame, news=current)), refresh=True)
 
     def settle(self) -> None:
         if self._live is not None:
@@ -215,9 +237,14 @@ class LiveView(View):
             self._live = None
 
     def claims(self, claims: Sequence[Claim]) -> None:
+        table = Table.grid(padding=(0, 1))
+        table.add_column()
+        table.add_column(ratio=5)
+        table.add_column(ratio=4)
         for claim in claims:
-            mark = Text("✓ ", "bold green") if claim.held else Text("✗ ", "bold red")
-            self._console.print(mark + Text(claim.text) + Text(f": {claim.figure}", "dim"))
+            mark = Text("✓", "bold green") if claim.held else Text("✗", "bold red")
+            table.add_row(mark, Text(claim.text), Text(claim.figure, "dim" if claim.held else "red"))
+        self._console.print(table)
 
 
 def picture(frame: Frame) -> Group:
@@ -245,12 +272,18 @@ def _table(frame: Frame) -> Table:
     return table
 
 
-def _release(frame: Frame) -> Text:
-    status = frame.status
-    phase = status.get("phase", "not under management")
-    text = Text(f"{frame.at:5.0f} s  ") + Text(phase, _COLOURS.get(phase, ""))
-    text += Text(f"  {status.get('message', '')}")
-    return text + Text(f"\n  {_elsewhere(frame)}", "red") if frame.elsewhere else text
+def _release(frame: Frame) -> Table:
+    """Since when, the phase, and what is told of it: a message of two lines stays in its column."""
+    phase = frame.status.get("phase", "not under management")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    at = f"{frame.at:5.0f} s"
+    if frame.alone is None:
+        table.add_row(at, Text(phase, _COLOURS.get(phase, "")), Text(frame.status.get("message", "")))
+    else:
+        table.add_row(at, Text("nobody watches", "bold magenta"), Text(_alone(frame.alone)))
+    if frame.elsewhere:
+        table.add_row("", "", Text(_elsewhere(frame), "red"))
+    return table
 
 
 def _bars(frame: Frame) -> Iterator[Text]:
@@ -265,4 +298,6 @@ def _bars(frame: Frame) -> Iterator[Text]:
 
 def _last_news(frame: Frame) -> Iterator[Text]:
     for news in frame.news[-NEWS:]:
-        yield Text(f"  {news.at}  ", "dim") + Text(event_line(news), _COLOURS.get(news.type, "dim"))
+        text = Text(f"  {news.at}  ", "dim") + Text(event_line(news), _COLOURS.get(news.type, "dim"))
+        text.no_wrap, text.overflow = True, "ellipsis"
+        yield text

@@ -33,6 +33,11 @@ class Result:
             if not key.endswith(" 200") and not (but and key.startswith(f"{but} "))
         }
 
+    def last_sent(self, version: str) -> float | None:
+        """When the last request was sent that a version answered, in seconds of the epoch."""
+        sent: dict[str, float] = self.raw["last_sent"]
+        return max((at for key, at in sent.items() if key.startswith(f"{version} ")), default=None)
+
     def of(self, version: str) -> int:
         """Answers of a version."""
         return sum(count for key, count in self.counts.items() if key.startswith(f"{version} "))
@@ -41,8 +46,10 @@ class Result:
 class Load:
     """Requests at a constant rate to a host behind the gateway, from ``start`` to ``stop``."""
 
-    def __init__(self, cluster: Cluster, host: str, folder: Path, *, rate: int = 300, workers: int = 8) -> None:
-        self._cluster, self._host, self._rate, self._workers = cluster, host, rate, workers
+    def __init__(
+        self, cluster: Cluster, host: str, folder: Path, *, rate: int = 300, workers: int = 8, timeout: int = 5
+    ) -> None:
+        self._cluster, self._host, self._rate, self._workers, self._timeout = cluster, host, rate, workers, timeout
         self._out = folder / f"load-{host}.jsonl"
         self._process: subprocess.Popen[str] | None = None
 
@@ -50,7 +57,8 @@ class Load:
         """Start, and wait for the first answers."""
         self._out.unlink(missing_ok=True)
         aim = ["-url", self._cluster.gateway_url, "-host", self._host, "-rate", str(self._rate)]
-        load = [str(self._cluster.tools / "load"), *aim, "-workers", str(self._workers), "-out", str(self._out)]
+        clients = ["-workers", str(self._workers), "-timeout", f"{self._timeout}s"]
+        load = [str(self._cluster.tools / "load"), *aim, *clients, "-out", str(self._out)]
         self._process = subprocess.Popen(
             [*self._cluster.enter(), *load],
             stdout=subprocess.PIPE,
@@ -73,7 +81,7 @@ class Load:
         if self._process is None:
             raise RuntimeError("the load was not started")
         self._process.send_signal(signal.SIGTERM)
-        said, _ = self._process.communicate(timeout=30)
+        said, _ = self._process.communicate(timeout=30 + self._timeout)
         self._process = None
         raw = json.loads(said)
         return Result(raw["total"], raw["counts"], raw["first"], raw["last"], raw)

@@ -35,7 +35,6 @@ from tidegate.core.reading import HASH
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import NAMES, GateCheck
-from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
@@ -212,13 +211,12 @@ class World:
         """A fresh operator, with nothing in its memory."""
         cluster = self.through(self.cluster)
         store, meters = Store(WATCHED), Meters()
-        leader = Leader(cluster, self.clock, "", "sim")
-        cached = Cached(Fenced(cluster, leader), store)
+        cached = Cached(cluster, store)
         router = GatewayRouter(cached, [self.router], self.clock)
-        observer = Observer(cached, router, self.metrics, GateCheck(cached, TIDEGATE), self.clock, lambda: leader.term)
+        observer = Observer(cached, router, self.metrics, GateCheck(cached, TIDEGATE), self.clock)
         recorder = Recorder(cached, self.clock, "sim")
         reconciler = Reconciler(cached, observer, Actor(cached, router), recorder, meters, self.clock)
-        self.operator = Operator(cluster, store, reconciler, meters, self.clock, leader)
+        self.operator = Operator(cluster, store, reconciler, meters, self.clock)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.operator.run(self._stop), name="operator")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 from pydantic import BaseModel
-from tests.demo.story import SPEC
+from tests.demo.acts import SPEC, TWO_STEPS
 
 from tidegate.api import analysis
 from tidegate.api.canary import CanaryRelease, CanarySpec
@@ -98,5 +98,6 @@ def test_files_that_are_named_exist() -> None:
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
-def test_the_demo_is_a_valid_release() -> None:
-    assert CanaryRelease.model_validate({"spec": {"targetRef": {"name": "checkout"}, **SPEC}}).spec.plan()
+@pytest.mark.parametrize("spec", [SPEC, TWO_STEPS])
+def test_the_demo_is_a_valid_release(spec: dict[str, Any]) -> None:
+    assert CanaryRelease.model_validate({"spec": {"targetRef": {"name": "checkout"}, **spec}}).spec.plan()

@@ -138,6 +138,36 @@ def test_plain_lines_tell_changes_and_each_event_once() -> None:
     assert "Waiting, step 1/3, verdict Inconclusive, no answer" in lines[-1]
 
 
+def test_a_killed_operator_is_told_and_its_last_words_are_not() -> None:
+    out = io.StringIO()
+    view = PlainView(out)
+    view.show(frame())
+    view.show(replace(frame(), at=13.0, alone=0.4))
+    assert out.getvalue().splitlines()[-1] == (
+        "  13.0 s  v2 4/4 pods, weight 90, 900 served, 0 failed, share 90 %"
+        " | v3 1/1 pods, weight 10, 100 served, 5 failed, share 10 %"
+        " | nobody watches: the operator was killed 0 s ago | 1 × error: EOF, 2 × router 503"
+    )
+    console = Console(file=io.StringIO(), width=120, record=True)
+    console.print(picture(replace(frame(), alone=4.2)))
+    text = console.export_text()
+    assert "nobody watches  the operator was killed 4 s ago" in text
+    assert "evidence of failing" not in text
+
+
+def test_what_was_known_of_a_candidate_that_has_gone_is_not_shown() -> None:
+    gone = replace(frame(), status={**STATUS, "phase": "Idle", "candidate": None, "step": None})
+    assert "verdict" not in line(gone)
+    assert "errors" not in line(gone)
+
+
+def test_a_template_that_comes_back_keeps_its_place() -> None:
+    items = [replicaset("v4", 5, 2, 2), replicaset("v2", 6, 4, 4)]
+    for item, created in zip(items, ("2026-01-01T10:05:00Z", "2026-01-01T10:01:00Z"), strict=True):
+        item["metadata"]["creationTimestamp"] = created
+    assert [revision.version for revision in look(1.0, items, {}, Shares()).revisions] == ["v2", "v4"]
+
+
 def test_before_there_is_a_release_all_goes_to_what_serves() -> None:
     seen = look(1.0, [replicaset("v1", 1, 4, 4)], {}, Shares())
     assert "v1 4/4 pods, weight 100" in line(seen)
@@ -166,6 +196,39 @@ def test_claims_are_told_with_their_figures() -> None:
     out = io.StringIO()
     PlainView(out).claims([Claim("a", held=True, figure="0 of 10"), Claim("b", held=False, figure="1 of 10")])
     assert out.getvalue() == "✓ a: 0 of 10\n✗ b: 1 of 10\n"
+
+
+def test_the_table_of_an_act_tells_the_events_of_that_act() -> None:
+    out = io.StringIO()
+    view = LiveView(Console(file=out, width=120, force_terminal=True))
+    first = frame()
+    view.show(replace(first, news=first.news[:1]))
+    view.act("the next")
+    out.truncate(0)
+    view.show(first)
+    view.settle()
+    assert "StepStarted: said" in out.getvalue()
+    assert "ReleaseStarted" not in out.getvalue()
+
+
+def test_a_long_message_is_not_cut_and_a_long_event_is() -> None:
+    console = Console(file=io.StringIO(), width=80, record=True)
+    words = "because " * 20
+    news = (replace(frame().news[0], message=words),)
+    console.print(picture(replace(frame(), status={**STATUS, "message": words}, news=news)))
+    lines = console.export_text().splitlines()
+    assert sum(text.count("because") for text in lines if "ReleaseStarted" not in text) == 20
+    (event,) = (text for text in lines if "ReleaseStarted" in text)
+    assert event.endswith("…")
+
+
+def test_a_table_of_claims_tells_which_did_not_hold() -> None:
+    console = Console(file=io.StringIO(), width=80, record=True)
+    LiveView(console).claims([Claim("a", held=True, figure="0 of 10"), Claim("b", held=False, figure="1 of 10")])
+    assert [text.split() for text in console.export_text().splitlines()] == [
+        ["✓", "a", "0", "of", "10"],
+        ["✗", "b", "1", "of", "10"],
+    ]
 
 
 def test_traces_of_ours() -> None:

@@ -35,6 +35,7 @@ type summary struct {
 	Counts   map[string]int     `json:"counts"`
 	First    map[string]float64 `json:"first"`
 	Last     map[string]float64 `json:"last"`
+	LastSent map[string]float64 `json:"last_sent"` // what slow answers do not blur
 	Latency  map[string]float64 `json:"latency_ms"`
 	Failures []failure          `json:"failures"`
 }
@@ -61,6 +62,7 @@ func newTally(lines io.Writer) *tally {
 			Counts:   map[string]int{},
 			First:    map[string]float64{},
 			Last:     map[string]float64{},
+			LastSent: map[string]float64{},
 			Failures: []failure{},
 		},
 	}
@@ -77,6 +79,7 @@ func (t *tally) add(key, failed string, at time.Time, took time.Duration) {
 		t.sum.First[key] = stamp
 	}
 	t.sum.Last[key] = max(t.sum.Last[key], stamp)
+	t.sum.LastSent[key] = max(t.sum.LastSent[key], unix(at.Add(-took)))
 	if failed != "" && len(t.sum.Failures) < maxFailures {
 		t.sum.Failures = append(t.sum.Failures, failure{stamp, failed})
 	}
