@@ -35,6 +35,7 @@ from tidegate.core.reading import HASH
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import NAMES, GateCheck
+from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
@@ -211,12 +212,13 @@ class World:
         """A fresh operator, with nothing in its memory."""
         cluster = self.through(self.cluster)
         store, meters = Store(WATCHED), Meters()
-        cached = Cached(cluster, store)
+        leader = Leader(cluster, self.clock, "", "sim")
+        cached = Cached(Fenced(cluster, leader), store)
         router = GatewayRouter(cached, [self.router], self.clock)
-        observer = Observer(cached, router, self.metrics, GateCheck(cached, TIDEGATE), self.clock)
+        observer = Observer(cached, router, self.metrics, GateCheck(cached, TIDEGATE), self.clock, lambda: leader.term)
         recorder = Recorder(cached, self.clock, "sim")
         reconciler = Reconciler(cached, observer, Actor(cached, router), recorder, meters, self.clock)
-        self.operator = Operator(cluster, store, reconciler, meters, self.clock)
+        self.operator = Operator(cluster, store, reconciler, meters, self.clock, leader)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.operator.run(self._stop), name="operator")
 

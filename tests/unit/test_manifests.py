@@ -147,13 +147,17 @@ def test_the_operator_may_do_what_it_does_and_no_more() -> None:
     assert granted() == used
 
 
+LEASE_NAME = "tidegate"
+
+
 def test_the_operator_may_do_nothing_unbounded_and_reads_no_secret() -> None:
     for (group, resource), verbs in granted().items():
         assert "*" not in {group, resource, *verbs}
         assert resource not in {"secrets", "configmaps"}
         assert not verbs & {"escalate", "bind", "impersonate", "deletecollection"}
-    assert not installed("Role")
-    assert not installed("RoleBinding")
+    (local,) = installed("Role").values()
+    assert {resource for rule in local["rules"] for resource in rule["resources"]} == {"leases"}
+    assert [rule.get("resourceNames") for rule in local["rules"] if rule["verbs"] != ["create"]] == [[LEASE_NAME]]
     (binding,) = installed("ClusterRoleBinding").values()
     (role,) = installed("ClusterRole")
     (account,) = installed("ServiceAccount").values()
@@ -180,9 +184,8 @@ def test_the_operator_s_pod_has_settings_that_exist_and_no_privilege() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    # Two operators at once would have to agree.
-    assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    (lease,) = (variable["value"] for variable in container["env"] if variable["name"] == "TIDEGATE_LEASE")
+    assert lease == f"{deployment['metadata']['namespace']}/{LEASE_NAME}", "two operators at once have to agree"
 
 
 @pytest.mark.parametrize("file", sorted((MANIFESTS / "samples").glob("*.yaml")), ids=lambda file: file.name)

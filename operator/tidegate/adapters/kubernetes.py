@@ -18,6 +18,7 @@ from kubernetes.aio import client, config
 
 from tidegate import __version__
 from tidegate.ports.cluster import (
+    LONGEST_WRITE,
     ClusterError,
     Conflict,
     Kind,
@@ -28,9 +29,10 @@ from tidegate.ports.cluster import (
     Unavailable,
 )
 
-TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+READ_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+WRITE_TIMEOUT = aiohttp.ClientTimeout(total=LONGEST_WRITE)
+WRITE = f"fieldManager=tidegate&timeout={LONGEST_WRITE:.0f}s"
 PAGE = 500
-FIELD_MANAGER = "tidegate"
 _CONTENT = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -87,8 +89,7 @@ class KubeCluster:
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """A new object."""
         full = {"apiVersion": kind.api_version, "kind": kind.name, **body}
-        path = f"{_path(kind, namespace)}?fieldManager={FIELD_MANAGER}"
-        return await self._request("POST", path, full, kind=kind)
+        return await self._request("POST", f"{_path(kind, namespace)}?{WRITE}", full, kind=kind)
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, body: object, *, type_: PatchType = "merge", subresource: str = ""
@@ -96,9 +97,7 @@ class KubeCluster:
         """Change an object. A JSON patch whose tests fail is a Conflict: the object is not what we thought."""
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         try:
-            return await self._request(
-                "PATCH", f"{path}?fieldManager={FIELD_MANAGER}", body, kind=kind, content=_CONTENT[type_]
-            )
+            return await self._request("PATCH", f"{path}?{WRITE}", body, kind=kind, content=_CONTENT[type_])
         except Rejected as error:
             if type_ == "json" and "the server rejected our request due to an error in our request" in str(error):
                 raise Conflict(f"{kind.name} {namespace}/{name} has changed") from error
@@ -131,7 +130,11 @@ class KubeCluster:
         code = 0
         try:
             response = await self._api.call_api(
-                method, self._api.configuration.host + path, headers, body, _request_timeout=TIMEOUT
+                method,
+                self._api.configuration.host + path,
+                headers,
+                body,
+                _request_timeout=READ_TIMEOUT if method == "GET" else WRITE_TIMEOUT,
             )
             code = response.status
             raw: bytes = await response.read()  # type: ignore[no-untyped-call]

@@ -38,11 +38,13 @@ async def watch(
     told: Told,
     *,
     namespace: str | None,
+    started: Callable[[], None],
     stop: asyncio.Event,
 ) -> None:
-    """Watch until ``stop``. Ends by an exception if one cannot go on."""
+    """Watch until ``stop``. Ends by an exception if one cannot go on. ``started`` is called once Kopf has begun."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login)
+    kopf.on.startup(registry=registry)(_calling(started))
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")
         kopf.on.event(group, version, kind.plural, registry=registry)(_spy(kind, told))
@@ -65,6 +67,13 @@ def _spy(kind: Kind, told: Told) -> Callable[..., Any]:
         told(kind, type or "ADDED", event["object"])
 
     return spy
+
+
+def _calling(started: Callable[[], None]) -> Callable[..., Any]:
+    async def call(**_: object) -> None:
+        started()
+
+    return call
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -14,6 +14,7 @@ class Settings:
     prometheus: str = "http://prometheus.monitoring:9090"
     traefik_api: str = ""
     namespace: str = ""
+    lease: str = ""
     kubeconfig: str = ""
     listen: str = "0.0.0.0:8080"
     log_format: str = "json"
@@ -29,6 +30,7 @@ HELP = {
     "prometheus": "URL of Prometheus",
     "traefik_api": "Traefik's API as NAMESPACE/SERVICE:PORT: every replica is then asked which weights it serves by",
     "namespace": "watch this namespace only; default: all",
+    "lease": "NAMESPACE/NAME of the Lease by which replicas elect the one that works; unset: there is one replica",
     "kubeconfig": "default: the Pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config",
     "listen": "address of /healthz, /readyz and /metrics",
     "log_format": "json or text",

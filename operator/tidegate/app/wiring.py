@@ -6,7 +6,9 @@ import asyncio
 import logging
 import signal
 import socket
+import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 
 from tidegate import __version__
 from tidegate.adapters.clock import SystemClock
@@ -20,6 +22,7 @@ from tidegate.app.settings import Settings
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import GateCheck
+from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
@@ -32,9 +35,7 @@ log = logging.getLogger("tidegate.app")
 async def run(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; its exit code."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal_ in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_, stop.set)
+    _stop_on_signals(stop)
     async with AsyncExitStack() as stack:
         clock, meters = SystemClock(), Meters()
         kube = KubeCluster(
@@ -44,16 +45,17 @@ async def run(settings: Settings) -> int:
         stack.push_async_callback(kube.close)
         identity = await kube.identity()
         store = Store(WATCHED)
-        cluster = Cached(kube, store)
+        leader = Leader(kube, clock, settings.lease, f"{socket.gethostname()}_{uuid.uuid4()}")
+        cluster = Cached(Fenced(kube, leader), store)
         metrics = PrometheusSource(settings.prometheus, clock=clock)
         stack.push_async_callback(metrics.close)
         traefik = Traefik(cluster, settings.traefik_api)
         stack.push_async_callback(traefik.close)
         router = GatewayRouter(cluster, [traefik], clock)
-        observer = Observer(cluster, router, metrics, GateCheck(cluster, identity), clock)
+        observer = Observer(cluster, router, metrics, GateCheck(cluster, identity), clock, lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, observer, Actor(cluster, router), recorder, meters, clock)
-        operator = Operator(kube, store, reconciler, meters, clock, settings.namespace)
+        operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)
         probes = Probes(operator, meters, clock)
         await probes.start(settings.listen)
         stack.push_async_callback(probes.stop)
@@ -61,18 +63,27 @@ async def run(settings: Settings) -> int:
         return await _until_stopped(operator, settings, stop)
 
 
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
+
+
 async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.Event) -> int:
     """The loop and the watches, side by side; the first to end ends both.
 
-    The loop is started first: on its way out Kopf cancels every task that is younger than its own.
+    The watches end last: on its way out Kopf cancels every task that is younger than its own, work in hand included.
+    For the same reason it must not catch the signals: once it has started they are caught here again.
     """
     loop_task = asyncio.create_task(operator.run(stop), name="operator")
+    unwatch, namespace = asyncio.Event(), settings.namespace or None
+    started = partial(_stop_on_signals, stop)
     watch_task = asyncio.create_task(
-        watch(WATCHED, operator.told, namespace=settings.namespace or None, stop=stop), name="watch"
+        watch(WATCHED, operator.told, namespace=namespace, started=started, stop=unwatch), name="watch"
     )
-    # Kopf catches signals as well, and its watch then ends by itself.
     await asyncio.wait({loop_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
+    await asyncio.wait({loop_task})
+    unwatch.set()
     results = await asyncio.gather(loop_task, watch_task, return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     for failure in failures:

@@ -48,6 +48,7 @@ class Meters:
         self.requests = Counter(
             "tidegate_api_requests", "Requests to the API server", ("verb", "resource", "code"), registry=self.registry
         )
+        self.leader = Gauge("tidegate_leader", "1 while this replica is the one that works", registry=self.registry)
         self.queue = Gauge("tidegate_queue_length", "Releases that wait for a worker", registry=self.registry)
         self.audit = Gauge(
             "tidegate_audit_timestamp_seconds", "When the last full list was taken", registry=self.registry

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.queue import SOON, Queue
 from tidegate.engine.reconcile import Reconciler, ReleaseKey
@@ -48,15 +49,23 @@ class Operator:
     """Everything that runs between the watches and the API server."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, reconciler: Reconciler, meters: Meters, clock: Clock, namespace: str = ""
+        self,
+        cluster: Cluster,
+        store: Store,
+        reconciler: Reconciler,
+        meters: Meters,
+        clock: Clock,
+        leader: Leader,
+        namespace: str = "",
     ) -> None:
-        self._cluster, self._store, self._reconciler = cluster, store, reconciler
+        self._cluster, self._store, self._reconciler, self._leader = cluster, store, reconciler, leader
         self._meters, self._clock, self._namespace = meters, clock, namespace
         self.queue: Queue[ReleaseKey] = Queue(clock)
         self.beat = clock.monotonic()
         """When the loop last turned (monotonic seconds)."""
         self.audited = False
         """The store has been filled once."""
+        self._audited_at = -float("inf")
         self._tasks: list[asyncio.Task[None]] = []
         self._working = 0
         self._stopping = False
@@ -78,17 +87,36 @@ class Operator:
             self._stopping = True
             deadline = self._clock.monotonic() + GRACE
             while self._working and self._clock.monotonic() < deadline:
-                await self._clock.sleep(0.05)
+                await self._clock.sleep(0.02)
+            await self._leader.resign()
             for task in (*background, *self._tasks):
                 task.cancel()
 
     async def _prepare(self, tasks: asyncio.TaskGroup) -> None:
-        await self._first_audit()
-        self._tasks.append(tasks.create_task(self._auditor()))
-        self._tasks.extend(tasks.create_task(self._work()) for _ in range(WORKERS))
+        await self._sure_audit()
+        self._tasks.extend(tasks.create_task(task) for task in (self._auditor(), self._leader.run(), self._lead()))
+
+    async def _lead(self) -> None:
+        """Workers work while this replica leads."""
+        while True:
+            await self._leader.elected()
+            if self._audited_at < self._leader.since:
+                # What was done in the last term stands in the cluster, and the watches may not have told it yet.
+                await self._sure_audit()
+            workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+            self._meters.leader.set(1)
+            try:
+                await self._leader.lost()
+                log.warning("this replica leads no more")
+            finally:
+                self._meters.leader.set(0)
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
 
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
+        began = self._clock.monotonic()
         for kind in WATCHED:
             known = self._store.known(kind)
             try:
@@ -102,7 +130,7 @@ class Operator:
             for namespace, name in changed:
                 for key in self._concerned(kind, namespace, name):
                     self.queue.add(key)
-        self.audited = True
+        self.audited, self._audited_at = True, began
         self._meters.audit.set(self._clock.now().timestamp())
         for key in self._keys():
             self.queue.add(key)
@@ -137,13 +165,13 @@ class Operator:
             for obj in self._store.all(kind, namespace)
         ]
 
-    async def _first_audit(self) -> None:
+    async def _sure_audit(self) -> None:
         delay = 0.5
         while True:
             try:
                 await self.audit()
             except ClusterError as error:
-                log.warning("the first lists failed, trying again in %.0f s: %s", delay, error)
+                log.warning("the lists failed, trying again in %.0f s: %s", delay, error)
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 30.0)
             else:
@@ -170,6 +198,9 @@ class Operator:
             self._working += 1
             try:
                 wake = await self._reconciler.reconcile(key)
+            except asyncio.CancelledError:
+                self.queue.done(key, failed=True)
+                raise
             except Conflict as error:
                 self._meters.errors.labels("conflict").inc()
                 log.debug("observing again: %s", error, extra={"release": str(key)})

@@ -38,6 +38,7 @@ ROUTES = (HTTPROUTES, GRPCROUTES)
 GATEWAYS = Kind("apis/gateway.networking.k8s.io/v1", "gateways", "Gateway")
 GATEWAY_CLASSES = Kind("apis/gateway.networking.k8s.io/v1", "gatewayclasses", "GatewayClass", namespaced=False)
 CANARY_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "canaryreleases", "CanaryRelease")
+LEASES = Kind("apis/coordination.k8s.io/v1", "leases", "Lease")
 POLICIES = Kind(
     "apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
 )
@@ -49,6 +50,9 @@ POLICY_BINDINGS = Kind(
 )
 
 PatchType = Literal["merge", "json"]
+
+LONGEST_WRITE = 5.0
+"""Seconds after which a write has ended, whatever became of it: the API server itself is told so."""
 
 
 class ClusterError(Exception):
