@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import statistics
 import sys
@@ -20,6 +21,7 @@ from tests.cluster.waiting import wait_until
 from tests.rig.app import App
 from tests.rig.load import Load, Result
 from tests.rig.operator import running
+from tidegate.ports.cluster import DEPLOYMENTS
 
 Row = tuple[str, str, str]
 """What, the bar, what was measured."""
@@ -68,13 +70,16 @@ class Bench:
 
     def promotion(self) -> list[Row]:
         """A good version, to its end."""
-        app, seen = self.app(**QUICK, steps=STEPS), dict[str, str]()
+        app, seen, written = self.app(**QUICK, steps=STEPS), dict[str, str](), set[str]()
+        before = _spec(app)
         with self.load(app) as load:
             app.ship("v2")
             began = time.time()
 
             def promoted() -> str | None:
                 seen.update(app.pods())
+                now = _spec(app)
+                written.update(key for key in {*before, *now} if before.get(key) != now.get(key))
                 return None if app.status().get("lastRelease") else "no release has ended"
 
             wait_until("the good version is promoted", promoted, 120, pause=0.5)
@@ -83,7 +88,6 @@ class Bench:
             result = load.stop()
         stable = app.status()["stable"]["hash"]
         born = sum(1 for name in seen.values() if stable in name)
-        written = _written(app)
         app.delete()
         return [
             ("promotion: requests failed", "0", f"{_failed(result, began)} of {result.total}"),
@@ -92,7 +96,7 @@ class Bench:
             (
                 "fields of the Deployment's spec written",
                 "progressDeadlineSeconds",
-                ", ".join(sorted(written)) or "none",
+                ", ".join(sorted(written - {"template"})) or "none",
             ),
         ]
 
@@ -121,6 +125,32 @@ class Bench:
             ),
         ]
 
+    def setback(self, times: int) -> list[Row]:
+        """The template set back to stable's at weight 50."""
+        took, failed, total = list[float](), 0, 0
+        for _ in range(times):
+            app = self.app(**QUICK, steps=[{"weight": 50, "bake": "2m"}])
+            with self.load(app) as load:
+                began = time.time()
+                app.ship("v2")
+                app.await_weight(50)
+                written = asyncio.run(_set_back(app))
+                app.await_phase("Idle", 30, outcome="Aborted")
+                _until(load, ENOUGH // times)
+                result = load.stop()
+            took.append(result.last["v2 200"] - written)
+            sys.stderr.write(f"  last answer of the new version {took[-1]:.3f} s after the write\n")
+            failed, total = failed + _failed(result, began), total + result.total
+            app.delete()
+        return [
+            ("template set back at weight 50: requests failed", "0", f"{failed} of {total}"),
+            (
+                "template set back at weight 50: write → last answer of the new version",
+                f"median of {times} ≤ 0.5 s",
+                f"median {statistics.median(took):.2f} s, worst {max(took):.2f} s",
+            ),
+        ]
+
     def crash(self) -> list[Row]:
         """A version that exits at its start."""
         app = self.app(**QUICK, steps=STEPS)
@@ -136,6 +166,21 @@ class Bench:
         took = _time(app.status()["lastRelease"]["finishedAt"]) - reported[0] if reported else 0.0
         app.delete()
         return [("crash loop: kubelet's report → reverted", "≤ 5 s", f"{max(0.0, took):.2f} s")]
+
+
+async def _set_back(app: App) -> float:
+    """What `kubectl rollout undo` writes, by a client that is connected already; when it was sent."""
+    from tidegate.adapters.kubernetes import KubeCluster, connect  # the client reads KUBECONFIG as it is imported
+
+    cluster = KubeCluster(await connect())
+    try:
+        await cluster.get(DEPLOYMENTS, app.namespace, app.name)
+        sent = time.time()
+        template = app.deployment(app.version)["spec"]["template"]
+        await cluster.patch(DEPLOYMENTS, app.namespace, app.name, {"spec": {"template": template}})
+        return sent
+    finally:
+        await cluster.close()
 
 
 def _failed(result: Result, since: float, *, but: str = "") -> int:
@@ -155,11 +200,9 @@ def _time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _written(app: App) -> set[str]:
-    """Fields of the Deployment's spec that Tidegate is the last to have written."""
-    shown = app.cluster.get("deployment", app.name, "-n", app.namespace, "--show-managed-fields")
-    fields = [entry["fieldsV1"] for entry in shown["metadata"]["managedFields"] if entry["manager"] == "tidegate"]
-    return {name.removeprefix("f:") for field in fields for name in field.get("f:spec", {})}
+def _spec(app: App) -> dict[str, Any]:
+    """Of its Deployment."""
+    return dict(app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"])
 
 
 def _crash_loops(app: App) -> bool:
@@ -175,9 +218,10 @@ def _crash_loops(app: App) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, crash; default: all")
+    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, setback, crash; default: all")
     parser.add_argument("--rate", type=int, default=1000, help="requests per second")
     parser.add_argument("--times", type=int, default=10, help="how often the bad version is released")
+    parser.add_argument("--setbacks", type=int, default=5, help="how often the template is set back")
     options = parser.parse_args(arguments)
     cluster = cluster_of(os.environ.get("TIDEGATE_CLUSTER", "bench"))
     started = not cluster.running()
@@ -185,12 +229,14 @@ def main(arguments: Sequence[str]) -> int:
     rows: list[Row] = []
     try:
         enter_network(cluster)
+        os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
         with tempfile.TemporaryDirectory() as folder, running(cluster, Path(folder)):
             bench = Bench(cluster, Path(folder), options.rate)
             measures: dict[str, Callable[[], list[Row]]] = {
                 "adoption": bench.adoption,
                 "promotion": bench.promotion,
                 "revert": lambda: bench.revert(options.times),
+                "setback": lambda: bench.setback(options.setbacks),
                 "crash": bench.crash,
             }
             for name, measure in measures.items():

@@ -452,6 +452,40 @@ def test_a_grpcroute_keeps_its_weights_too(gated: Cluster, namespace: str) -> No
     assert written["spec"]["hostnames"] == ["new.example"]
 
 
+# Ownership of fields.
+
+
+def _applied(at: Cluster, namespace: str, *objects: Json) -> None:
+    """By a tool that applies server-side and does not force: a conflict is an error."""
+    where = ("apply", f"--namespace={namespace}", "--server-side", "--field-manager=helm", "--filename=-")
+    at.kubectl(*where, stdin=_list(objects))
+
+
+def test_what_tidegate_writes_makes_it_no_owner(gated: Cluster, namespace: str) -> None:
+    """Else `helm upgrade` would fail by a conflict with it, for routes ever after."""
+    gateway, meta = {"apiVersion": "gateway.networking.k8s.io/v1"}, {"metadata": {"name": "owned"}}
+    refs = {"backendRefs": [{"name": "checkout", "port": 80}]}
+    objects = [
+        {**gateway, "kind": "HTTPRoute", **meta, "spec": {"hostnames": ["a.example"], "rules": [refs]}},
+        {**gateway, "kind": "GRPCRoute", **meta, "spec": {"rules": [refs]}},
+        {**_service(USERS, None), **meta},
+        {**_deployment(None), **meta},
+    ]
+    _applied(gated, namespace, *objects)
+    weight = [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 7}]
+    selector = [{"op": "add", "path": f"/spec/selector/{HASH}", "value": "6fcbd"}]
+    deadline = [{"op": "replace", "path": "/spec/progressDeadlineSeconds", "value": HELD_DEADLINE}]
+    for kind, patch in (("httproute", weight), ("grpcroute", weight), ("service", selector), ("deployment", deadline)):
+        what = ("patch", kind, "owned", "--type=json", f"--patch={json.dumps(patch)}", "--output=json")
+        by = (*TIDEGATE, "--field-manager=tidegate", "--show-managed-fields")
+        written = json.loads(gated.kubectl(*what, f"--namespace={namespace}", *by))
+        # Of the GRPCRoute Helm wrote nothing else but the rules: then nobody is left, and we with nothing.
+        owners = {owner["manager"]: owner["fieldsV1"] for owner in written["metadata"]["managedFields"]}
+        assert owners.pop("tidegate", {}) == {}, kind
+        assert ("helm" in owners) is (kind != "grpcroute")
+    _applied(gated, namespace, *objects)
+
+
 # Services and Deployments.
 
 USERS = {"app": "checkout"}

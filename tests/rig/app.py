@@ -107,6 +107,10 @@ class App:
         )
         self.apply(self.deployment(self.version), self.service(), self.route())
         self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"deployment/{self.name}", "--timeout=120s")
+        self.await_answers()
+
+    def await_answers(self) -> None:
+        """Wait until it answers through the gateway."""
         wait_until(f"{self.host} answers through the gateway", self._silent, 60, pause=LOOKING)
 
     def apply(self, *objects: Json) -> None:
@@ -144,6 +148,17 @@ class App:
 
         wait_until(f"release {self.namespace}/{self.name} is {phase}", seen, seconds, pause=LOOKING)
         return self.status()
+
+    def await_weight(self, weight: int, seconds: float = 60) -> None:
+        """Wait until the router gives the candidate this share."""
+
+        def seen() -> str | None:
+            status = self.status()
+            traffic = status.get("traffic", {})
+            there = (traffic.get("weight"), traffic.get("applied")) == (weight, True)
+            return None if there else str(status.get("message"))
+
+        wait_until(f"{weight} % of the requests go to the candidate", seen, seconds, pause=LOOKING)
 
     def pods(self) -> dict[str, str]:
         """Names of its pods that are not leaving, by uid."""

@@ -97,11 +97,11 @@ def test_the_chart_installs_what_the_manifests_do(helm: Path) -> None:
 def test_an_installation_of_another_name_elsewhere_is_exempted_and_bound_by_its_own_account(helm: Path) -> None:
     objects = rendered(helm, name="gate", namespace="delivery")
     user = "system:serviceaccount:delivery:gate-tidegate"
-    policies = [found for name, found in objects.items() if name.startswith("MutatingAdmissionPolicy/")]
+    policies = {name: found for name, found in objects.items() if name.startswith("MutatingAdmissionPolicy/")}
     assert policies
-    for policy in policies:
+    for name, policy in policies.items():
         conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
-        assert f"request.userInfo.username != '{user}'" in conditions
+        assert f"request.userInfo.username {'==' if name.endswith('-ownership') else '!='} '{user}'" in conditions
     account = {"kind": "ServiceAccount", "name": "gate-tidegate", "namespace": "delivery"}
     bound = [found for name, found in objects.items() if "Binding/" in name and "subjects" in found]
     assert bound

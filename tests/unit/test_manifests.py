@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
 
+from tidegate.adapters.kubernetes import WRITE
 from tidegate.api.canary import CanaryRelease
 from tidegate.app.settings import Settings
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
@@ -42,6 +44,8 @@ WRITES = {
     **{kind: {"patch"} for kind in RELEASES},
 }
 """What the interpreter of actions and the recorder of events write."""
+OWNERSHIP = "tidegate-ownership"
+"""The policy on the operator's own writes: without it nothing is unsafe."""
 READS = {PODS: {"list"}, ENDPOINT_SLICES: {"list"}, GATEWAYS: {"get"}, GATEWAY_CLASSES: {"get"}}
 """What is read and not watched."""
 
@@ -77,11 +81,11 @@ def test_the_kustomization_has_every_file(folder: str) -> None:
 
 def test_policies_and_bindings_have_the_names_that_the_operator_looks_for() -> None:
     policies, bindings = installed("MutatingAdmissionPolicy"), installed("MutatingAdmissionPolicyBinding")
-    assert set(policies) == set(bindings) == set(NAMES)
+    assert set(policies) == set(bindings) == {*NAMES, OWNERSHIP}
     for name, binding in bindings.items():
         assert binding["spec"] == {"policyName": name}
-    for policy in policies.values():
-        assert policy["spec"]["failurePolicy"] == "Fail"
+    for name, policy in policies.items():
+        assert policy["spec"]["failurePolicy"] == ("Ignore" if name == OWNERSHIP else "Fail")
 
 
 def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
@@ -90,9 +94,9 @@ def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
     (deployment,) = installed("Deployment").values()
     assert deployment["metadata"]["namespace"] == account["metadata"]["namespace"]
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
-    for policy in installed("MutatingAdmissionPolicy").values():
+    for name, policy in installed("MutatingAdmissionPolicy").items():
         conditions = [condition["expression"] for condition in policy["spec"]["matchConditions"]]
-        assert f"request.userInfo.username != '{user}'" in conditions
+        assert f"request.userInfo.username {'==' if name == OWNERSHIP else '!='} '{user}'" in conditions
         assert sum("userInfo" in condition for condition in conditions) == 1
 
 
@@ -116,6 +120,16 @@ def test_the_routes_policy_knows_the_services_of_a_release_by_their_names() -> N
     said = set(re.findall(r"endsWith\('([^']+)'\)", yaml.safe_dump(policy["spec"], width=10_000).replace("''", "'")))
     ours = Backends.of("shop", "checkout")
     assert {f"checkout{suffix}" for suffix in said} == {ours.stable, ours.canary}
+
+
+def test_the_ownership_policy_knows_what_is_written_and_by_which_name() -> None:
+    spec = next(objects(MANIFESTS / "admission/ownership.yaml"))["spec"]
+    rules = spec["matchConstraints"]["resourceRules"]
+    told = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    borrowed = {(kind.api_version.rpartition("/")[0], kind.plural) for kind in (DEPLOYMENTS, SERVICES, *ROUTES)}
+    assert told == borrowed
+    (manager,) = parse_qs(WRITE)["fieldManager"]
+    assert f"orValue('') == '{manager}'" in spec["variables"][0]["expression"]
 
 
 def test_the_deployments_policy_knows_the_deadline_of_a_release() -> None:
