@@ -313,7 +313,8 @@ class Oracle:
         if write.who != TIDEGATE or write.kind != DEPLOYMENTS or not write.before or not write.after:
             return
         before, after = _bare(write.before), _bare(write.after)
-        if self._letting_go() and self._is_stables(after["spec"]["template"]):
+        wished = (self._release() or {}).get("spec", {}).get("images")
+        if wished or (self._letting_go() and self._is_stables(after["spec"]["template"])):
             before["spec"]["template"] = after["spec"]["template"]
         if before != after:
             self._note(f"Tidegate wrote more of Deployment {write.name} than it may")
@@ -368,7 +369,8 @@ class Oracle:
 def _bare(deployment: Object) -> Object:
     """A Deployment without what Tidegate may write."""
     bare = deepcopy(deployment)
-    bare["spec"].pop("progressDeadlineSeconds", None)
+    for ours in ("progressDeadlineSeconds", "paused"):
+        bare["spec"].pop(ours, None)
     for note in (RELEASE, DEADLINE_WISH):
         (bare["metadata"].get("annotations") or {}).pop(note, None)
     if not bare["metadata"].get("annotations"):

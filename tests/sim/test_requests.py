@@ -8,7 +8,8 @@ import pytest
 
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Stage
-from tidegate.core.requests import REQUEST, REVERSIBLE
+from tidegate.core.forward import FORWARD, PROMOTION
+from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES
 
 SLOW = {**QUICK, "steps": [{"weight": 25, "bake": "10m"}, {"weight": 50, "bake": "10m"}, {"weight": 100, "bake": "2s"}]}
@@ -30,7 +31,7 @@ def answered(world: World, id_: str = "1") -> tuple[str, str]:
     return last.outcome.value, last.message
 
 
-@pytest.mark.parametrize("stage", sorted(REVERSIBLE))
+@pytest.mark.parametrize("stage", sorted(FORWARD | PROMOTION))
 async def test_abort_goes_back_from_wherever_stables_pods_still_stand(stage: Stage) -> None:
     world = await World.begin(spec=QUICK)
     world.release("v2")

@@ -45,7 +45,7 @@ def test_they_are_structural() -> None:
             "minimum",
             "maximum",
         ),
-        *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "additionalProperties"),
+        *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties"),
         *("x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields"),
         *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
     }

@@ -29,6 +29,7 @@ _KEPT = (
     "minLength",
     "maxLength",
     "minItems",
+    "maxProperties",
     "maxItems",
     "minProperties",
 )
@@ -110,6 +111,8 @@ def _structural(node: Json, defs: Json, rules: dict[str, list[Json]]) -> Json:
         required = [name for name in node.get("required", ()) if "default" not in node["properties"][name]]
         if required:
             schema["required"] = required
+    elif isinstance(node.get("additionalProperties"), dict):
+        schema["additionalProperties"] = _structural(node["additionalProperties"], defs, rules)
     elif node.get("type") == "object":
         schema["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in node:

@@ -60,6 +60,9 @@ class TrafficSpec(Model):
     """How long a router that only says that it has read a route may take to apply it."""
 
 
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+
+
 class ReleaseSpec(Model):
     """The part of spec that all release kinds have."""
 
@@ -67,6 +70,9 @@ class ReleaseSpec(Model):
     """The Deployment to release."""
     service_ref: ServiceRef | None = None
     """The Service of the workload. Default: the only Service that selects its pods."""
+    images: Annotated[dict[str, Image], Field(default_factory=dict, max_length=32)]
+    """Images by container: a second way to start a release. Written to the Deployment's template, once for each wish;
+    who changes the template after that has the last word."""
     traffic: TrafficSpec = TrafficSpec()
     """How requests are shared. Default: discovered, and shown in status.effective."""
     analysis: AnalysisSpec = AnalysisSpec()
@@ -260,8 +266,14 @@ class Journal(Model):
     """When the release began."""
     settled_at: Time | None = None
     """When all that the stage waits for was first seen, but for a router that cannot be asked."""
+    held_since: Time | None = None
+    """Since when the stage is stopped by somebody: its deadline does not run meanwhile."""
     paused: bool = False
     """Held by a request."""
+    braked: bool = False
+    """The Deployment was paused by us, until the gate holds again."""
+    images: Annotated[dict[str, str], Field(default_factory=dict)]
+    """spec.images as last written to the Deployment: who changes its template after that has the last word."""
     hurried: bool = False
     """Bakes are skipped by a request."""
     served: bool = False

@@ -59,6 +59,8 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     ended: ReleaseRecord | None = None
     wake: datetime | None = None
+    stuck: bool = False
+    """What the stage waits for is long overdue."""
     unchanged: bool = False
     """Nothing is decided yet: what was said before stands."""
 
@@ -80,7 +82,21 @@ class Draft:
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage. Its time starts now."""
-        self.note(stage=stage, since=self.now, settled_at=None)
+        self.note(stage=stage, since=self.now, settled_at=None, held_since=None)
+
+    def hold(self) -> None:
+        """The stage is stopped by somebody: its time does not run."""
+        if self.journal.held_since is None:
+            self.note(held_since=self.now)
+
+    def go_on(self) -> None:
+        """The stage is stopped no more."""
+        if self.journal.held_since is not None:
+            self.note(since=self.now - self.waited(), held_since=None)
+
+    def waited(self) -> timedelta:
+        """How long the stage has been at work."""
+        return (self.journal.held_since or self.now) - self.journal.since
 
     def act(self, *actions: Action) -> None:
         """Have this done once the status is written."""
@@ -191,7 +207,9 @@ class Draft:
         return [
             (ConditionType.READY, ready, self.reason, said),
             (ConditionType.RECONCILING, reconciling, self.reason, said),
-            (ConditionType.STALLED, stalled, self.reason, said),
+            (ConditionType.STALLED, "True", Reason.STUCK, self.message)
+            if self.stuck
+            else (ConditionType.STALLED, stalled, self.reason, said),
             (ConditionType.PROGRESSING, progressing, self.reason, said),
             self._analyzed(),
             (

@@ -23,6 +23,8 @@ ROUTER_DEADLINE = timedelta(minutes=2)
 """Until then a router that says no word of a route that was put back may yet do so."""
 FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
 """Stages in which everything is looked at that can turn a release back."""
+PROMOTION = frozenset({Stage.WIDEN, Stage.NARROW, Stage.RETURN})
+"""Stages after them from which a release can still go back: all of stable's pods stand."""
 SLOW_START = timedelta(seconds=10)
 """Pods that take longer than this to start give reason to say what they wait for."""
 FIRST_SCRAPES = 2
@@ -42,10 +44,35 @@ def step(draft: Draft) -> CanaryStep:
     return plan[min(at, len(plan)) - 1]
 
 
+def weight_of(draft: Draft) -> int:
+    """The weight of the step that the release is at."""
+    return draft.status.step.weight if draft.status.step else step(draft).weight
+
+
 def at_step(draft: Draft, index: int) -> None:
     """Go to a step, numbered from 1."""
     plan = steps(draft)
     draft.set(step=StepStatus(index=index, of=len(plan), weight=plan[index - 1].weight))
+
+
+def follow(draft: Draft) -> None:
+    """The step as the spec has it now: somebody may edit the list in mid-release."""
+    at, plan = draft.status.step, steps(draft)
+    if at is None or not plan:
+        return
+    index, weight = min(at.index, len(plan)), step(draft).weight
+    if draft.journal.stage in (Stage.SHIFT, Stage.BAKE):
+        # Its pods stand for the weight that it began with, and so does its evidence.
+        weight = at.weight
+    if (at.index, at.of, at.weight) != (index, len(plan), weight):
+        draft.set(step=at.model_copy(update={"index": index, "of": len(plan), "weight": weight}))
+
+
+def held(draft: Draft) -> bool:
+    """Somebody paused the release before the step's weight was written."""
+    at = draft.status.step
+    new = draft.journal.stage is Stage.SHIFT and (at is None or at.left is None)
+    return new and bool(paused(draft)) and not split_is(draft.obs, weight_of(draft))
 
 
 def paused(draft: Draft) -> str:
@@ -152,12 +179,12 @@ def scale(draft: Draft) -> Stage | None:
 
 def shift(draft: Draft) -> Stage | None:
     """The step's weight written to the routes, and applied by the router: the bake begins."""
-    obs, spec, weight = draft.obs, draft.obs.release.spec, step(draft).weight
+    obs, spec, weight = draft.obs, draft.obs.release.spec, weight_of(draft)
     draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
     draft.wake_in(POLL)
     hold(draft)
     known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight)
-    if paused(draft) and known.left is None and not split_is(obs, weight):
+    if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
     draft.note(served=True)
@@ -182,8 +209,8 @@ def bake(draft: Draft) -> Stage | None:
     hold(draft)
     if deserted(draft):
         return Stage.SCALE
-    weight = step(draft).weight
-    if weight == at.weight and not split_is(draft.obs, weight):
+    weight, written = at.weight, draft.status.traffic
+    if written and written.weight == weight and not split_is(draft.obs, weight):
         return interrupt(draft)
     ensure_weight(draft, weight)
     _grow_ahead(draft, at)

@@ -14,10 +14,10 @@ from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import analysis, backward, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
-from tidegate.core.forward import FORWARD
+from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
-from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer
+from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer, SetImages, SetPaused
 from tidegate.core.questions import Protocol
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
@@ -37,17 +37,20 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
 }
 
 
+ONWARDS = frozenset({Stage.LIFT, Stage.REVERT, Stage.RETIRE, Stage.CLEAN})
+"""Stages that have no way but onwards."""
+
+
 def decide(obs: Observed, now: datetime) -> Plan:
     """What is to be done, given what is known. The same question has the same answer, whenever it is asked."""
     draft = Draft(obs, now)
-    if obs.release.unreadable:
-        draft.unchanged = True
-        return draft.plan()
     _seize(draft)
+    _brake(draft)
     if obs.release.leaving:
         _let_go(draft)
         return draft.plan()
     requests.answer(draft)
+    _ask_for_images(draft)
     if draft.status.stable and not obs.release.finalizer:
         draft.act(SetFinalizer(present=True))
     if draft.journal.stage is Stage.REST:
@@ -89,11 +92,17 @@ def protocols(routes: Sequence[Route]) -> tuple[Protocol, ...]:
 
 
 def _under_way(draft: Draft) -> None:
-    if draft.journal.stage in FORWARD and not _turn(draft):
-        return
+    if draft.journal.stage in FORWARD:
+        forward.follow(draft)
+        if not _turn(draft):
+            return
+    elif draft.journal.stage in PROMOTION and draft.now > draft.journal.since + ROUTER_DEADLINE:
+        late = f"the promotion waited for {ROUTER_DEADLINE.total_seconds():.0f} s: {draft.status.message}"
+        draft.enter(forward.go_back(draft, Outcome.ABORTED, Reason.TRAFFIC_DEADLINE, late))
     for _ in Stage:
         stage = STAGES[draft.journal.stage](draft)
         if stage is None:
+            draft.stuck = _stuck(draft)
             return
         draft.enter(stage)
         if stage is Stage.SHIFT:
@@ -103,6 +112,13 @@ def _under_way(draft: Draft) -> None:
             return
 
 
+def _stuck(draft: Draft) -> bool:
+    """A stage that has no way but onwards waits longer than anything should take."""
+    spec, journal = draft.obs.release.spec, draft.journal
+    drain = spec.drain if spec and journal.stage is Stage.LIFT else timedelta()
+    return journal.stage in ONWARDS and draft.now > journal.since + drain + ROUTER_DEADLINE
+
+
 def _turn(draft: Draft) -> bool:
     """Everything that turns a release back or stops it where it is. False: it is stopped."""
     obs, status = draft.obs, draft.status
@@ -110,19 +126,69 @@ def _turn(draft: Draft) -> bool:
     if back:
         draft.enter(forward.go_back(draft, *back))
         return True
+    gate = _gate(obs)
     if obs.release.invalid:
         draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
+    elif gate or draft.journal.braked:
+        told = f"the Deployment is paused until the gate holds it again: {gate.message if gate else 'it is back'}"
+        draft.say(Phase.WAITING, Reason.GATE_MISSING, told)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
     elif not obs.routes or obs.service is None or status.candidate is None:
-        problem = obs.problems[0] if obs.problems else Problem(Reason.ROUTE_NOT_FOUND, "the route is gone")
+        problem = _gone(obs)
         draft.say(Phase.BLOCKED, problem.reason, problem.message)
         if not obs.routes and draft.journal.stage is Stage.BAKE:
             draft.enter(forward.interrupt(draft))
     else:
+        draft.hold() if forward.held(draft) else draft.go_on()
         return True
+    draft.hold()
     draft.wake_in(STEADY)
     return False
+
+
+def _gone(obs: Observed) -> Problem:
+    """What a release under way misses of the user's."""
+    return obs.problems[0] if obs.problems else Problem(Reason.ROUTE_NOT_FOUND, "the route is gone")
+
+
+def _gate(obs: Observed) -> Problem | None:
+    """Why the gate does not hold, if it does not."""
+    return next((problem for problem in obs.problems if problem.reason is Reason.GATE_MISSING), None)
+
+
+def _brake(draft: Draft) -> None:
+    """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
+    obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
+    if deployment is None or deployment.managed_by != obs.release.name:
+        return
+    gone, stage = _gate(obs) is not None, draft.journal.stage
+    reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
+    promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and draft.journal.outcome is None)
+    exposed = not promoted if stage is not Stage.REST else reverted
+    if gone and exposed and not deployment.paused:
+        draft.note(braked=True)
+        draft.act(SetPaused(paused=True))
+        draft.event(Reason.GATE_MISSING, "the gate is gone: the Deployment is paused until it is back", "Warning")
+    elif draft.journal.braked and (not gone or not exposed):
+        if deployment.paused:
+            draft.act(SetPaused(paused=False))
+        else:
+            draft.note(braked=False)
+
+
+def _ask_for_images(draft: Draft) -> None:
+    """spec.images names what the template has not: it is written there, which begins a release like any other."""
+    spec, deployment = draft.obs.release.spec, draft.obs.deployment
+    if spec is None or deployment is None or draft.status.stable is None or _blocked(draft):
+        return
+    if spec.images == draft.journal.images:
+        return
+    other = {name: image for name, image in spec.images.items() if deployment.images.get(name) != image}
+    if other:
+        draft.act(SetImages(tuple(sorted(other.items()))))
+    else:
+        draft.note(images=spec.images)
 
 
 def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
@@ -144,12 +210,27 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
     _look(draft)
     if draft.status.analysis and draft.status.analysis.verdict is Verdict.Fail:
         return Outcome.ROLLED_BACK, Reason.ANALYSIS_FAILED, draft.status.analysis.message
-    spec = obs.release.spec
-    if spec and journal.stage is Stage.SCALE and draft.now >= journal.since + spec.progress_deadline:
+    return _too_late(draft)
+
+
+def _too_late(draft: Draft) -> tuple[Outcome, Reason, str] | None:
+    """What a stage waits for did not come in time. A bake has deadlines of its own."""
+    obs, journal, spec = draft.obs, draft.journal, draft.obs.release.spec
+    if spec is None:
+        return None
+    if not obs.routes or obs.service is None:
+        if journal.held_since is None or draft.now < journal.held_since + spec.progress_deadline:
+            return None
+        problem = _gone(obs)
+        return Outcome.ABORTED, problem.reason, f"{problem.message} (for spec.progressDeadline)"
+    if journal.stage is Stage.BAKE or draft.waited() < spec.progress_deadline:
+        return None
+    if journal.stage is Stage.SCALE:
         late = f"candidate pods were not Ready within spec.progressDeadline ({spec.progress_deadline})"
         why = health.lacking(draft)
         return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{late}: {why}" if why else late
-    return None
+    late = f"traffic was not where it should be within spec.progressDeadline ({spec.progress_deadline})"
+    return Outcome.ABORTED, Reason.TRAFFIC_DEADLINE, f"{late}: {draft.status.message}"
 
 
 def _begin_analysis(draft: Draft) -> None:
@@ -198,7 +279,8 @@ def _finish(draft: Draft) -> None:
         draft.set(candidate=None)
     if draft.status.analysis:
         draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
-    draft.set(journal=Journal(since=draft.now, target_uid=journal.target_uid))
+    kept = {"target_uid": journal.target_uid, "images": journal.images, "braked": journal.braked}
+    draft.set(journal=Journal(since=draft.now, **kept))
     draft.say(Phase.PROGRESSING if promoted else Phase.REVERTING, reason, message)
     # What rest looks like is decided on what is seen then: the last writes of this release included.
     draft.wake_in(timedelta())
@@ -253,6 +335,14 @@ def _blocked(draft: Draft) -> Problem | None:
             Reason.STRATEGY_RECREATE,
             f"Deployment {obs.deployment.name}: spec.strategy.type is Recreate, which cannot run two revisions;"
             " set it to RollingUpdate",
+        )
+    spec, deployment = obs.release.spec, obs.deployment
+    unknown = [name for name in spec.images if name not in deployment.images] if spec and deployment else []
+    if unknown and deployment:
+        has = ", ".join(deployment.images)
+        return Problem(
+            Reason.CONTAINER_NOT_FOUND,
+            f"spec.images: {unknown[0]!r}: Deployment {deployment.name} has no such container; it has {has}",
         )
     return obs.problems[0] if obs.problems else None
 
@@ -314,6 +404,7 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
         stage=Stage.PREPARE if deployment.replicas else Stage.LIFT,
         since=draft.now,
         started_at=draft.now,
+        term=obs.term,
     )
     forward.at_step(draft, 1)
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
@@ -356,6 +447,8 @@ def _let_go(draft: Draft) -> None:
     draft.say(Phase.REVERTING, why, "letting the Deployment go")
     draft.wake_in(POLL)
     if not promote.tidied(draft) or not _restored(draft):
+        return
+    if obs.deployment and draft.journal.braked:
         return
     if obs.deployment and obs.deployment.managed_by == name:
         # First the annotation, else the controller hands it on to the ReplicaSets again.

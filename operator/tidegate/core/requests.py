@@ -16,12 +16,10 @@ from tidegate.api.base import GROUP
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, RequestAction, RequestOutcome, RequestStatus, Stage
 from tidegate.core.draft import Draft
-from tidegate.core.forward import FORWARD, at_step, go_back, steps
+from tidegate.core.forward import FORWARD, PROMOTION, at_step, go_back, steps
 
 REQUEST = f"{GROUP}/request"
 """The annotation on a release."""
-REVERSIBLE = FORWARD | {Stage.WIDEN, Stage.NARROW, Stage.RETURN}
-"""Stages in which all of stable's pods still stand."""
 
 
 class _Request(BaseModel):
@@ -95,7 +93,7 @@ def _resume(draft: Draft) -> str:
 
 
 def _abort(draft: Draft) -> str:
-    if draft.journal.stage not in REVERSIBLE:
+    if draft.journal.stage not in FORWARD | PROMOTION:
         return _not_now(draft)
     draft.enter(go_back(draft, Outcome.ABORTED, Reason.ABORTED, "aborted by request"))
     return ""

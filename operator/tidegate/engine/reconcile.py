@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tidegate.api.release import ReleaseStatus
 from tidegate.core.machine import decide
@@ -23,6 +23,9 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import Cluster, Kind, NotFound
 
 log = logging.getLogger("tidegate.reconcile")
+
+UNREADABLE = timedelta(seconds=30)
+"""How long until a release that cannot be read is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Reconciler:
         except NotFound:
             self._meters.forget(key.kind.name, key.namespace, key.name)
             return None
+        if obs.release.unreadable:
+            # A journal that is not understood must not be overwritten: whoever wrote it can go on by it.
+            self._meters.errors.labels("unreadable").inc()
+            log.warning("its status is of another version: %s", obs.release.unreadable, extra={"release": str(key)})
+            return self._clock.now() + UNREADABLE
         plan = decide(obs, self._clock.now())
         await self._carry_out(plan, scene, obs.release.status)
         self._meters.release(key.kind.name, key.namespace, key.name, plan.status)
