@@ -1,35 +1,52 @@
-"""The chart's copies of what stands elsewhere: Helm takes nothing from outside of a chart's own folder.
+"""Copies of the manifests, for those who take nothing from outside of a folder of their own.
 
-Templates add names and labels to them. ``python -m tests.generate`` (``make generate``) writes them, ``make verify``
+The chart's: its templates add names and labels to them. The operator's package has the gate, to know it again in a
+cluster. ``python -m tests.generate`` (``make generate``) writes them, ``make verify``
 compares.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "charts/tidegate/files"
+ADMISSION = ROOT / "manifests/admission"
+PACKED = ROOT / "operator/tidegate/engine/gate.json"
 HEADER = "# Generated from {} by `make generate`. Do not edit.\n"
 
 
 def copies() -> dict[Path, str]:
-    """The files of the chart that are copies, with what they should say."""
+    """The files that are copies, with what they should say."""
     sources = {
         FILES / "rbac.yaml": ROOT / "manifests/rbac.yaml",
         **{FILES / "crds" / source.name: source for source in (ROOT / "crds").glob("tidegate.dev_*.yaml")},
-        **{FILES / "admission" / source.name: source for source in (ROOT / "manifests/admission").glob("*.yaml")},
+        **{FILES / "admission" / source.name: source for source in ADMISSION.glob("*.yaml")},
     }
-    return {
+    texts = {
         copy: HEADER.format(source.relative_to(ROOT)) + source.read_text(encoding="utf-8")
         for copy, source in sources.items()
     }
+    return {**texts, PACKED: packed()}
+
+
+def packed() -> str:
+    """The objects of the gate, as JSON: the operator has no parser of YAML of its own.
+
+    Without the policy on its own writes nothing is unsafe, so that is none of them.
+    """
+    sources = [file for file in sorted(ADMISSION.glob("*.yaml")) if file.stem != "ownership"]
+    objects = [obj for file in sources for obj in yaml.safe_load_all(file.read_text()) if obj]
+    return json.dumps(objects, indent=1) + "\n"
 
 
 def stale() -> list[Path]:
     """Copies that are missing, say something else, or are of nothing."""
     wanted = copies()
-    there = {path for path in FILES.rglob("*") if path.is_file()}
+    there = {path for path in (*FILES.rglob("*"), PACKED) if path.is_file()}
     differ = {path for path in wanted.keys() & there if path.read_text(encoding="utf-8") != wanted[path]}
     return sorted({*differ, *(wanted.keys() ^ there)})
 

@@ -12,6 +12,9 @@ import pytest
 
 from tests.cluster import artifacts, fixture, network
 from tests.cluster.interface import Cluster
+from tests.cluster.waiting import wait_until
+from tests.gate.api import Api
+from tests.gate.server import Server, namespace
 from tests.rig.app import App
 from tests.rig.operator import Operator, install
 
@@ -43,6 +46,16 @@ def helm(cluster: Cluster) -> Path:
         tool.unlink(missing_ok=True)
         tool.symlink_to(program)
     return tool
+
+
+@pytest.fixture(scope="module")
+def gated(cluster: Cluster) -> Cluster:
+    """A cluster with the gate. The API server takes a moment to read new policies."""
+    install(cluster)
+    with Api(cluster) as api, namespace(cluster) as name:
+        server = Server(cluster, api, name)
+        wait_until("the gate stands", lambda: server.wrong("birth: a new revision"), 30)
+    return cluster
 
 
 @pytest.fixture

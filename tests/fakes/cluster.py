@@ -7,25 +7,25 @@ and is subject to the gate.
 from __future__ import annotations
 
 import asyncio
-import json
 import marshal
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
 from tidegate.api.crd import UNSEEN
-from tidegate.core.gate import CEILING, FLOOR, HELD, RELEASE, Bounds
-from tidegate.core.hold import RELEASING
+from tidegate.core import clamp
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
     POLICIES,
+    POLICY_BINDINGS,
     REPLICASETS,
     ROUTES,
+    SERVICES,
     Conflict,
     Kind,
     NotFound,
@@ -36,8 +36,13 @@ from tidegate.ports.cluster import (
 
 TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
 GARBAGE_COLLECTOR = "garbage-collector"
-DESIRED = "deployment.kubernetes.io/desired-replicas"
-REVISION = "deployment.kubernetes.io/revision"
+GATES = {
+    REPLICASETS: "tidegate-replicasets",
+    **dict.fromkeys(ROUTES, "tidegate-routes"),
+    SERVICES: "tidegate-services",
+    DEPLOYMENTS: "tidegate-deployments",
+}
+"""The admission policy of each kind."""
 
 T = TypeVar("T")
 Watcher = Callable[[Kind, str, Object], None]
@@ -139,9 +144,7 @@ class FakeCluster:
         new.update(apiVersion=kind.api_version, kind=kind.name)
         if kind == CANARY_RELEASES:
             new.setdefault("status", copied(UNSEEN))
-        if who != TIDEGATE and kind == REPLICASETS and self.gated:
-            _hold_newborn(new)
-        return self._commit(who, "create", kind, None, new)
+        return self._commit(who, "create", kind, None, self._admitted(who, kind, None, new))
 
     def patch_as(
         self,
@@ -169,8 +172,8 @@ class FakeCluster:
         for fixed in ("uid", "name", "namespace", "resourceVersion", "generation", "creationTimestamp"):
             if fixed in old["metadata"]:
                 new["metadata"][fixed] = old["metadata"][fixed]
-        if who != TIDEGATE and not subresource and self.gated:
-            new = _admitted(kind, old, new)
+        if not subresource:
+            new = self._admitted(who, kind, old, new)
         return self._commit(who, "patch", kind, old, new)
 
     def delete_as(self, who: str, kind: Kind, namespace: str, name: str) -> None:
@@ -185,10 +188,13 @@ class FakeCluster:
                 who, "delete", kind, old, merge(old, {"metadata": {"deletionTimestamp": self._stamp()}}), bump=True
             )
 
-    @property
-    def gated(self) -> bool:
-        """The admission policies stand."""
-        return bool(self._objects[POLICIES])
+    def _admitted(self, who: str, kind: Kind, old: Object | None, new: Object) -> Object:
+        """What the policy of the kind, where it stands, makes of a write."""
+        name = ("", GATES.get(kind, ""))
+        if who == TIDEGATE or name not in self._objects[POLICIES] or name not in self._objects[POLICY_BINDINGS]:
+            return new
+        operations = clamp.patch(kind.name, old, new)
+        return patched(new, operations) if operations else new
 
     def _stamp(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -310,39 +316,3 @@ def _asks_for_more(kind: Kind, old: Object, new: Object) -> bool:
 
 def _notes(obj: Object) -> dict[str, str]:
     return obj["metadata"].get("annotations") or {}
-
-
-def bounds(replicaset: Object) -> Bounds:
-    """The bounds that a ReplicaSet carries."""
-    return Bounds(_notes(replicaset).get(FLOOR), _notes(replicaset).get(CEILING))
-
-
-def _hold_newborn(replicaset: Object) -> None:
-    if RELEASE in _notes(replicaset) and _notes(replicaset).get(REVISION) != "1":
-        replicaset["metadata"]["annotations"][CEILING] = HELD.ceiling
-        replicaset["spec"]["replicas"] = 0
-
-
-def _admitted(kind: Kind, old: Object, new: Object) -> Object:
-    if kind == REPLICASETS and bounds(old) != Bounds():
-        desired = int(_notes(new).get(DESIRED, "0"))
-        return merged(new, {"spec": {"replicas": bounds(old).size(new["spec"]["replicas"], desired)}})
-    if kind in ROUTES and RELEASING in _notes(old):
-        return _pinned(old, new)
-    return new
-
-
-def _pinned(old: Object, new: Object) -> Object:
-    """While a release holds a route its backendRefs stay, rule by rule, and so does the annotation."""
-    kept = dict(_rules_by_key(old))
-    rules = [
-        {**rule, "backendRefs": kept[key]["backendRefs"]} if key in kept and "backendRefs" in kept[key] else rule
-        for key, rule in _rules_by_key(new)
-    ]
-    note = {RELEASING: _notes(old)[RELEASING]}
-    return merged(new, {"spec": {"rules": rules}, "metadata": {"annotations": note}})
-
-
-def _rules_by_key(route: Object) -> Iterator[tuple[str, Object]]:
-    for rule in route["spec"].get("rules", ()):
-        yield str(rule.get("name") or json.dumps(rule.get("matches", []), sort_keys=True)), rule

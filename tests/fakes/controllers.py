@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.fakes.cluster import DESIRED, REVISION, FakeCluster, merge
+from tests.fakes.cluster import FakeCluster, merge
 from tests.fakes.virtual import VirtualClock
-from tidegate.core.reading import HASH, selector_text
+from tidegate.core.reading import DESIRED, HASH, REVISION, selector_text
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,

@@ -9,55 +9,13 @@ import pytest
 from tests.fakes.controllers import Version
 from tests.fakes.traffic import remains
 from tests.sim.world import QUICK, World, deployment, route, service
-from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, POLICIES, SERVICES
+from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, SERVICES
 
 MEASURED: dict[str, Any] = {
     "steps": [{"weight": 25, "bake": "30s"}, {"weight": 100, "bake": "20s"}],
     "drain": "1s",
     "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10},
 }
-
-
-async def test_without_the_gate_nothing_starts() -> None:
-    world = await World.begin()
-    world.close_gate()
-    await world.until(lambda: world.why("Stalled") == "GateMissing")
-    world.open_gate()
-    await world.until(lambda: world.condition("Ready") == "True")
-    world.release("v2")
-    await world.ends("Promoted")
-
-
-async def test_a_rollout_that_happened_without_the_gate_is_adopted_with_it() -> None:
-    world = await World.begin()
-    world.close_gate()
-    await world.until(lambda: world.why("Stalled") == "GateMissing")
-    world.oracle.awake = False  # without the gate a rollout is nobody's but the user's
-    world.release("v2")
-    await world.wait(30)
-    world.open_gate()
-    await world.until(lambda: world.condition("Ready") == "True" and world.pods() == {"v2": 4})
-    world.oracle.awake = True
-    world.release("v3")
-    await world.ends("Promoted")
-
-
-async def test_a_policy_that_does_not_know_us_is_as_good_as_none() -> None:
-    world = await World.begin()
-    conditions = {"spec": {"matchConditions": [{"expression": "request.userInfo.username != 'somebody'"}]}}
-    for policy in ("tidegate-replicasets", "tidegate-routes"):
-        world.cluster.patch_as("admin", POLICIES, "", policy, conditions)
-    await world.until(lambda: world.why("Stalled") == "GateMissing")
-
-
-async def test_the_gate_vanishes_in_mid_release_and_comes_back() -> None:
-    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "60s"}]})
-    world.release("v2")
-    await world.until(world.baking(1))
-    world.close_gate()
-    await world.wait(2)
-    world.open_gate()
-    await world.ends("Promoted")
 
 
 async def test_recreate_is_refused_with_its_way_out() -> None:

@@ -34,7 +34,7 @@ from tidegate.api.release import ReleaseRecord, ReleaseStatus, Stage
 from tidegate.core.reading import HASH
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
-from tidegate.engine.gate import NAMES, GateCheck
+from tidegate.engine.gate import GateCheck, needed
 from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
@@ -47,8 +47,6 @@ from tidegate.ports.cluster import (
     EVENTS,
     HTTPROUTES,
     PODS,
-    POLICIES,
-    POLICY_BINDINGS,
     REPLICASETS,
     SERVICES,
     Cluster,
@@ -121,6 +119,7 @@ class World:
     through: Callable[[Cluster], Cluster] = lambda cluster: cluster
     """What stands between the operator and the cluster: faults."""
     restarts: int = 0
+    meters: Meters = field(default_factory=Meters)
     operator: Operator | None = None
     _task: asyncio.Task[None] | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -194,17 +193,13 @@ class World:
 
     def open_gate(self) -> None:
         """The admission policies stand."""
-        for name in NAMES:
-            conditions = [{"expression": f"request.userInfo.username != '{TIDEGATE}'"}]
-            body = {"metadata": {"name": name}, "spec": {"matchConditions": conditions}}
-            self.cluster.create_as("admin", POLICIES, "", body)
-            self.cluster.create_as("admin", POLICY_BINDINGS, "", {"metadata": {"name": name}, "spec": {}})
+        for kind, body in needed():
+            self.cluster.create_as("admin", kind, "", body)
 
     def close_gate(self) -> None:
         """The admission policies are gone."""
-        for name in NAMES:
-            self.cluster.delete_as("admin", POLICIES, "", name)
-            self.cluster.delete_as("admin", POLICY_BINDINGS, "", name)
+        for kind, body in needed():
+            self.cluster.delete_as("admin", kind, "", body["metadata"]["name"])
 
     # The operator.
 
@@ -212,12 +207,14 @@ class World:
         """A fresh operator, with nothing in its memory."""
         cluster = self.through(self.cluster)
         store, meters = Store(WATCHED), Meters()
+        self.meters = meters
         leader = Leader(cluster, self.clock, "", "sim")
         cached = Cached(Fenced(cluster, leader), store)
         router = GatewayRouter(cached, [self.router], self.clock)
-        observer = Observer(cached, router, self.metrics, GateCheck(cached, TIDEGATE), self.clock, lambda: leader.term)
+        gate = GateCheck(cached, TIDEGATE, meters)
+        observer = Observer(cached, router, self.metrics, gate, self.clock, lambda: leader.term)
         recorder = Recorder(cached, self.clock, "sim")
-        reconciler = Reconciler(cached, observer, Actor(cached, router), recorder, meters, self.clock)
+        reconciler = Reconciler(cached, gate, observer, Actor(cached, router), recorder, meters, self.clock)
         self.operator = Operator(cluster, store, reconciler, meters, self.clock, leader)
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.operator.run(self._stop), name="operator")

@@ -125,7 +125,11 @@ class Reason(StrEnum):
     ROUTE_NOT_FOUND = "RouteNotFound"
     ROUTE_UNSUPPORTED = "RouteUnsupported"
     GATE_MISSING = "GateMissing"
-    """The admission policies that keep the bounds are missing: no release starts."""
+    """Admission policies are missing: no release starts."""
+    GATE_CHANGED = "GateChanged"
+    """The admission policies are not as this version of the operator needs them: no release starts."""
+    GATE_FOREIGN = "GateForeign"
+    """The admission policies exempt the account of another installation: this one stands by and writes nothing."""
     WAITING_FOR_ROLLOUT = "WaitingForRollout"
     """The Deployment is in mid-rollout; it is adopted when that is done."""
 

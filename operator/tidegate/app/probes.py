@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from tidegate.engine.gate import GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.operator import Operator
 from tidegate.ports.clock import Clock
@@ -16,8 +17,8 @@ STALE = 15.0
 class Probes:
     """An HTTP server for /healthz, /readyz and /metrics."""
 
-    def __init__(self, operator: Operator, meters: Meters, clock: Clock) -> None:
-        self._operator, self._meters, self._clock = operator, meters, clock
+    def __init__(self, operator: Operator, gate: GateCheck, meters: Meters, clock: Clock) -> None:
+        self._operator, self._gate, self._meters, self._clock = operator, gate, meters, clock
         app = web.Application()
         app.add_routes(
             [web.get("/healthz", self._health), web.get("/readyz", self._ready), web.get("/metrics", self._metrics)]
@@ -39,8 +40,13 @@ class Probes:
         return web.json_response({"beat_age_seconds": round(age, 1)}, status=200 if age < STALE else 503)
 
     async def _ready(self, _: web.Request) -> web.Response:
+        """An operator that stands by for another installation is not one that a cluster should count on."""
         ready = self._operator.audited
-        return web.json_response({"lists_taken": ready}, status=200 if ready else 503)
+        foreign = await self._gate.foreign() if ready else None
+        said: dict[str, object] = {"lists_taken": ready}
+        if foreign:
+            said[foreign.reason] = foreign.message
+        return web.json_response(said, status=200 if ready and not foreign else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._meters.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -131,7 +131,7 @@ def _turn(draft: Draft) -> bool:
         draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
     elif gate or draft.journal.braked:
         told = f"the Deployment is paused until the gate holds it again: {gate.message if gate else 'it is back'}"
-        draft.say(Phase.WAITING, Reason.GATE_MISSING, told)
+        draft.say(Phase.WAITING, gate.reason if gate else Reason.GATE_MISSING, told)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
     elif not obs.routes or obs.service is None or status.candidate is None:
@@ -154,7 +154,8 @@ def _gone(obs: Observed) -> Problem:
 
 def _gate(obs: Observed) -> Problem | None:
     """Why the gate does not hold, if it does not."""
-    return next((problem for problem in obs.problems if problem.reason is Reason.GATE_MISSING), None)
+    told = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
+    return next((problem for problem in obs.problems if problem.reason in told), None)
 
 
 def _brake(draft: Draft) -> None:
@@ -162,15 +163,15 @@ def _brake(draft: Draft) -> None:
     obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
     if deployment is None or deployment.managed_by != obs.release.name:
         return
-    gone, stage = _gate(obs) is not None, draft.journal.stage
+    gate, stage = _gate(obs), draft.journal.stage
     reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
     promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and draft.journal.outcome is None)
     exposed = not promoted if stage is not Stage.REST else reverted
-    if gone and exposed and not deployment.paused:
+    if gate and exposed and not deployment.paused:
         draft.note(braked=True)
         draft.act(SetPaused(paused=True))
-        draft.event(Reason.GATE_MISSING, "the gate is gone: the Deployment is paused until it is back", "Warning")
-    elif draft.journal.braked and (not gone or not exposed):
+        draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
+    elif draft.journal.braked and (not gate or not exposed):
         if deployment.paused:
             draft.act(SetPaused(paused=False))
         else:

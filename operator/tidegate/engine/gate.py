@@ -1,15 +1,25 @@
-"""Whether the gate stands: the admission policies that keep the bounds, and us exempt from them."""
+"""Whether the gate stands: the admission policies that keep the bounds, as this version needs them, and us exempt."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 
 from tidegate.api.base import GROUP
 from tidegate.api.conditions import Reason
+from tidegate.core import standing
 from tidegate.core.observed import Problem
-from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Cluster, Kind, NotFound
+from tidegate.engine.meters import Meters
+from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Cluster, Kind, NotFound, Object
 
+log = logging.getLogger("tidegate.gate")
+
+KINDS = (POLICIES, POLICY_BINDINGS)
+"""Kinds of objects that are the gate."""
 NAMES = ("tidegate-replicasets", "tidegate-routes", "tidegate-services", "tidegate-deployments")
 """Policies and their bindings, of the same names (manifests/admission)."""
 LET_GO = f"{GROUP}/let-go"
@@ -18,11 +28,22 @@ HOLDER = NAMES[0]
 """That policy."""
 
 
-class GateCheck:
-    """Asks what stands. Read from the watches, so it costs nothing to ask each time."""
+@cache
+def needed() -> Sequence[tuple[Kind, Object]]:
+    """The objects that this version comes with, as `make generate` packed them."""
+    packed = json.loads(files("tidegate.engine").joinpath("gate.json").read_text(encoding="utf-8"))
+    kinds = {kind.name: kind for kind in KINDS}
+    return [(kinds[obj["kind"]], obj) for obj in packed]
 
-    def __init__(self, cluster: Cluster, identity: str) -> None:
-        self._cluster, self._identity = cluster, identity
+
+class GateCheck:
+    """Asks what stands. Read from the watches and judged once a version, so it costs nothing to ask each time."""
+
+    def __init__(self, cluster: Cluster, identity: str, meters: Meters) -> None:
+        self._cluster, self._identity, self._meters = cluster, identity, meters
+        self._judged: dict[str, tuple[str, Problem | None]] = {}
+        """By kind and name: the version that was judged, and how."""
+        self._said: Problem | None = None
         self._let_go = False
 
     async def let_go(self) -> bool:
@@ -33,26 +54,36 @@ class GateCheck:
         return self._let_go
 
     async def problems(self) -> tuple[Problem, ...]:
-        """What keeps the gate from holding; nothing where it holds."""
-        for name in NAMES:
-            for kind in (POLICIES, POLICY_BINDINGS):
-                problem = await self._one(kind, name)
-                if problem:
-                    return (problem,)
-        return ()
+        """What keeps the gate from holding, the worst first; nothing where it holds."""
+        judged = [await self._one(kind, obj) for kind, obj in needed()]
+        found = sorted({problem for problem in judged if problem}, key=lambda each: WORST.index(each.reason))
+        self._say(found[0] if found else None)
+        return tuple(found[:1])
 
-    async def _one(self, kind: Kind, name: str) -> Problem | None:
+    async def foreign(self) -> Problem | None:
+        """The gate is another installation's: its releases are none of ours, and nothing may be written to them."""
+        return next((each for each in await self.problems() if each.reason is Reason.GATE_FOREIGN), None)
+
+    async def _one(self, kind: Kind, obj: Object) -> Problem | None:
+        name = obj["metadata"]["name"]
         try:
             found = await self._cluster.get(kind, "", name)
         except NotFound:
-            return Problem(
-                Reason.GATE_MISSING,
-                f"{kind.name} {name} is missing, so nothing would hold a new revision; apply manifests/admission",
-            )
-        if kind is POLICIES and self._identity not in json.dumps(found["spec"].get("matchConditions", [])):
-            return Problem(
-                Reason.GATE_MISSING,
-                f"{kind.name} {name} does not exempt {self._identity}, as whom the operator runs;"
-                " run it as the ServiceAccount that the policy names",
-            )
-        return None
+            return standing.missing(kind.name, name)
+        key, version = f"{kind.name}/{name}", str(found["metadata"].get("resourceVersion", ""))
+        if key not in self._judged or self._judged[key][0] != version:
+            self._judged[key] = version, standing.judge(found, obj, self._identity)
+        return self._judged[key][1]
+
+    def _say(self, problem: Problem | None) -> None:
+        if problem == self._said:
+            return
+        self._said = problem
+        self._meters.gate(problem.reason if problem else None)
+        if problem:
+            log.warning("%s: %s", problem.reason, problem.message)
+        else:
+            log.info("the gate stands")
+
+
+WORST = (Reason.GATE_FOREIGN, Reason.GATE_MISSING, Reason.GATE_CHANGED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from tidegate.api.conditions import Reason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
 
 _RELEASE = ("kind", "namespace", "name")
@@ -58,6 +59,16 @@ class Meters:
             "Objects that a full list knew better than the watches",
             registry=self.registry,
         )
+
+        self._gate = Gauge(
+            "tidegate_gate_problem", "1 for what is wrong with the gate", ("reason",), registry=self.registry
+        )
+        self.gate(None)
+
+    def gate(self, problem: Reason | None) -> None:
+        """Show what is wrong with the gate, if anything is."""
+        for reason in (Reason.GATE_MISSING, Reason.GATE_CHANGED, Reason.GATE_FOREIGN):
+            self._gate.labels(reason.value).set(1 if reason is problem else 0)
 
     def release(self, kind: str, namespace: str, name: str, status: ReleaseStatus) -> None:
         """Show where a release stands."""

@@ -16,6 +16,7 @@ from tidegate.core.machine import decide
 from tidegate.core.plan import Plan
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
+from tidegate.engine.gate import GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
@@ -26,6 +27,8 @@ log = logging.getLogger("tidegate.reconcile")
 
 UNREADABLE = timedelta(seconds=30)
 """How long until a release that cannot be read is looked at again."""
+STANDING_BY = timedelta(seconds=30)
+"""Between two looks whether the gate is still another installation's."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,23 @@ class Reconciler:
     """Brings one release one step nearer to where it should be. Raises ClusterError; then it is asked again."""
 
     def __init__(
-        self, cluster: Cluster, observer: Observer, actor: Actor, recorder: Recorder, meters: Meters, clock: Clock
+        self,
+        cluster: Cluster,
+        gate: GateCheck,
+        observer: Observer,
+        actor: Actor,
+        recorder: Recorder,
+        meters: Meters,
+        clock: Clock,
     ) -> None:
-        self._cluster, self._observer, self._actor = cluster, observer, actor
+        self._cluster, self._gate, self._observer, self._actor = cluster, gate, observer, actor
         self._recorder, self._meters, self._clock = recorder, meters, clock
 
     async def reconcile(self, key: ReleaseKey) -> datetime | None:
         """When to be asked again though nothing was seen to change."""
         began = time.perf_counter()
+        if await self._gate.foreign():
+            return self._clock.now() + STANDING_BY
         try:
             obs, scene = await self._observer.observe(key.kind, key.namespace, key.name)
         except NotFound:

@@ -1,0 +1,147 @@
+"""Routes in mid-release: they keep their weights and take every other edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gate.case import ABSENT, Case, Json, Only, notes
+from tidegate.core.hold import RELEASING
+
+NOTE = '{"release":"checkout","rules":{}}'
+HELD = {RELEASING: NOTE, "by": "user"}
+REST = [{"name": "checkout", "port": 80, "weight": 1}]
+STABLE, CANARY = {"name": "checkout-stable", "port": 80}, {"name": "checkout-canary", "port": 80}
+SPLIT = [{**STABLE, "weight": 90}, {**CANARY, "weight": 10}]
+OTHER = [{"name": "catalog", "port": 80, "weight": 1}]
+BOTH = [*SPLIT, *OTHER]
+
+
+def route(rules: list[Json], annotations: Json | None, kind: str = "HTTPRoute") -> Json:
+    """A route of old.example."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": kind,
+        "metadata": {} if annotations is None else {"annotations": annotations},
+        "spec": {"hostnames": ["old.example"], "rules": rules},
+    }
+
+
+def rule(path: str, refs: list[Json] | None, name: str | None = None, **more: object) -> Json:
+    """A rule of a path."""
+    return {
+        **({"name": name} if name else {}),
+        "matches": [{"path": {"type": "PathPrefix", "value": path}}],
+        **({} if refs is None else {"backendRefs": refs}),
+        **more,
+    }
+
+
+def plain(refs: list[Json] | None, **more: object) -> Json:
+    """A rule of all paths."""
+    return {**({} if refs is None else {"backendRefs": refs}), **more}
+
+
+def _call(service: str, refs: list[Json]) -> Json:
+    return {"matches": [{"method": {"type": "Exact", "service": service}}], "backendRefs": refs}
+
+
+def _edit(
+    before: list[Json],
+    written: list[Json] | None,
+    refs: list[list[Json]],
+    change: Json | None = None,
+    *,
+    held: Json | None = HELD,
+    kept: Json | None = None,
+    **more: Any,
+) -> Case:
+    """A write of the rules, the hostname and perhaps the annotations, and the refs of the rules then."""
+    rules = [{**asked, "backendRefs": wanted or ABSENT} for asked, wanted in zip(written or [], refs, strict=True)]
+    write: Json = {"spec": {"hostnames": ["new.example"], "rules": written}, **(change or {})}
+    annotations = ABSENT if held is None else Only(held if kept is None else kept)
+    spec = {"hostnames": ["new.example"], **({"rules": rules} if written else {})}
+    after = {"metadata": {"annotations": annotations}, "spec": spec}
+    return Case(route(before, held, more.pop("kind", "HTTPRoute")), write, after, **more)
+
+
+CASES = {
+    "refs set back, one rule without a name": _edit([plain(SPLIT)], [plain(REST)], [SPLIT]),
+    "refs set back, a rule with a name": _edit([rule("/", SPLIT, "main")], [rule("/", REST, "main")], [SPLIT]),
+    "only weights": _edit([plain(SPLIT)], [plain([{**STABLE, "weight": 1}, {**CANARY, "weight": 99}])], [SPLIT]),
+    "refs left out": _edit([plain(SPLIT)], [plain(None, timeouts={"request": "5s"})], [SPLIT]),
+    "refs kept": _edit([plain(SPLIT)], [plain(SPLIT)], [SPLIT]),
+    "another order, with names": _edit(
+        [rule("/", SPLIT, "main"), rule("/x", OTHER, "other")],
+        [rule("/x", OTHER, "other"), rule("/", REST, "main")],
+        [OTHER, SPLIT],
+    ),
+    "another order, without names": _edit(
+        [rule("/", SPLIT), rule("/x", OTHER)], [rule("/x", OTHER), rule("/", REST)], [OTHER, SPLIT]
+    ),
+    "a new rule in front": _edit([rule("/", SPLIT)], [rule("/new", OTHER), rule("/", REST)], [OTHER, SPLIT]),
+    "a new rule to the Service": _edit([rule("/", SPLIT)], [rule("/", REST), rule("/new", REST)], [SPLIT, REST]),
+    "a rule removed": _edit([rule("/", SPLIT), rule("/x", SPLIT)], [rule("/x", REST)], [SPLIT]),
+    "all rules removed": _edit([rule("/x", SPLIT)], None, []),
+    "two rules, each its own": _edit(
+        [rule("/", SPLIT), rule("/x", BOTH)], [rule("/", REST), rule("/x", REST)], [SPLIT, BOTH]
+    ),
+    "a rule of another Service": _edit(
+        [rule("/", SPLIT), rule("/x", OTHER)], [rule("/", REST), rule("/x", REST)], [SPLIT, REST]
+    ),
+    "a rule that had no refs": _edit(
+        [rule("/", SPLIT), rule("/x", None)], [rule("/", REST), rule("/x", OTHER)], [SPLIT, OTHER]
+    ),
+    "a name given": _edit([rule("/", SPLIT)], [rule("/", REST, "main")], [SPLIT]),
+    "a name taken away": _edit([rule("/", SPLIT, "main")], [rule("/", REST)], [SPLIT]),
+    "other matches under the same name": _edit([rule("/", SPLIT, "main")], [rule("/shop", REST, "main")], [SPLIT]),
+    "the name goes before the matches": _edit(
+        [rule("/a", SPLIT, "a"), rule("/b", BOTH, "b")], [rule("/b", REST, "a"), rule("/a", REST, "b")], [SPLIT, BOTH]
+    ),
+    "another rule altogether": _edit([rule("/", SPLIT)], [rule("/shop", REST)], [REST]),
+    "16 rules": _edit(
+        [rule(f"/{number}", SPLIT) for number in range(16)],
+        [rule(f"/{number}", REST) for number in range(16)],
+        [SPLIT] * 16,
+    ),
+    # Rules that match the same are told apart by their order.
+    "two rules of equal matches, each its own": _edit(
+        [rule("/", SPLIT), rule("/", BOTH)], [rule("/", REST), rule("/", REST)], [SPLIT, BOTH]
+    ),
+    "of two rules of equal matches the second is held": _edit(
+        [rule("/", OTHER), rule("/", SPLIT)], [rule("/", OTHER), rule("/", REST)], [OTHER, SPLIT]
+    ),
+    "rules of equal matches, told apart by names": _edit(
+        [rule("/", OTHER), rule("/", SPLIT, "main")], [rule("/", REST, "main"), rule("/", OTHER)], [SPLIT, OTHER]
+    ),
+    "a name given to the second of equal matches": _edit(
+        [rule("/", SPLIT, "a"), rule("/", BOTH)], [rule("/", REST, "a"), rule("/", REST, "b")], [SPLIT, BOTH]
+    ),
+    "one more rule of equal matches": _edit([rule("/", SPLIT)], [rule("/", REST), rule("/", REST)], [SPLIT, REST]),
+    "16 rules of equal matches": _edit(
+        [rule("/", SPLIT)] * 15 + [rule("/", OTHER)], [rule("/", REST)] * 16, [SPLIT] * 15 + [REST]
+    ),
+    "the note removed": _edit([plain(SPLIT)], [plain(REST)], [SPLIT], notes(**{RELEASING: None})),
+    "the note changed": _edit([plain(SPLIT)], [plain(REST)], [SPLIT], notes(**{RELEASING: "{}"})),
+    "all annotations removed": _edit(
+        [plain(SPLIT)], [plain(REST)], [SPLIT], {"metadata": {"annotations": None}}, kept={RELEASING: NOTE}
+    ),
+    "another annotation": _edit(
+        [plain(SPLIT)], [plain(REST)], [SPLIT], notes(team="shop"), kept={**HELD, "team": "shop"}
+    ),
+    "at rest": _edit([plain(REST)], [plain(OTHER)], [OTHER], held=None),
+    "at rest, weights of the user's own": _edit([plain(SPLIT)], [plain(OTHER)], [OTHER], held={"by": "user"}),
+    "by Tidegate": _edit(
+        [plain(SPLIT)], [plain(REST)], [REST], notes(**{RELEASING: None}), kept={"by": "user"}, by_tidegate=True
+    ),
+    "of gRPC": _edit(
+        [_call("shop.Checkout", SPLIT), _call("shop.Catalog", OTHER)],
+        [_call("shop.Catalog", OTHER), _call("shop.Checkout", REST)],
+        [OTHER, SPLIT],
+        {"metadata": {"annotations": None}},
+        kept={RELEASING: NOTE},
+        kind="GRPCRoute",
+    ),
+    "of gRPC, at rest": _edit(
+        [_call("shop.Checkout", SPLIT)], [_call("shop.Checkout", REST)], [REST], held=None, kind="GRPCRoute"
+    ),
+}

@@ -1,0 +1,117 @@
+"""The gate missing, changed, or another installation's: noticed, said, survived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.cluster import TIDEGATE
+from tests.sim.world import QUICK, World
+from tidegate.engine.gate import NAMES
+from tidegate.engine.reconcile import STANDING_BY
+from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Kind
+
+THEIRS: dict[str, Any] = {
+    "matchConditions": [{"name": "not-by-tidegate", "expression": "request.userInfo.username != 'theirs'"}]
+}
+
+
+def ours(world: World) -> int:
+    """How many writes are Tidegate's."""
+    return sum(write.who == TIDEGATE for write in world.cluster.writes)
+
+
+async def test_without_the_gate_nothing_starts() -> None:
+    world = await World.begin()
+    world.close_gate()
+    await world.until(lambda: world.why("Stalled") == "GateMissing")
+    world.open_gate()
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v2")
+    await world.ends("Promoted")
+
+
+async def test_a_rollout_that_happened_without_the_gate_is_adopted_with_it() -> None:
+    world = await World.begin()
+    world.close_gate()
+    await world.until(lambda: world.why("Stalled") == "GateMissing")
+    world.oracle.awake = False  # without the gate a rollout is nobody's but the user's
+    world.release("v2")
+    await world.wait(30)
+    world.open_gate()
+    await world.until(lambda: world.condition("Ready") == "True" and world.pods() == {"v2": 4})
+    world.oracle.awake = True
+    world.release("v3")
+    await world.ends("Promoted")
+
+
+async def test_the_gate_vanishes_in_mid_release_and_comes_back() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "60s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.close_gate()
+    await world.wait(2)
+    world.open_gate()
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("kind", [POLICIES, POLICY_BINDINGS], ids=lambda kind: kind.name)
+async def test_without_a_part_of_the_gate_nothing_starts(kind: Kind) -> None:
+    world = await World.begin()
+    for name in NAMES:
+        part = world.cluster.find(kind, "", name)
+        assert part
+        world.cluster.delete_as("admin", kind, "", name)
+        await world.until(lambda: world.why("Stalled") == "GateMissing")
+        assert f"{kind.name} {name} is missing" in world.status.message
+        world.cluster.create_as("admin", kind, "", part)
+        await world.until(lambda: world.condition("Ready") == "True")
+
+
+async def test_a_changed_policy_is_told_and_nothing_starts() -> None:
+    world = await World.begin()
+    policy = "tidegate-replicasets"
+    world.cluster.patch_as("admin", POLICIES, "", policy, {"spec": {"failurePolicy": "Ignore"}})
+    await world.until(lambda: world.why("Stalled") == "GateChanged")
+    assert f"{policy} is not as this version needs it (spec.failurePolicy)" in world.status.message
+    world.release("v2")
+    await world.wait(60)
+    assert world.pods() == {"v1": 4}
+    world.cluster.patch_as("admin", POLICIES, "", policy, {"spec": {"failurePolicy": "Fail"}})
+    await world.ends("Promoted")
+
+
+async def test_a_policy_changed_in_mid_release_is_braked_until_it_is_as_needed() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "20s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    policy = "tidegate-replicasets"
+    world.cluster.patch_as("admin", POLICIES, "", policy, {"spec": {"failurePolicy": "Ignore"}})
+    await world.until(lambda: bool(world.target()["spec"].get("paused")))
+    await world.until(lambda: world.why("Progressing") == "GateChanged")
+    assert "GateChanged" in world.events()
+    world.cluster.patch_as("admin", POLICIES, "", policy, {"spec": {"failurePolicy": "Fail"}})
+    await world.ends("Promoted")
+    assert not world.target()["spec"].get("paused")
+
+
+async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_releases() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "20s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    before = {name: world.cluster.find(POLICIES, "", name) for name in NAMES}
+    for name in NAMES:
+        world.cluster.patch_as("admin", POLICIES, "", name, {"spec": THEIRS})
+    await world.wait(1)
+    written = ours(world)
+    await world.wait(90)
+    assert ours(world) == written, "not even a status"
+    assert world.baking(1)()
+    assert world.meters.registry.get_sample_value("tidegate_gate_problem", {"reason": "GateForeign"}) == 1
+
+    for name, policy in before.items():
+        assert policy
+        world.cluster.patch_as("admin", POLICIES, "", name, {"spec": policy["spec"]})
+    await world.ends("Promoted", within=STANDING_BY.total_seconds() + 60)
+    assert world.meters.registry.get_sample_value("tidegate_gate_problem", {"reason": "GateForeign"}) == 0

@@ -1,0 +1,127 @@
+"""The clamp as functions: the table of cases, and how the API server is answered."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import jsonpatch
+import pytest
+from tests.gate import CASES, births, routes, sizes
+from tests.gate.case import Case, merge, mismatch
+
+from tidegate.core import clamp
+from tidegate.core.gate import Bounds
+
+Json = dict[str, Any]
+TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
+DEFAULTS: dict[str, Json] = {
+    "ReplicaSet": {"replicas": 1},
+    "Deployment": {"progressDeadlineSeconds": 600},
+    "Service": {},
+    "HTTPRoute": {},
+    "GRPCRoute": {},
+}
+"""What the API server fills in before admission, as far as it matters."""
+
+
+def review(before: Json | None, asked: Json, by: str) -> Json:
+    """What the API server asks."""
+    request = {
+        "uid": "705ab4f5",
+        "kind": {"group": "", "version": "v1", "kind": asked["kind"]},
+        "operation": "CREATE" if before is None else "UPDATE",
+        "userInfo": {"username": by},
+        "object": asked,
+        "oldObject": before,
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+
+
+def asked_for(case: Case) -> tuple[Json | None, Json]:
+    """The object before, and as the write asks for it, as admission is shown them."""
+    if case.before is None:
+        return None, _defaulted(case.write)
+    before = _defaulted(merge(case.before, {"metadata": {"name": "checkout", "uid": "0c6f1d8a"}}))
+    # Only what was read from the API server has a uid.
+    return before, _defaulted(case.write if case.whole else merge(before, case.write))
+
+
+def _defaulted(obj: Json) -> Json:
+    full: Json = json.loads(json.dumps({**obj, "spec": {**DEFAULTS[obj["kind"]], **obj["spec"]}}))
+    return full
+
+
+def admitted(before: Json | None, asked: Json, by: str = "alice") -> Json:
+    """The object as the API server would store it."""
+    response = clamp.answer(review(before, asked, by), TIDEGATE)["response"]
+    assert response["uid"] == "705ab4f5"
+    assert response["allowed"] is True
+    if "patch" not in response:
+        return asked
+    assert response["patchType"] == "JSONPatch"
+    changed: Json = jsonpatch.apply_patch(asked, json.loads(base64.b64decode(response["patch"])))
+    return changed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_admission_makes_of_a_write(name: str) -> None:
+    case = CASES[name]
+    before, asked = asked_for(case)
+    found = admitted(before, asked, TIDEGATE if case.by_tidegate else "alice")
+    assert mismatch(found, case.after) is None
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not CASES[name].by_tidegate])
+def test_asked_again_it_comes_to_the_same(name: str) -> None:
+    """The API server asks again where another plugin changed the write after it."""
+    before, asked = asked_for(CASES[name])
+    once = admitted(before, asked)
+    assert admitted(before, once) == once
+
+
+@pytest.mark.parametrize("name", sizes.SIZES)
+def test_what_tidegate_reckons_with_is_what_is_granted(name: str) -> None:
+    asked, granted = sizes.SIZES[name]
+    desired = int(asked.of or asked.desired or 0)
+    assert Bounds(asked.floor, asked.ceiling).size(asked.size, desired) == granted
+
+
+def test_a_write_that_asks_for_no_more_than_is_granted_is_answered_without_a_patch() -> None:
+    before, asked = asked_for(CASES["route: refs kept"])
+    assert "patch" not in clamp.answer(review(before, asked, "alice"), TIDEGATE)["response"]
+
+
+def test_other_kinds_subresources_and_operations_pass() -> None:
+    pod = {"kind": "Pod", "metadata": {}, "spec": {}}
+    assert clamp.patch("Pod", None, pod) == []
+    asking = review(*asked_for(CASES["size: none, below a floor"]), "alice")
+    for change in ({"subResource": "scale"}, {"operation": "DELETE"}):
+        assert "patch" not in clamp.answer({**asking, "request": {**asking["request"], **change}}, TIDEGATE)["response"]
+
+
+def test_the_table_would_notice_a_clamp_that_does_nothing() -> None:
+    changed = [name for name, case in CASES.items() if mismatch(asked_for(case)[1], case.after) is not None]
+    assert len(changed) > len(CASES) / 3
+    for title in ("birth", "size", "route", "service", "deployment"):
+        assert any(name.startswith(title) for name in changed)
+
+
+def test_a_review_takes_less_than_5_ms() -> None:
+    heavy = [
+        (None, births.CASES["a new revision"].write),
+        asked_for(CASES["route: 16 rules of equal matches"]),
+        asked_for(CASES["deployment: in mid-release, replaced"]),
+    ]
+    asked = [json.dumps(review(*pair, "alice")) for pair in heavy]
+    began, rounds = time.process_time(), 100
+    for _ in range(rounds):
+        for body in asked:
+            json.dumps(clamp.answer(json.loads(body), TIDEGATE))
+    assert (time.process_time() - began) / (rounds * len(asked)) < 0.005
+
+
+def test_routes_of_16_rules_are_in_the_table() -> None:
+    assert any(len(case.write["spec"]["rules"] or ()) == 16 for case in routes.CASES.values())
