@@ -55,6 +55,8 @@ class App:
                                 "imagePullPolicy": "IfNotPresent",
                                 "env": [{"name": k, "value": v} for k, v in {"VERSION": version, **env}.items()],
                                 "ports": [{"name": "http", "containerPort": 8080}],
+                                # Its share of the CPU beside what starts meanwhile.
+                                "resources": {"requests": {"cpu": "20m"}},
                                 "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
                             }
                         ],
