@@ -193,8 +193,11 @@ class Operator:
             await self._clock.sleep(BEAT)
 
     async def _work(self) -> None:
-        while not self._stopping:
+        while True:
             key = await self.queue.get()
+            if self._stopping:
+                # It waited here while the stop came: what is begun now would only hold up who takes over.
+                return
             self._working += 1
             try:
                 wake = await self._reconciler.reconcile(key)
