@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tests.bench.scale import Scale
 from tests.cluster.fixture import enter_network
 from tests.cluster.interface import Cluster
 from tests.cluster.provider import cluster as cluster_of
@@ -218,10 +219,13 @@ def _crash_loops(app: App) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, setback, crash; default: all")
+    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, setback, crash, scale; default: all")
     parser.add_argument("--rate", type=int, default=1000, help="requests per second")
     parser.add_argument("--times", type=int, default=10, help="how often the bad version is released")
     parser.add_argument("--setbacks", type=int, default=5, help="how often the template is set back")
+    parser.add_argument("--releases", type=int, default=500, help="of scale: releases at rest")
+    parser.add_argument("--strangers", type=int, default=5000, help="of scale: Deployments without a release")
+    parser.add_argument("--idle", type=float, default=360, help="of scale: seconds of rest that are watched")
     options = parser.parse_args(arguments)
     cluster = cluster_of(os.environ.get("TIDEGATE_CLUSTER", "bench"))
     started = not cluster.running()
@@ -230,6 +234,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         enter_network(cluster)
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+        if not options.only or "scale" in options.only:
+            sys.stderr.write("scale …\n")
+            sizes = {"releases": options.releases, "strangers": options.strangers, "idle": options.idle}
+            with tempfile.TemporaryDirectory() as folder:
+                rows += Scale(cluster, Path(folder), **sizes).rows()
+        if options.only == ["scale"]:
+            return _print(rows)
         with tempfile.TemporaryDirectory() as folder, running(cluster, Path(folder)):
             bench = Bench(cluster, Path(folder), options.rate)
             measures: dict[str, Callable[[], list[Row]]] = {
@@ -246,6 +257,10 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         if started and os.environ.get("KEEP") != "1":
             cluster.down()
+    return _print(rows)
+
+
+def _print(rows: Sequence[Row]) -> int:
     width = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in [("what", "bar", "measured"), *rows]:
         print(" | ".join(cell.ljust(size) for cell, size in zip(row, width, strict=True)).rstrip())

@@ -10,7 +10,7 @@ import asyncio
 import marshal
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -90,6 +90,14 @@ class FakeCluster:
         """Objects of a namespace, or all."""
         await self._take("list", kind)
         return [copied(obj) for obj in self.all(kind, namespace, selector)]
+
+    async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+        """All objects, in one page."""
+        yield await self.list(kind, namespace)
+
+    async def referring(self, kind: Kind, namespace: str, to: Collection[str]) -> Sequence[Object]:
+        """All objects: whoever asks looks for those that do refer."""
+        return await self.list(kind, namespace)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """A new object."""

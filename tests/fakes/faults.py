@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -48,6 +48,10 @@ class Faulty:
     async def list(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
         """As the port."""
         return await self._call(f"list {kind.name}", self.cluster.list(kind, namespace, selector), write=False)
+
+    async def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+        """As the port, in one page."""
+        yield await self.list(kind, namespace)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """As the port."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,8 @@ from tests.cluster.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 NAMESPACE, ACCOUNT = "tidegate-system", "tidegate"
 TRAEFIK_API = "traefik/traefik:8088"
+CALM = 3.0
+"""Seconds without a write after which all is at rest."""
 
 
 def install(cluster: Cluster) -> None:
@@ -61,8 +65,11 @@ def kubeconfig(cluster: Cluster, path: Path) -> Path:
 class Operator:
     """A running operator. ``kill`` is the fault, ``stop`` the clean end."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *, port: int = 18080) -> None:
-        self._cluster, self._folder, self._port = cluster, folder, port
+    def __init__(
+        self, cluster: Cluster, folder: Path, *, port: int = 18080, through: Callable[[Path], Path] = lambda path: path
+    ) -> None:
+        """``through`` turns the operator's kubeconfig into one that leads elsewhere: over a wire that breaks."""
+        self._cluster, self._folder, self._port, self._through = cluster, folder, port, through
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
 
@@ -72,7 +79,7 @@ class Operator:
             *self._cluster.enter(),
             sys.executable,
             *("-m", "tidegate.app.main", "operator"),
-            *("--kubeconfig", str(kubeconfig(self._cluster, self._folder / "operator.kubeconfig"))),
+            *("--kubeconfig", str(self._through(kubeconfig(self._cluster, self._folder / "operator.kubeconfig")))),
             *("--prometheus", self._cluster.prometheus_url),
             *("--traefik-api", TRAEFIK_API),
             *("--listen", f"127.0.0.1:{self._port}"),
@@ -84,6 +91,44 @@ class Operator:
             self._process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=_environment())
         wait_until("the operator is ready", self._not_ready, 60)
         return self
+
+    @property
+    def running(self) -> bool:
+        """It has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def resident(self) -> int:
+        """Bytes of memory that it takes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def worked(self) -> float:
+        """Seconds of a core that it took."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def counted(self, metric: str, labels: str = "") -> float:
+        """Sum of a counter of its own, of the series whose labels match."""
+        lines = (line for line in self.ask("/metrics").splitlines() if line.startswith((f"{metric}{{", f"{metric} ")))
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.search(labels, line))
+
+    def await_calm(self, seconds: float = 120) -> None:
+        """Wait until it has written nothing for a while."""
+        writes, since = -1.0, time.monotonic()
+
+        def busy() -> str | None:
+            nonlocal writes, since
+            seen = self.counted("tidegate_api_requests_total", 'verb="(POST|PATCH|PUT|DELETE)"')
+            if seen != writes:
+                writes, since = seen, time.monotonic()
+            return None if time.monotonic() - since > CALM else f"{seen:.0f} writes by now"
+
+        wait_until("nothing is written any more", busy, seconds, pause=0.5)
 
     def ask(self, path: str) -> str:
         """Answer of its own HTTP server."""

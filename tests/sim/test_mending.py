@@ -259,3 +259,15 @@ async def test_a_second_release_of_the_same_deployment_is_refused_and_may_go() -
     await world.ends("Promoted")
     assert world.cluster.find(CANARY_RELEASES, "shop", "second") is None
     assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+async def test_what_was_deleted_while_a_watch_was_away_is_missed_at_once() -> None:
+    world = await World.begin()
+    world.cluster.watchers.remove(world._told)
+    world.delete(HTTPROUTES)
+    await world.wait(30)
+    world.cluster.watchers.append(world._told)
+    assert world.condition("Ready") == "True", "nobody told"
+    assert world.operator
+    world.operator.missed()
+    await world.until(lambda: world.phase == "Blocked", within=15)

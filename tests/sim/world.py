@@ -25,6 +25,7 @@ from tests.fakes.controllers import (
     Versions,
     ready,
 )
+from tests.fakes.memory import StrictStore
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.traffic import Oracle, Router, remains
 from tests.fakes.virtual import VirtualClock
@@ -40,7 +41,7 @@ from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import Reconciler
-from tidegate.engine.store import Cached, Store
+from tidegate.engine.store import Cached
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
@@ -206,7 +207,7 @@ class World:
     def start(self) -> None:
         """A fresh operator, with nothing in its memory."""
         cluster = self.through(self.cluster)
-        store, meters = Store(WATCHED), Meters()
+        store, meters = StrictStore(WATCHED), Meters()
         self.meters = meters
         leader = Leader(cluster, self.clock, "", "sim")
         cached = Cached(Fenced(cluster, leader), store)

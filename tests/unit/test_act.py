@@ -30,6 +30,7 @@ from tidegate.core.plan import (
     Split,
 )
 from tidegate.engine.act import FINALIZER, Actor
+from tidegate.engine.keep import slim
 from tidegate.engine.scene import Scene
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
@@ -99,7 +100,8 @@ async def cluster() -> Recording:
     found = Recording()
     found.create_as("user", CANARY_RELEASES, "shop", {"metadata": {"name": "mine", "finalizers": ["other"]}})
     found.create_as("user", DEPLOYMENTS, "shop", {"metadata": {"name": "checkout"}, "spec": workload("v2")})
-    found.create_as("user", REPLICASETS, "shop", {"metadata": {"name": "rs"}, "spec": workload("v1", hash_="1111")})
+    born = {"metadata": {"name": "rs", "labels": {"pod-template-hash": "1111"}}, "spec": workload("v1", hash_="1111")}
+    found.create_as("user", REPLICASETS, "shop", born)
     found.create_as("user", SERVICES, "shop", SERVICE)
     return found
 
@@ -121,7 +123,7 @@ async def done(cluster: Recording, *actions: Action) -> list[tuple[str, object]]
         kind=CANARY_RELEASES,
         release={**release, "metadata": {**release["metadata"]}},
         deployment=found[DEPLOYMENTS],
-        replicasets={name: obj for name, obj in (("rs", found[REPLICASETS]),) if obj},
+        replicasets={name: slim(REPLICASETS, obj) for name, obj in (("rs", found[REPLICASETS]),) if obj},
         service=found[SERVICES],
         backends=Backends.of("shop", "checkout"),
         term=7,

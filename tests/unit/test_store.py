@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
-from tidegate.engine.store import Cached, Store, slim
+from tidegate.engine.store import Cached, Store
 from tidegate.ports.cluster import PODS, SERVICES, NotFound
 
 Json = dict[str, Any]
@@ -51,27 +51,40 @@ def test_a_full_list_tells_what_is_gone() -> None:
     store = Store([SERVICES])
     store.put(SERVICES, service(5, "a"))
     store.put(SERVICES, service(6, "b"))
-    known = store.known(SERVICES)
-    changed = store.replace(SERVICES, [service(6, "b"), service(7, "c")], known)
-    assert changed == {("shop", "a"), ("shop", "c")}
-    assert {obj["metadata"]["name"] for obj in store.all(SERVICES, "shop")} == {"b", "c"}
+    audit = store.audit(SERVICES)
+    audit.take([service(6, "b")])
+    audit.take([service(7, "c")])
+    audit.end()
+    assert audit.changed == {("shop", "a"), ("shop", "c")}
+    assert store.keys(SERVICES, "shop") == [("shop", "b"), ("shop", "c")]
     assert store.all(SERVICES, "other") == []
 
 
 def test_what_came_while_a_list_was_taken_stays() -> None:
     store = Store([SERVICES])
     store.put(SERVICES, service(5, "a", uid="u1"))
-    known = store.known(SERVICES)
+    audit = store.audit(SERVICES)
     store.put(SERVICES, service(8, "a", uid="u2"))
     store.put(SERVICES, service(9, "b"))
-    assert store.replace(SERVICES, [], known) == set()
+    audit.end()
+    assert audit.changed == set()
     assert {obj["metadata"]["name"] for obj in store.all(SERVICES)} == {"a", "b"}
 
 
-def test_what_only_others_read_is_not_kept() -> None:
-    notes = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "yes"}
-    kept = slim({"metadata": {"name": "a", "managedFields": [], "annotations": notes}})
-    assert kept == {"metadata": {"name": "a", "annotations": {"mine": "yes"}}}
+def test_a_list_that_breaks_off_takes_nothing_for_gone() -> None:
+    store = Store([SERVICES])
+    store.put(SERVICES, service(5, "a"))
+    store.audit(SERVICES).take([service(7, "c")])
+    assert store.keys(SERVICES, "shop") == [("shop", "a"), ("shop", "c")]
+
+
+def test_whoever_changes_what_was_read_changes_nothing_that_is_kept() -> None:
+    store = Store([SERVICES])
+    store.put(SERVICES, service(5, x=1))
+    found = store.get(SERVICES, ("shop", "a"))
+    assert found
+    found["spec"]["x"] = 2
+    assert store.all(SERVICES)[0]["spec"] == {"x": 1}
 
 
 async def test_an_object_that_goes_with_our_own_write_is_gone_at_once() -> None:

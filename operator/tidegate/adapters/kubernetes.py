@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -75,15 +75,18 @@ class KubeCluster:
         return await self._request("GET", _path(kind, namespace, name), kind=kind)
 
     async def list(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
+        """All objects."""
+        return [obj async for page in self.pages(kind, namespace, selector) for obj in page]
+
+    async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Sequence[Object]]:
         """All objects, page by page."""
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
-        found: list[Object] = []
         while True:
             page = await self._request("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
-            found.extend(page.get("items") or ())
+            yield page.pop("items", None) or ()
             more = page["metadata"].get("continue")
             if not more:
-                return found
+                return
             query["continue"] = more
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:

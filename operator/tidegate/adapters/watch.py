@@ -7,20 +7,36 @@ asked for raw events only. Its traps, and why its settings are what they are: do
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import random
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import aiohttp
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from tidegate import __version__
 from tidegate.ports.cluster import Kind, Object
 
 Told = Callable[[Kind, str, Object], None]
 """Kind, event type (None of a list: ADDED), object."""
+Counted = Callable[[str, str, int], None]
+"""Verb, resource, status code of a request."""
 
 RETRY_LIMIT = 10.0
+HEADERS = 15.0
+"""Seconds for an answer to begin: Kopf would wait for that of a watch without an end."""
+BURST, PACE = 4, 5.0
+"""Lists or watches of a kind that may begin at once, and the seconds to each one more."""
+LASTING = 60.0
+"""Seconds of work after which the next trouble is not taken for a continuation of the last."""
+
+log = logging.getLogger("tidegate.watch")
 
 
 class Forever(Iterable[float]):
@@ -33,32 +49,106 @@ class Forever(Iterable[float]):
             delay = min(delay * 2, RETRY_LIMIT)
 
 
+class Pace:
+    """When each of many may begin anew: a few at once, then one after the other."""
+
+    def __init__(self) -> None:
+        self._free: dict[str, float] = defaultdict(float)
+
+    def wait(self, what: str, now: float) -> float:
+        """Seconds to wait before beginning."""
+        free = max(self._free[what], now - BURST * PACE) + PACE
+        self._free[what] = free
+        return max(0.0, free - now)
+
+
 async def watch(
     kinds: Sequence[Kind],
     told: Told,
     *,
     namespace: str | None,
-    started: Callable[[], None],
     stop: asyncio.Event,
+    missed: Callable[[], None] = lambda: None,
+    counted: Counted = lambda *_: None,
 ) -> None:
-    """Watch until ``stop``. Ends by an exception if one cannot go on. ``started`` is called once Kopf has begun."""
+    """Watch until ``stop``. ``missed`` is called after each gap in a watch: what was deleted in it is not told.
+
+    In a thread with a loop of its own: on its way out Kopf cancels all tasks of its loop, and it goes out for things
+    that pass, such as an error within a stream. Then it is started again, and everybody else goes on.
+    """
+    loop = asyncio.get_running_loop()
+    ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def tell(kind: Kind, type_: str, obj: Object) -> None:
+        if not ended.done():
+            loop.call_soon_threadsafe(told, kind, type_, obj)
+
+    def again() -> None:
+        if not ended.done():
+            loop.call_soon_threadsafe(missed)
+
+    threads = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="watch")
+    watching = loop.run_in_executor(
+        threads, asyncio.run, _watch_on(kinds, tell, namespace, ended, _Line(again, counted))
+    )
+    stopped = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {watching, stopped}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.set_result(None)
+        stopped.cancel()
+        await watching
+        threads.shutdown(wait=False)
+
+
+async def _watch_on(
+    kinds: Sequence[Kind],
+    told: Told,
+    namespace: str | None,
+    ended: concurrent.futures.Future[None],
+    line: _Line,
+) -> None:
+    """Kopf, and again Kopf."""
+    delays = iter(Forever())
+    while not ended.done():
+        began = time.monotonic()
+        try:
+            await _kopf(kinds, told, namespace, ended, line)
+        except Exception as error:  # noqa: BLE001 - whatever ends the watches, they must begin anew
+            if time.monotonic() - began > LASTING:
+                delays = iter(Forever())
+            delay = next(delays)
+            log.warning("the watches have ended, and begin anew in %.1f s: %r", delay, error)
+            await asyncio.wait({asyncio.wrap_future(ended)}, timeout=delay)
+
+
+async def _kopf(
+    kinds: Sequence[Kind],
+    told: Told,
+    namespace: str | None,
+    ended: concurrent.futures.Future[None],
+    line: _Line,
+) -> None:
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login)
-    kopf.on.startup(registry=registry)(_calling(started))
+    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(_login(line))
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")
         kopf.on.event(group, version, kind.plural, registry=registry)(_spy(kind, told))
     # Left without a name Kopf asks who its user is, and an arbitrary uid in a pod has no entry that tells.
     name: Any = "tidegate"
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # It warns that signals are not its own in a thread.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     await kopf.operator(
         registry=registry,
         settings=_settings(),
+        memories=_Forgetful(),
         standalone=True,
         identity=name,
         clusterwide=namespace is None,
         namespaces=[namespace] if namespace else [],
-        stop_flag=stop,
+        stop_flag=ended,
     )
 
 
@@ -69,23 +159,74 @@ def _spy(kind: Kind, told: Told) -> Callable[..., Any]:
     return spy
 
 
-def _calling(started: Callable[[], None]) -> Callable[..., Any]:
-    async def call(**_: object) -> None:
-        started()
+def _login(line: _Line) -> Callable[..., Any]:
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        """The same cluster as the client's: a kubeconfig that is named goes before the Pod's ServiceAccount."""
+        found = None if "KUBECONFIG" in os.environ else kopf.login_with_service_account(**kwargs)
+        found = found or kopf.login_with_kubeconfig(**kwargs)
+        if found is None:
+            return None
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+            headers={**found.as_http_headers(), "User-Agent": f"tidegate/{__version__}"},
+            middlewares=[line.send],
+        )
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
-    return call
+    return login
 
 
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """The same cluster as the client's: a kubeconfig that is named goes before the Pod's ServiceAccount."""
-    if "KUBECONFIG" in os.environ:
-        return kopf.login_with_kubeconfig(**kwargs)
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+class _Line:
+    """All requests of Kopf pass here: paced, within a time-out, counted, and each list but the first of its kind told.
+
+    Kopf begins a list or a watch anew without a pause when the last one ended, however soon that was. It lists anew
+    after a gap, and shows what it finds; what it does not find it does not miss.
+    """
+
+    def __init__(self, missed: Callable[[], None], counted: Counted) -> None:
+        self._missed, self._counted, self._pace = missed, counted, Pace()
+        self._listed: set[str] = set()
+
+    async def send(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """As a middleware of the session."""
+        path, query = request.url.path, request.url.query
+        verb = "WATCH" if "watch" in query else "LIST" if "limit" in query else request.method
+        if "continue" not in query:
+            await asyncio.sleep(self._pace.wait(f"{verb} {path}", time.monotonic()))
+        code = 0
+        try:
+            async with asyncio.timeout(HEADERS):
+                response = await handler(request)
+            code = response.status
+        finally:
+            self._counted(verb, path.rpartition("/")[2], code)
+        if verb == "LIST" and code == 200 and "continue" not in query:
+            if path in self._listed:
+                self._missed()
+            self._listed.add(path)
+        return response
+
+
+class _Forgetful(ResourceMemories):
+    """Kopf remembers some 2 KB of each object that it has ever shown, for kinds of handlers that there are none of."""
+
+    async def recall(self, *args: Any, **kwargs: Any) -> ResourceMemory:
+        """A memory for this event only."""
+        return await super().recall(*args, **{**kwargs, "ephemeral": True})
+
+
+class _NoDifferences(kopf.AnnotationsDiffBaseStorage):
+    """Kopf would take two deep copies of each object that it shows, to compare them for such handlers."""
+
+    def build(self, **_: Any) -> Any:
+        """Nothing is compared."""
+        return {}
 
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoDifferences()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.watching.chunk_size = 500

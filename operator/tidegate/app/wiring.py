@@ -8,7 +8,6 @@ import signal
 import socket
 import uuid
 from contextlib import AsyncExitStack
-from functools import partial
 
 from tidegate import __version__
 from tidegate.adapters.clock import SystemClock
@@ -38,10 +37,7 @@ async def run(settings: Settings) -> int:
     _stop_on_signals(stop)
     async with AsyncExitStack() as stack:
         clock, meters = SystemClock(), Meters()
-        kube = KubeCluster(
-            await connect(),
-            count=lambda verb, resource, code: meters.requests.labels(verb, resource, code).inc(),
-        )
+        kube = KubeCluster(await connect(), count=meters.requested)
         stack.push_async_callback(kube.close)
         identity = await kube.identity()
         store = Store(WATCHED)
@@ -61,7 +57,7 @@ async def run(settings: Settings) -> int:
         await probes.start(settings.listen)
         stack.push_async_callback(probes.stop)
         log.info("tidegate %s runs as %s", __version__, identity)
-        return await _until_stopped(operator, settings, stop)
+        return await _until_stopped(operator, settings, stop, meters)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -69,18 +65,19 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
 
 
-async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.Event) -> int:
-    """The loop and the watches, side by side; the first to end ends both.
-
-    The watches end last: on its way out Kopf cancels every task that is younger than its own, work in hand included.
-    For the same reason it must not catch the signals: once it has started they are caught here again.
-    """
+async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.Event, meters: Meters) -> int:
+    """The loop and the watches, side by side; the first to end ends both, the watches last."""
     loop_task = asyncio.create_task(operator.run(stop), name="operator")
-    unwatch, namespace = asyncio.Event(), settings.namespace or None
-    started = partial(_stop_on_signals, stop)
-    watch_task = asyncio.create_task(
-        watch(WATCHED, operator.told, namespace=namespace, started=started, stop=unwatch), name="watch"
+    unwatch = asyncio.Event()
+    watching = watch(
+        WATCHED,
+        operator.told,
+        namespace=settings.namespace or None,
+        stop=unwatch,
+        missed=operator.missed,
+        counted=meters.requested,
     )
+    watch_task = asyncio.create_task(watching, name="watch")
     await asyncio.wait({loop_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await asyncio.wait({loop_task})

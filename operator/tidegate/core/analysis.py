@@ -97,12 +97,12 @@ def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
 
     When the next sample is due is learnt from the last ones. A scrape that is a little late is waited for.
     """
-    journal = Journal.load(status.journal, spec)
+    started, sampled, scraped = Journal.times(status.journal)
     looked, interval = status.looked_at.timestamp(), spec.interval.total_seconds()
-    if journal.sampled is None or journal.period is None:
-        young = looked * 1000 - journal.started < _LEARNING * 1000
+    if sampled is None or scraped is None:
+        young = looked * 1000 - started < _LEARNING * 1000
         return status.looked_at + timedelta(seconds=min(interval, 1.0) if young else interval)
-    period, due = journal.period / 1000, journal.sampled / 1000 + _AFTER_SCRAPE
+    period, due = scraped / 1000, sampled / 1000 + _AFTER_SCRAPE
     passed = looked - due + _PUNCTUAL
     if interval >= 2 * period:
         wait = due + math.floor((passed + interval) / period) * period - looked

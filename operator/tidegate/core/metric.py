@@ -123,6 +123,12 @@ class Journal:
         return json.dumps({"journal": head, "metrics": kept}, separators=(",", ":"))
 
     @staticmethod
+    def times(text: str) -> tuple[int, int | None, int | None]:
+        """``started``, ``sampled`` and ``period`` alone: the text begins with them, and the evidence is long."""
+        head, _ = json.JSONDecoder().raw_decode(text, text.index("["))
+        return head[2], head[5], head[6]
+
+    @staticmethod
     def load(text: str, spec: AnalysisSpec) -> Journal:
         """The inverse of ``dump``."""
         data = json.loads(text)

@@ -49,7 +49,7 @@ class Actor:
             case SetImages(images):
                 await self._edit(scene, _images(scene.deployment, images))
             case RestoreTemplate(name):
-                await self._edit(scene, _template(scene.replicasets.get(name)))
+                await self._edit(scene, _template(await self._whole(scene, name)))
             case Bound():
                 await self._merge(REPLICASETS, scene, scene.replicasets.get(action.replicaset), _bound(action))
             case EnsureServices(stable, candidate):
@@ -77,6 +77,13 @@ class Actor:
         meta = {**change.get("metadata", {}), "resourceVersion": scene.version(kind, obj)}
         body = {**change, "metadata": meta}
         scene.wrote(kind, await self._cluster.patch(kind, scene.namespace, obj["metadata"]["name"], body))
+
+    async def _whole(self, scene: Scene, replicaset: str) -> Object | None:
+        """A revision with its template, of which the watches' memory keeps no more than the images."""
+        known = scene.replicasets.get(replicaset)
+        hash_ = known["metadata"]["labels"][HASH] if known else ""
+        found = await self._cluster.list(REPLICASETS, scene.namespace, f"{HASH}={hash_}")
+        return next((rs for rs in found if rs["metadata"]["name"] == replicaset), None)
 
     async def _edit(self, scene: Scene, operations: list[Object]) -> None:
         """A JSON patch of the Deployment as the decision was made upon."""

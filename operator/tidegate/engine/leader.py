@@ -10,7 +10,7 @@ resourceVersion that it carries, and by the term that the next leader wrote (``c
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -141,6 +141,10 @@ class Fenced:
     async def list(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
         """As the port."""
         return await self._cluster.list(kind, namespace, selector)
+
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+        """As the port."""
+        return self._cluster.pages(kind, namespace)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """As the port."""

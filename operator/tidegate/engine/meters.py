@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
@@ -15,15 +19,8 @@ class Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._phase = Gauge(
-            "tidegate_release_phase",
-            "1 for the phase that a release is in",
-            (*_RELEASE, "phase"),
-            registry=self.registry,
-        )
-        self._weight = Gauge(
-            "tidegate_release_weight", "The candidate's share of requests in percent", _RELEASE, registry=self.registry
-        )
+        self._releases = _Releases()
+        self.registry.register(self._releases)
         self._ended = Counter(
             "tidegate_releases_ended",
             "Releases that ended, by outcome",
@@ -70,11 +67,14 @@ class Meters:
         for reason in (Reason.GATE_MISSING, Reason.GATE_CHANGED, Reason.GATE_FOREIGN):
             self._gate.labels(reason.value).set(1 if reason is problem else 0)
 
+    def requested(self, verb: str, resource: str, code: int) -> None:
+        """Count a request to the API server."""
+        self.requests.labels(verb, resource, code).inc()
+
     def release(self, kind: str, namespace: str, name: str, status: ReleaseStatus) -> None:
         """Show where a release stands."""
-        for phase in Phase:
-            self._phase.labels(kind, namespace, name, phase.value).set(1 if status.phase is phase else 0)
-        self._weight.labels(kind, namespace, name).set(status.traffic.weight if status.traffic else 0)
+        weight = status.traffic.weight if status.traffic else 0
+        self._releases.standing[kind, namespace, name] = (status.phase, weight)
 
     def ended(self, kind: str, namespace: str, name: str, record: ReleaseRecord) -> None:
         """Count a release that ended."""
@@ -84,10 +84,30 @@ class Meters:
 
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """A release that is gone is shown no more."""
-        for phase in Phase:
-            self._phase.remove(kind, namespace, name, phase.value)
-        self._weight.remove(kind, namespace, name)
+        self._releases.standing.pop((kind, namespace, name), None)
 
     def reconciled(self, seconds: float) -> None:
         """Time of one reconcile."""
         self._reconcile.observe(seconds)
+
+
+class _Releases(Collector):
+    """Where each release stands, made into series when somebody asks: as objects, 500 releases' would take 8 MB."""
+
+    def __init__(self) -> None:
+        self.standing: dict[tuple[str, str, str], tuple[Phase, int]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The series."""
+        phases = GaugeMetricFamily(
+            "tidegate_release_phase", "1 for the phase that a release is in", labels=(*_RELEASE, "phase")
+        )
+        weights = GaugeMetricFamily(
+            "tidegate_release_weight", "The candidate's share of requests in percent", labels=_RELEASE
+        )
+        for key, (standing, weight) in self.standing.items():
+            for phase in Phase:
+                phases.add_metric([*key, phase.value], phase is standing)
+            weights.add_metric(key, weight)
+        yield phases
+        yield weights

@@ -31,10 +31,10 @@ from tidegate.ports.cluster import (
     PODS,
     REPLICASETS,
     SERVICES,
-    Cluster,
     Kind,
     NotFound,
     Object,
+    Watched,
 )
 from tidegate.ports.metrics import MetricSource
 from tidegate.ports.router import Router, Routing
@@ -45,7 +45,7 @@ class Observer:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Watched,
         router: Router,
         metrics: MetricSource,
         gate: GateCheck,
@@ -66,7 +66,7 @@ class Observer:
             obs = Observed(release=release, problems=_no_target(release), term=term)
             return await self._traffic(obs, scene, labels=None)
         uid = deployment["metadata"]["uid"]
-        listed = await self._cluster.list(REPLICASETS, namespace)
+        listed = await self._cluster.referring(REPLICASETS, namespace, [uid])
         replicasets = [rs for rs in listed if reading.owned_by(rs, uid)]
         obs = Observed(
             release=release,
@@ -83,8 +83,11 @@ class Observer:
     async def _deployment(self, release: Release) -> Object | None:
         if release.spec is None:
             return None
+        return await self._find(DEPLOYMENTS, release.namespace, release.spec.target_ref.name)
+
+    async def _find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         try:
-            return await self._cluster.get(DEPLOYMENTS, release.namespace, release.spec.target_ref.name)
+            return await self._cluster.get(kind, namespace, name)
         except NotFound:
             return None
 
@@ -98,8 +101,7 @@ class Observer:
         if name is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
         backends = Backends.of(release.namespace, name)
-        services = await self._cluster.list(SERVICES, release.namespace)
-        two = [svc for svc in services if svc["metadata"]["name"] in backends.two]
+        two = [svc for one in backends.two if (svc := await self._find(SERVICES, release.namespace, one))]
         mine = {svc["metadata"]["name"]: reading.service(svc, ()) for svc in two if ours(svc)}
         named = _routes(spec, release)
         propagation = spec.traffic.propagation if _under_way(release) else None
@@ -148,7 +150,8 @@ class Observer:
             return service, None
         if labels is None:
             return None, None
-        services = await self._cluster.list(SERVICES, release.namespace)
+        selected = [f"{key}={value}" for key, value in labels.items()]
+        services = await self._cluster.referring(SERVICES, release.namespace, selected)
         fits = [svc for svc in services if reading.selects(svc, labels) and not ours(svc)]
         if len(fits) == 1:
             return fits[0], None
@@ -166,7 +169,8 @@ class Observer:
         """Other releases of the same Deployment or Service that came first; the first of all goes on."""
         name = scene.backends.service if scene.backends else ""
         target = scene.release["spec"].get("targetRef", {}).get("name")
-        for other in await self._cluster.list(scene.kind, scene.namespace):
+        shared = [f"Deployment/{target}", f"Service/{name}"]
+        for other in await self._cluster.referring(scene.kind, scene.namespace, shared):
             if other["metadata"]["name"] == scene.name or _rank(other) > _rank(scene.release):
                 continue
             told = f"CanaryRelease {other['metadata']['name']}, and a release cannot share it; delete one of the two"
@@ -201,12 +205,10 @@ class Observer:
             return None, None, None
         backends, namespace = scene.backends, scene.namespace
         names = (backends.service, backends.stable, backends.canary)
-        slices, objects = await asyncio.gather(
-            self._cluster.list(ENDPOINT_SLICES, namespace, f"kubernetes.io/service-name in ({','.join(names)})"),
-            self._cluster.list(SERVICES, namespace),
-        )
-        by_name = {obj["metadata"]["name"]: obj for obj in objects}
-        views = [reading.service(by_name[name], slices) if name in by_name else None for name in names]
+        selector = f"kubernetes.io/service-name in ({','.join(names)})"
+        slices = await self._cluster.list(ENDPOINT_SLICES, namespace, selector)
+        found = [await self._find(SERVICES, namespace, name) for name in names]
+        views = [reading.service(obj, slices) if obj else None for obj in found]
         return views[0], views[1], views[2]
 
     async def _answers(self, obs: Observed) -> Mapping[str, Any] | None:

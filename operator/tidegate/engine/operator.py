@@ -10,6 +10,8 @@ from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.queue import SOON, Queue
 from tidegate.engine.reconcile import Reconciler, ReleaseKey
+from tidegate.engine.refers import ANY_SERVICE, backends, references, selector
+from tidegate.engine.scene import ours
 from tidegate.engine.store import Store
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
@@ -37,7 +39,9 @@ RELEASES = (CANARY_RELEASES,)
 WATCHED = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES, POLICIES, POLICY_BINDINGS)
 WORKERS = 16
 AUDIT = 300.0
-"""Seconds between full lists: a watch can lose what was deleted while it was away."""
+"""Seconds between full lists, at least: a watch can lose what was deleted while it was away."""
+AFTER_GAP = 10.0
+"""The same when a watch is known to have been away."""
 REJECTED = 5.0
 """Seconds before what the API server refused is tried again: only a change can mend it."""
 BEAT = 1.0
@@ -66,18 +70,26 @@ class Operator:
         self.audited = False
         """The store has been filled once."""
         self._audited_at = -float("inf")
+        self._gap = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._working = 0
         self._stopping = False
 
     def told(self, kind: Kind, type_: str, obj: Object) -> None:
         """A watch saw something."""
+        meta = obj["metadata"]
+        before = self._store.get(kind, (meta.get("namespace", ""), meta["name"]))
         if type_ == "DELETED":
             self._store.drop(kind, obj)
+            before = None
         elif not self._store.put(kind, obj):
             return
-        for key in self._concerned(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]):
+        for key in self._concerned(kind, obj, before):
             self.queue.add(key)
+
+    def missed(self) -> None:
+        """A watch had a gap: what was deleted in it is known by a full list only."""
+        self._gap.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; a release that is being worked on is then finished with, within ``GRACE``."""
@@ -118,52 +130,51 @@ class Operator:
         """Take full lists, and put right what the watches told wrong."""
         began = self._clock.monotonic()
         for kind in WATCHED:
-            known = self._store.known(kind)
+            audit = self._store.audit(kind)
             try:
-                listed = await self._cluster.list(kind, self._namespace if kind.namespaced else "")
+                async for page in self._cluster.pages(kind, self._namespace if kind.namespaced else ""):
+                    audit.take(page)
             except NotFound:
                 # The kind is not installed (no Gateway API here, say): there are none of it.
-                listed = []
-            changed = self._store.replace(kind, listed, known)
+                pass
+            audit.end()
             if self.audited:
-                self._meters.drift.inc(len(changed))
-            for namespace, name in changed:
-                for key in self._concerned(kind, namespace, name):
-                    self.queue.add(key)
+                self._meters.drift.inc(len(audit.changed))
+            if kind in RELEASES:
+                for namespace, name in audit.changed:
+                    self.queue.add(ReleaseKey(kind, namespace, name))
         self.audited, self._audited_at = True, began
         self._meters.audit.set(self._clock.now().timestamp())
         for key in self._keys():
             self.queue.add(key)
 
-    def _concerned(self, kind: Kind, namespace: str, name: str) -> Iterable[ReleaseKey]:
-        """The releases that an object may matter to."""
+    def _concerned(self, kind: Kind, obj: Object, before: Object | None) -> Iterable[ReleaseKey]:
+        """The releases that an object matters to, or did before."""
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
         if kind in RELEASES:
-            return [ReleaseKey(kind, namespace, name)]
+            # Others of the same Deployment or Service may have waited for this one to go.
+            shared = {one for states in (obj, before or obj) for (one,) in references(kind, states) or ()}
+            return {ReleaseKey(kind, namespace, name), *self._referring(namespace, shared - {ANY_SERVICE})}
         if not kind.namespaced:
             return self._keys()
         if kind == DEPLOYMENTS:
-            return [key for key, target in self._targets(namespace) if target == name]
+            return self._referring(namespace, {f"Deployment/{name}"})
         if kind == REPLICASETS:
             # A ReplicaSet is named after its Deployment and a hash.
-            return [key for key, target in self._targets(namespace) if name.rpartition("-")[0] == target]
-        return [key for key, _ in self._targets(namespace)]
+            return self._referring(namespace, {f"Deployment/{name.rpartition('-')[0]}"})
+        if kind == SERVICES:
+            if not ours(obj) and (before is None or selector(before) != selector(obj)):
+                # It may be the only Service of a workload now, or no longer be.
+                return self._keys(namespace)
+            return self._referring(namespace, {f"Service/{name}", ANY_SERVICE})
+        led_to = backends(obj) | (backends(before) if before else set())
+        return self._referring(namespace, {f"{kind.name}/{name}", ANY_SERVICE, *led_to})
 
-    def _keys(self) -> list[ReleaseKey]:
-        return [
-            ReleaseKey(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-            for kind in RELEASES
-            for obj in self._store.all(kind)
-        ]
+    def _referring(self, namespace: str, to: set[str]) -> list[ReleaseKey]:
+        return [ReleaseKey(kind, *key) for kind in RELEASES for key in self._store.referring(kind, namespace, to)]
 
-    def _targets(self, namespace: str) -> list[tuple[ReleaseKey, str]]:
-        return [
-            (
-                ReleaseKey(kind, namespace, obj["metadata"]["name"]),
-                obj.get("spec", {}).get("targetRef", {}).get("name", ""),
-            )
-            for kind in RELEASES
-            for obj in self._store.all(kind, namespace)
-        ]
+    def _keys(self, namespace: str = "") -> list[ReleaseKey]:
+        return [ReleaseKey(kind, *key) for kind in RELEASES for key in self._store.keys(kind, namespace)]
 
     async def _sure_audit(self) -> None:
         delay = 0.5
@@ -180,11 +191,23 @@ class Operator:
 
     async def _auditor(self) -> None:
         while True:
-            await self._clock.sleep(AUDIT * (0.9 + 0.2 * self._clock.jitter()))
+            await self._clock.sleep(AFTER_GAP)
+            await self._until_gap(AUDIT * (1 + 0.1 * self._clock.jitter()) - AFTER_GAP)
+            self._gap.clear()
             try:
                 await self.audit()
             except ClusterError as error:
                 log.warning("audit failed, the watches go on: %s", error)
+                self._gap.set()
+
+    async def _until_gap(self, seconds: float) -> None:
+        """This long, or until a watch has missed something."""
+        waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._gap.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _heart(self) -> None:
         while True:

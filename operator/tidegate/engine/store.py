@@ -6,75 +6,176 @@ they are answered: the next decision sees them, though the watch may lag. An old
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tidegate.engine.keep import FEW, slim
+from tidegate.engine.refers import references
 from tidegate.ports.cluster import Cluster, Kind, NotFound, Object, PatchType
 
 Key = tuple[str, str]
 """Namespace and name."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An object as text: as a tree of dicts it would take five times the memory, and most are hardly ever read."""
+
+    version: int
+    uid: str
+    text: str
+    filed: tuple[str, ...]
+    """The references that it is found by."""
+
+
 class Store:
     """Objects of the watched kinds, without what nobody reads."""
 
     def __init__(self, kinds: Iterable[Kind]) -> None:
-        self._objects: dict[Kind, dict[Key, Object]] = {kind: {} for kind in kinds}
-        self._by_namespace: dict[Kind, dict[str, set[str]]] = {kind: defaultdict(set) for kind in self._objects}
+        self._shelves = {kind: _Shelf(kind) for kind in kinds}
 
     def watches(self, kind: Kind) -> bool:
         """Whether this kind is kept."""
-        return kind in self._objects
+        return kind in self._shelves
 
     def put(self, kind: Kind, obj: Object) -> bool:
         """Keep an object, unless a newer version of it is kept already. True if it was news."""
-        key = _key(obj)
-        known = self._objects[kind].get(key)
-        if known and _version(known) >= _version(obj):
-            return False
-        self._objects[kind][key] = slim(obj)
-        self._by_namespace[kind][key[0]].add(key[1])
-        return True
+        return self._shelves[kind].put(obj)
 
     def drop(self, kind: Kind, obj: Object) -> None:
         """Forget an object that was deleted; not one of the same name that came after it."""
-        known = self._objects[kind].get(_key(obj))
-        if known and known["metadata"].get("uid") == obj["metadata"].get("uid"):
-            self._forget(kind, _key(obj))
+        self._shelves[kind].drop(_key(obj), obj["metadata"].get("uid", ""))
 
-    def known(self, kind: Kind) -> dict[Key, str]:
-        """What is kept, by uid: to be asked before a list is taken."""
-        return {key: obj["metadata"].get("uid", "") for key, obj in self._objects[kind].items()}
-
-    def replace(self, kind: Kind, objects: Sequence[Object], known: Mapping[Key, str]) -> set[Key]:
-        """Take a full list: what was ``known`` before and is absent from it is gone. The keys of all that changed.
-
-        What a watch told while the list was on its way is newer than the list, and stays.
-        """
-        now, listed = self.known(kind), {_key(obj) for obj in objects}
-        gone = {key for key, uid in known.items() if key not in listed and now.get(key) == uid}
-        for key in gone:
-            self._forget(kind, key)
-        return gone | {_key(obj) for obj in objects if self.put(kind, obj)}
+    def audit(self, kind: Kind) -> Audit:
+        """Begin to compare with a full list that is going to be taken."""
+        return Audit(self._shelves[kind])
 
     def get(self, kind: Kind, key: Key) -> Object | None:
         """One object."""
-        return self._objects[kind].get(key)
+        return self._shelves[kind].get(key)
+
+    def keys(self, kind: Kind, namespace: str = "") -> list[Key]:
+        """The objects of a namespace, or all, by name."""
+        return self._shelves[kind].keys(namespace)
+
+    def open(self, kind: Kind, keys: Iterable[Key]) -> list[Object]:
+        """These objects."""
+        return [obj for key in keys if (obj := self.get(kind, key))]
 
     def all(self, kind: Kind, namespace: str = "") -> list[Object]:
         """Objects of a namespace, or all."""
-        if not namespace:
-            return list(self._objects[kind].values())
-        return [self._objects[kind][namespace, name] for name in sorted(self._by_namespace[kind][namespace])]
+        return self.open(kind, self.keys(kind, namespace))
 
-    def _forget(self, kind: Kind, key: Key) -> None:
-        del self._objects[kind][key]
-        self._by_namespace[kind][key[0]].discard(key[1])
+    def referring(self, kind: Kind, namespace: str, to: Collection[str]) -> list[Key]:
+        """The objects of a namespace that may refer to any of these."""
+        return self._shelves[kind].referring(namespace, to)
+
+
+class _Shelf:
+    """Objects of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self.kept: dict[Key, _Kept] = {}
+        self._names: dict[str, set[str]] = defaultdict(set)
+        self._files: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._parsed: dict[str, Object] = {}
+        """By text, of kinds of which there are few."""
+
+    def put(self, obj: Object) -> bool:
+        key, version = _key(obj), _version(obj)
+        known = self.kept.get(key)
+        if known and known.version >= version:
+            return False
+        if known:
+            self._unfile(key, known)
+        text = json.dumps(slim(self._kind, obj), separators=(",", ":"))
+        self.kept[key] = _Kept(version, obj["metadata"].get("uid", ""), text, self._file(key, obj))
+        self._names[key[0]].add(key[1])
+        return True
+
+    def drop(self, key: Key, uid: str) -> bool:
+        known = self.kept.get(key)
+        if known is None or known.uid != uid:
+            return False
+        self._unfile(key, known)
+        del self.kept[key]
+        self._names[key[0]].discard(key[1])
+        return True
+
+    def get(self, key: Key) -> Object | None:
+        found = self.kept.get(key)
+        if found is None:
+            return None
+        obj: Object | None = self._parsed.get(found.text)
+        if obj is None:
+            obj = json.loads(found.text)
+            if self._kind in FEW:
+                self._parsed[found.text] = obj
+        return obj
+
+    def keys(self, namespace: str) -> list[Key]:
+        if not namespace:
+            return list(self.kept)
+        return [(namespace, name) for name in sorted(self._names.get(namespace, ()))]
+
+    def referring(self, namespace: str, to: Collection[str]) -> list[Key]:
+        if references(self._kind, {"metadata": {}}) is None:
+            return self.keys(namespace)
+        found = {name for reference in to for name in self._files.get((namespace, reference), ())}
+        return [(namespace, name) for name in sorted(found)]
+
+    def _file(self, key: Key, obj: Object) -> tuple[str, ...]:
+        """Of references that stand together the rarest will do: whoever asks for all of them asks for it, too."""
+        namespace, name = key
+        filed = tuple(
+            min(together, key=lambda reference: len(self._files.get((namespace, reference), ())))
+            for together in references(self._kind, obj) or ()
+        )
+        for reference in filed:
+            self._files[namespace, reference].add(name)
+        return filed
+
+    def _unfile(self, key: Key, kept: _Kept) -> None:
+        namespace, name = key
+        self._parsed.pop(kept.text, None)
+        for reference in kept.filed:
+            file = self._files[namespace, reference]
+            file.discard(name)
+            if not file:
+                del self._files[namespace, reference]
+
+
+class Audit:
+    """A full list against what is kept. What was kept before the list was asked for and is absent from it is gone.
+
+    What a watch told while the list was on its way is newer than the list, and stays.
+    """
+
+    def __init__(self, shelf: _Shelf) -> None:
+        self._shelf = shelf
+        self._missing = {key: kept.uid for key, kept in shelf.kept.items()}
+        self.changed: set[Key] = set()
+        """What the list knew better."""
+
+    def take(self, page: Iterable[Object]) -> None:
+        """A part of the list."""
+        for obj in page:
+            key = _key(obj)
+            self._missing.pop(key, None)
+            if self._shelf.put(obj):
+                self.changed.add(key)
+
+    def end(self) -> None:
+        """That was all."""
+        self.changed.update(key for key, uid in self._missing.items() if self._shelf.drop(key, uid))
 
 
 class Cached:
-    """A Cluster whose watched kinds are read from the store. It is a Cluster itself."""
+    """A cluster whose watched kinds are read from the store."""
 
     def __init__(self, cluster: Cluster, store: Store) -> None:
         self._cluster, self._store = cluster, store
@@ -93,6 +194,14 @@ class Cached:
         if selector or not self._store.watches(kind):
             return await self._cluster.list(kind, namespace, selector)
         return self._store.all(kind, namespace)
+
+    async def referring(self, kind: Kind, namespace: str, to: Collection[str]) -> Sequence[Object]:
+        """From memory."""
+        return self._store.open(kind, self._store.referring(kind, namespace, to))
+
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+        """Always of the API server."""
+        return self._cluster.pages(kind, namespace)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """Written through, and remembered."""
@@ -119,17 +228,6 @@ class Cached:
             else:
                 self._store.put(kind, obj)
         return obj
-
-
-def slim(obj: Object) -> Object:
-    """An object without what only other tools read: it is most of its size."""
-    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    notes = meta.get("annotations") or {}
-    if "kubectl.kubernetes.io/last-applied-configuration" in notes:
-        meta["annotations"] = {
-            k: v for k, v in notes.items() if k != "kubectl.kubernetes.io/last-applied-configuration"
-        }
-    return {**obj, "metadata": meta}
 
 
 def _key(obj: Object) -> Key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -96,6 +96,10 @@ class Cluster(Protocol):
         """All objects of a kind, of a namespace or of the cluster, by label selector."""
         ...
 
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+        """The same part by part: all objects of a large cluster need not be in memory at once."""
+        ...
+
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """A new object. Conflict where there is one."""
         ...
@@ -108,4 +112,17 @@ class Cluster(Protocol):
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """Remove an object, if it still is of the ``version``; Conflict if not. Gone already is fine."""
+        ...
+
+
+class Watched(Cluster, Protocol):
+    """The API server behind a memory of what watches told."""
+
+    async def referring(self, kind: Kind, namespace: str, to: Collection[str]) -> Sequence[Object]:
+        """Objects of a watched kind and a namespace that refer to any of these; others may be among them.
+
+        A reference is ``Kind/name`` of an object of the same namespace (of a release: its Deployment and its Service;
+        of a route: its backends, and ``Service/*`` while a release has taken it), the uid of an owner, or
+        ``key=value`` of a label (of a Service).
+        """
         ...

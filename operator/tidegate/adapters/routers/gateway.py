@@ -22,11 +22,11 @@ from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
     GATEWAYS,
     ROUTES,
-    Cluster,
     ClusterError,
     NotFound,
     Object,
     Rejected,
+    Watched,
 )
 from tidegate.ports.router import Routing
 
@@ -61,7 +61,7 @@ class DataPlane(Protocol):
 class GatewayRouter:
     """The router port for HTTPRoutes and GRPCRoutes."""
 
-    def __init__(self, cluster: Cluster, planes: Sequence[DataPlane], clock: Clock) -> None:
+    def __init__(self, cluster: Watched, planes: Sequence[DataPlane], clock: Clock) -> None:
         self._cluster, self._clock = cluster, clock
         self._planes = {plane.controller: plane for plane in planes}
         self._caught_up: dict[tuple[str, int], datetime] = {}
@@ -110,12 +110,13 @@ class GatewayRouter:
 
     async def _find(self, backends: Backends, named: Sequence[RouteRef] | None) -> tuple[list[Object], list[Problem]]:
         """The routes, each with its kind, which an item of a list may lack."""
-        listed = {
+        services = [f"Service/{name}" for name in (backends.service, *backends.two, "*")]
+        leading = {
             RouteRef(kind=kind.name, name=obj["metadata"]["name"]): {**obj, "kind": kind.name}
             for kind in ROUTES
-            for obj in await self._cluster.list(kind, backends.namespace)
+            for obj in await self._cluster.referring(kind, backends.namespace, services)
+            if routes.leads_to(obj, backends)
         }
-        leading = {ref: obj for ref, obj in listed.items() if routes.leads_to(obj, backends)}
         if named is None:
             return list(leading.values()), [] if leading else [
                 Problem(
@@ -124,13 +125,14 @@ class GatewayRouter:
                     f" Service {backends.service}; point one at it, or name one in spec.traffic.gateway.routes",
                 )
             ]
+        astray = [ref for ref in named if ref not in leading and await self._exists(backends.namespace, ref)]
         problems = [
             Problem(
                 Reason.ROUTE_NOT_FOUND,
                 f"spec.traffic.gateway.routes: {ref.name!r}: "
                 + (
                     f"none of its rules points at Service {backends.service}"
-                    if ref in listed
+                    if ref in astray
                     else f"there is no such {ref.kind}"
                 ),
             )
@@ -138,6 +140,13 @@ class GatewayRouter:
             if ref not in leading
         ]
         return [leading[ref] for ref in named if ref in leading], problems
+
+    async def _exists(self, namespace: str, ref: RouteRef) -> bool:
+        try:
+            await self._cluster.get(next(kind for kind in ROUTES if kind.name == ref.kind), namespace, ref.name)
+        except NotFound:
+            return False
+        return True
 
     async def _plane(self, route: Object) -> DataPlane | None:
         """The implementation behind the route; None where it is none that we know more of."""

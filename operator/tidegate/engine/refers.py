@@ -1,0 +1,70 @@
+"""What an object refers to, so that it is found again without a walk through all of its namespace.
+
+A reference is ``Kind/name`` of an object of the same namespace, the uid of one, or ``key=value`` of a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tidegate.core.hold import RELEASING
+from tidegate.core.reading import HASH
+from tidegate.ports.cluster import CANARY_RELEASES, HTTPROUTES, REPLICASETS, ROUTES, SERVICES, Kind, Object
+
+References = Iterable[tuple[str, ...]]
+"""Each alone; those within a tuple together: who refers to them is asked for by all of them."""
+
+ANY_SERVICE = "Service/*"
+"""Where the Service is not known: of a release that has not found its own yet, of a route that a release has taken."""
+
+
+def references(kind: Kind, obj: Object) -> References | None:
+    """What an object refers to; None where that is not known of its kind."""
+    found = _OF.get(kind)
+    return found(obj) if found else None
+
+
+def _release(obj: Object) -> References:
+    """Its Deployment, its Service with the two beside it, its routes: as the spec names them and as they were found."""
+    spec, effective = obj.get("spec") or {}, (obj.get("status") or {}).get("effective") or {}
+    yield (f"Deployment/{(spec.get('targetRef') or {}).get('name', '')}",)
+    for name in {ref.get("name", "") for said in (spec, effective) if (ref := said.get("serviceRef"))}:
+        for suffix in ("", "-stable", "-canary"):
+            yield (f"Service/{name}{suffix}",)
+    for ref in ((spec.get("traffic") or {}).get("gateway") or {}).get("routes") or ():
+        yield (f"{ref.get('kind', HTTPROUTES.name)}/{ref.get('name', '')}",)
+    if not effective.get("serviceRef"):
+        yield (ANY_SERVICE,)
+
+
+def _owned(obj: Object) -> References:
+    return [(ref["uid"],) for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")]
+
+
+def selector(service: Object) -> dict[str, str]:
+    """The labels that a Service selects by. One in mid-release is narrowed by a hash, which does not count."""
+    return {key: value for key, value in (service.get("spec", {}).get("selector") or {}).items() if key != HASH}
+
+
+def _service(obj: Object) -> References:
+    labels = tuple(f"{key}={value}" for key, value in selector(obj).items())
+    return [labels] if labels else []
+
+
+def backends(route: Object) -> set[str]:
+    """The Services that a route leads to; any, of one that a release has taken: it may have led there before."""
+    refs = (ref for rule in route.get("spec", {}).get("rules") or () for ref in rule.get("backendRefs") or ())
+    held = RELEASING in (route["metadata"].get("annotations") or {})
+    return {f"Service/{ref.get('name', '')}" for ref in refs} | ({ANY_SERVICE} if held else set())
+
+
+def _route(obj: Object) -> References:
+    return [(service,) for service in backends(obj)]
+
+
+_OF: Mapping[Kind, Callable[[Object], References]] = {
+    CANARY_RELEASES: _release,
+    REPLICASETS: _owned,
+    SERVICES: _service,
+    **dict.fromkeys(ROUTES, _route),
+}

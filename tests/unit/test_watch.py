@@ -1,0 +1,234 @@
+"""Watches against an API server that misbehaves: they begin anew, with a pause, and nobody is stopped by them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tidegate.adapters import watch as watches
+from tidegate.adapters.watch import BURST, PACE, Pace, _Forgetful, watch
+from tidegate.ports.cluster import SERVICES, Kind, Object
+
+Json = dict[str, Any]
+Stream = Callable[[web.StreamResponse], Awaitable[None]]
+
+
+def service(name: str, version: int) -> Json:
+    """A Service."""
+    return {"metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": str(version)}}
+
+
+async def line(response: web.StreamResponse, type_: str, obj: Json) -> None:
+    """An event of a watch."""
+    await response.write(json.dumps({"type": type_, "object": obj}).encode() + b"\n")
+
+
+class Api:
+    """As much of an API server as Kopf asks for. ``watching`` is what each watch gets."""
+
+    def __init__(self, watching: Stream) -> None:
+        self.watching = watching
+        self.lists = self.watches = 0
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            self.lists += 1
+            return web.json_response({"metadata": {"resourceVersion": "5"}, "items": [service("a", 5)]})
+        self.watches += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await self.watching(response)
+        return response
+
+    @asynccontextmanager
+    async def running(self, folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+        """Serve, with KUBECONFIG pointing here."""
+        verbs = {"singularName": "", "verbs": ["list", "watch"]}
+        listed = {"name": "services", "kind": "Service", "namespaced": True, **verbs}
+        spaces = {"name": "namespaces", "kind": "Namespace", "namespaced": False, **verbs}
+        answers: dict[str, Json] = {
+            "/api": {"versions": ["v1"]},
+            "/apis": {"groups": []},
+            "/api/v1": {"resources": [listed, spaces]},
+        }
+        app = web.Application()
+
+        async def discovered(request: web.Request) -> web.Response:
+            return web.json_response(answers[request.path])
+
+        for path in answers:
+            app.router.add_get(path, discovered)
+        app.router.add_get("/api/v1/services", self._list)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        here = {"name": "here"}
+        config = {
+            "clusters": [{**here, "cluster": {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}}],
+            "users": [{**here, "user": {"token": "t"}}],
+            "contexts": [{**here, "context": {"cluster": "here", "user": "here"}}],
+            "current-context": "here",
+        }
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+
+class Seen:
+    """What the watches told, and counted."""
+
+    def __init__(self) -> None:
+        self.names: list[tuple[str, str]] = []
+        self.counted: list[tuple[str, str, int]] = []
+        self.gaps = 0
+        self._news = asyncio.Event()
+
+    def told(self, kind: Kind, type_: str, obj: Object) -> None:
+        """An event."""
+        assert kind is SERVICES
+        self.names.append((type_, obj["metadata"]["name"]))
+        self._news.set()
+
+    def missed(self) -> None:
+        """A gap."""
+        self.gaps += 1
+        self._news.set()
+
+    async def until(self, so: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait until it was seen."""
+        async with asyncio.timeout(seconds):
+            while not so():
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def watched(seen: Seen) -> AsyncIterator[asyncio.Task[None]]:
+    """The watches run; they end at once when they are asked to."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(
+        watch(
+            [SERVICES],
+            seen.told,
+            namespace=None,
+            stop=stop,
+            missed=seen.missed,
+            counted=lambda *request: seen.counted.append(request),
+        )
+    )
+    try:
+        yield task
+    finally:
+        stop.set()
+        async with asyncio.timeout(15):
+            await task
+
+
+async def forever(_: web.StreamResponse) -> None:
+    """A watch that tells nothing."""
+    await asyncio.Event().wait()
+
+
+async def test_lists_and_watches_are_told_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stream(response: web.StreamResponse) -> None:
+        await line(response, "ADDED", service("b", 6))
+        await line(response, "DELETED", service("b", 7))
+        await forever(response)
+
+    seen = Seen()
+    async with Api(stream).running(tmp_path, monkeypatch), watched(seen):
+        await seen.until(lambda: len(seen.names) >= 3)
+    assert seen.names == [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "b")]
+    assert seen.gaps == 0
+    assert ("LIST", "services", 200) in seen.counted
+    assert ("WATCH", "services", 200) in seen.counted
+
+
+@pytest.mark.parametrize("code", [410, 500, 504])
+async def test_an_error_within_a_stream_is_followed_by_another_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Kopf takes any but 410 for the end of the whole program."""
+    failed = False
+
+    async def stream(response: web.StreamResponse) -> None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            await line(response, "ERROR", {"kind": "Status", "code": code})
+        await forever(response)
+
+    seen, api = Seen(), Api(stream)
+    async with api.running(tmp_path, monkeypatch), watched(seen) as task:
+        await seen.until(lambda: len(seen.names) >= 2 and seen.gaps == 1)
+        assert not task.done()
+    assert api.lists == 2
+
+
+async def test_watches_that_are_closed_at_once_are_not_begun_anew_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = 5
+
+    async def stream(response: web.StreamResponse) -> None:
+        nonlocal version
+        version += 1
+        await line(response, "MODIFIED", service("a", version))
+
+    seen, api = Seen(), Api(stream)
+    monkeypatch.setattr(watches, "PACE", 0.5)
+    loop = asyncio.get_running_loop()
+    async with api.running(tmp_path, monkeypatch), watched(seen):
+        began = loop.time()
+        await seen.until(lambda: api.watches >= BURST + 3)
+        took = loop.time() - began
+    assert took >= 2 * 0.5
+    assert api.watches <= BURST + 1 + took / 0.5
+
+
+async def test_a_watch_that_never_begins_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "HEADERS", 0.3)
+    seen, api = Seen(), Api(forever)
+    listing = api._list
+    hung = False
+
+    async def hangs_once(request: web.Request) -> web.StreamResponse:
+        nonlocal hung
+        if "watch" in request.query and not hung:
+            hung = True
+            await asyncio.sleep(3600)
+        return await listing(request)
+
+    async def stream(response: web.StreamResponse) -> None:
+        await line(response, "ADDED", service("b", 6))
+        await forever(response)
+
+    api.watching = stream
+    monkeypatch.setattr(api, "_list", hangs_once)
+    async with api.running(tmp_path, monkeypatch), watched(seen):
+        await seen.until(lambda: ("ADDED", "b") in seen.names)
+    assert ("WATCH", "services", 0) in seen.counted
+
+
+def test_the_pace_lets_few_through_at_once_and_then_one_by_one() -> None:
+    pace = Pace()
+    assert [pace.wait("a", 100.0) for _ in range(BURST + 2)] == [0.0] * BURST + [PACE, 2 * PACE]
+    assert pace.wait("b", 100.0) == 0.0, "each has a pace of its own"
+    assert pace.wait("a", 100.0 + 20 * PACE) == 0.0, "whoever waited is free again"
+
+
+async def test_kopf_remembers_no_object() -> None:
+    memories = _Forgetful()
+    await memories.recall({"metadata": {"uid": "u1"}}, noticed_by_listing=True)
+    assert list(memories.iter_all_memories()) == []
