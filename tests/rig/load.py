@@ -17,7 +17,10 @@ from tests.cluster.waiting import wait_until
 
 @dataclass(frozen=True)
 class Result:
-    """What the load generator said at its end. Keys are ``VERSION CODE``, ``router CODE`` or ``error: TEXT``."""
+    """What the load generator said at its end. Keys are ``VERSION CODE``, ``router CODE`` or ``error: TEXT``.
+
+    The code is HTTP's, or gRPC's by its name.
+    """
 
     total: int
     counts: dict[str, int]
@@ -30,7 +33,7 @@ class Result:
         return {
             key: count
             for key, count in self.counts.items()
-            if not key.endswith(" 200") and not (but and key.startswith(f"{but} "))
+            if not key.endswith((" 200", " OK")) and not (but and key.startswith(f"{but} "))
         }
 
     def last_sent(self, version: str) -> float | None:
@@ -47,9 +50,18 @@ class Load:
     """Requests at a constant rate to a host behind the gateway, from ``start`` to ``stop``."""
 
     def __init__(
-        self, cluster: Cluster, host: str, folder: Path, *, rate: int = 300, workers: int = 8, timeout: int = 5
+        self,
+        cluster: Cluster,
+        host: str,
+        folder: Path,
+        *,
+        rate: int = 300,
+        workers: int = 8,
+        timeout: int = 5,
+        grpc: bool = False,
     ) -> None:
-        self._cluster, self._host, self._rate, self._workers, self._timeout = cluster, host, rate, workers, timeout
+        self._cluster, self._host, self._rate, self._workers = cluster, host, rate, workers
+        self._timeout, self._grpc = timeout, grpc
         self._out = folder / f"load-{host}.jsonl"
         self._process: subprocess.Popen[str] | None = None
 
@@ -59,6 +71,7 @@ class Load:
         aim = ["-url", self._cluster.gateway_url, "-host", self._host, "-rate", str(self._rate)]
         clients = ["-workers", str(self._workers), "-timeout", f"{self._timeout}s"]
         load = [str(self._cluster.tools / "load"), *aim, *clients, "-out", str(self._out)]
+        load += ["-grpc"] if self._grpc else []
         self._process = subprocess.Popen(
             [*self._cluster.enter(), *load],
             stdout=subprocess.PIPE,
