@@ -201,7 +201,8 @@ class Wire:
         await self._session.close()
 
     async def _cut(self, last: object) -> None:
-        for stream in list(self._streams):
+        streams, self._streams = self._streams, set()
+        for stream in streams:
             with contextlib.suppress(ConnectionError):
                 if last is not None:
                     await stream.write(json.dumps(last).encode() + b"\n")
