@@ -39,6 +39,7 @@ def packed() -> str:
     Without the policy on its own writes nothing is unsafe, so that is none of them.
     """
     sources = [file for file in sorted(ADMISSION.glob("*.yaml")) if file.stem != "ownership"]
+    sources.append(ROOT / "manifests/webhook/webhook.yaml")
     objects = [obj for file in sources for obj in yaml.safe_load_all(file.read_text()) if obj]
     return json.dumps(objects, indent=1) + "\n"
 

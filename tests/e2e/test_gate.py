@@ -12,7 +12,7 @@ from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.gate import CASES, deployments, routes, services
 from tests.gate.case import Json
-from tests.gate.server import AS_TIDEGATE, Server, furnished, without_bindings
+from tests.gate.server import Server, furnished, without_bindings
 from tidegate.core.gate import DEADLINE_WISH, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
@@ -51,30 +51,7 @@ def test_kubectl_replace_keeps_a_deployment_under_management(server: Server) -> 
 
 
 def test_what_tidegate_writes_makes_it_no_owner(server: Server) -> None:
-    """Else `helm upgrade` would fail by a conflict with it, for routes ever after."""
-    refs = [{"backendRefs": routes.REST}]
-    objects = [
-        _called("owned", routes.route(refs, None)),
-        _called("owned", {**routes.route(refs, None, "GRPCRoute"), "spec": {"rules": refs}}),
-        _called("owned", services.service(services.WIDE, None)),
-        _called("owned", deployments.deployment(None)),
-    ]
-    server.apply(*objects)
-    weight = [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 7}]
-    selector = [{"op": "add", "path": f"/spec/selector/{HASH}", "value": "6fcbd"}]
-    deadline = [{"op": "replace", "path": "/spec/progressDeadlineSeconds", "value": HELD_DEADLINE}]
-    for kind, patch in (("httproute", weight), ("grpcroute", weight), ("service", selector), ("deployment", deadline)):
-        by = (*AS_TIDEGATE, "--field-manager=tidegate", "--show-managed-fields", "--output=json")
-        written = json.loads(server.kubectl("patch", kind, "owned", "--type=json", f"--patch={json.dumps(patch)}", *by))
-        # Of the GRPCRoute Helm wrote nothing else but the rules: then nobody is left, and we with nothing.
-        owners = {owner["manager"]: owner["fieldsV1"] for owner in written["metadata"]["managedFields"]}
-        assert owners.pop("tidegate", {}) == {}, kind
-        assert ("helm" in owners) is (kind != "grpcroute")
-    server.apply(*objects)
-
-
-def _called(name: str, obj: Json) -> Json:
-    return {**obj, "metadata": {**obj["metadata"], "name": name}}
+    assert server.wrong_of_ownership() is None
 
 
 def test_the_way_out_of_a_deployment_is_open(server: Server) -> None:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.cluster.interface import Cluster
-from tests.gate import CASES, routes
+from tests.gate import CASES, deployments, routes, services
 from tests.gate.api import Api
 from tests.gate.case import Json, mismatch
+from tidegate.core.gate import HELD_DEADLINE
+from tidegate.core.reading import HASH
 
 TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
 AS_TIDEGATE = (f"--as={TIDEGATE}", "--as-group=system:masters")
@@ -71,6 +73,31 @@ class Server:
         body = {"spec": {"rules": [routes.plain(routes.REST)]}}
         written = self._api.write("PATCH", "HTTPRoute", self.namespace, body, name=name, version="v1beta1")
         return mismatch(written["spec"], {"rules": [{"backendRefs": routes.SPLIT}]})
+
+    def wrong_of_ownership(self) -> str | None:
+        """The same, where Tidegate writes to what others own: else `helm upgrade` would fail by a conflict with it."""
+        weight = [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 7}]
+        selector = [{"op": "add", "path": f"/spec/selector/{HASH}", "value": "6fcbd"}]
+        deadline = [{"op": "replace", "path": "/spec/progressDeadlineSeconds", "value": HELD_DEADLINE}]
+        refs = [{"backendRefs": routes.REST}]
+        patches = (
+            (routes.route(refs, None), weight),
+            ({**routes.route(refs, None, "GRPCRoute"), "spec": {"rules": refs}}, weight),
+            (services.service(services.WIDE, None), selector),
+            (deployments.deployment(None), deadline),
+        )
+        manifests = [_named(manifest, "owned") for manifest, _ in patches]
+        self.apply(*manifests)
+        by = (*AS_TIDEGATE, "--field-manager=tidegate", "--show-managed-fields", "--output=json")
+        for manifest, patch in patches:
+            kind = manifest["kind"]
+            said = self.kubectl("patch", kind, "owned", "--type=json", f"--patch={json.dumps(patch)}", *by)
+            owners = {owner["manager"]: owner["fieldsV1"] for owner in json.loads(said)["metadata"]["managedFields"]}
+            # Of the GRPCRoute Helm wrote nothing else but the rules: then nobody is left, and we with nothing.
+            if owners.pop("tidegate", {}) or ("helm" in owners) is (kind == "GRPCRoute"):
+                return f"{kind}: {owners}"
+        self.apply(*manifests)
+        return None
 
     def wrong_of_a_status(self) -> str | None:
         """The same, where a router writes its status."""

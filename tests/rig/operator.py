@@ -72,6 +72,8 @@ class Operator:
         self._cluster, self._folder, self._port, self._through = cluster, folder, port, through
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
+        self.arguments: tuple[str, ...] = ()
+        """More of them, from the next start on."""
 
     def command(self) -> list[str]:
         """What runs it in the cluster's network."""
@@ -83,6 +85,7 @@ class Operator:
             *("--prometheus", self._cluster.prometheus_url),
             *("--traefik-api", TRAEFIK_API),
             *("--listen", f"127.0.0.1:{self._port}"),
+            *self.arguments,
         ]
 
     def start(self) -> Self:

@@ -8,13 +8,16 @@ import pytest
 
 from tests.fakes.cluster import TIDEGATE
 from tests.sim.world import QUICK, World
-from tidegate.engine.gate import NAMES
+from tidegate.engine.gate import needed
 from tidegate.engine.reconcile import STANDING_BY
 from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Kind
 
 THEIRS: dict[str, Any] = {
     "matchConditions": [{"name": "not-by-tidegate", "expression": "request.userInfo.username != 'theirs'"}]
 }
+
+
+NAMES = {obj["metadata"]["name"] for _, obj in needed()}
 
 
 def ours(world: World) -> int:

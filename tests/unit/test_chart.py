@@ -18,7 +18,7 @@ from tests.cluster.interface import ClusterUnavailable
 
 from tidegate import __version__
 from tidegate.app.cli import let_go
-from tidegate.engine.gate import HOLDER
+from tidegate.engine.gate import POLICY
 from tidegate.engine.operator import RELEASES
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ def test_the_job_may_do_what_it_does_and_no_more(helm: Path) -> None:
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["mutatingadmissionpolicies"],
-            "resourceNames": [HOLDER],
+            "resourceNames": [POLICY.holder[1]],
             "verbs": ["patch"],
         },
         {"apiGroups": ["tidegate.dev"], "resources": [kind.plural for kind in RELEASES], "verbs": ["list"]},

@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from typing import Any
+from urllib.parse import parse_qs
 
-import jsonpatch
 import pytest
 from tests.gate import CASES, births, routes, sizes
-from tests.gate.case import Case, merge, mismatch
+from tests.gate.case import merge, mismatch
+from tests.gate.functions import TIDEGATE, admitted, asked_for, review
 
+from tidegate.adapters.kubernetes import WRITE
 from tidegate.core import clamp
 from tidegate.core.gate import Bounds
 
 Json = dict[str, Any]
-TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
-DEFAULTS: dict[str, Json] = {
-    "ReplicaSet": {"replicas": 1},
-    "Deployment": {"progressDeadlineSeconds": 600},
-    "Service": {},
-    "HTTPRoute": {},
-    "GRPCRoute": {},
-}
-"""What the API server fills in before admission, as far as it matters."""
-
-
-def review(before: Json | None, asked: Json, by: str) -> Json:
-    """What the API server asks."""
-    request = {
-        "uid": "705ab4f5",
-        "kind": {"group": "", "version": "v1", "kind": asked["kind"]},
-        "operation": "CREATE" if before is None else "UPDATE",
-        "userInfo": {"username": by},
-        "object": asked,
-        "oldObject": before,
-    }
-    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-
-
-def asked_for(case: Case) -> tuple[Json | None, Json]:
-    """The object before, and as the write asks for it, as admission is shown them."""
-    if case.before is None:
-        return None, _defaulted(case.write)
-    before = _defaulted(merge(case.before, {"metadata": {"name": "checkout", "uid": "0c6f1d8a"}}))
-    # Only what was read from the API server has a uid.
-    return before, _defaulted(case.write if case.whole else merge(before, case.write))
-
-
-def _defaulted(obj: Json) -> Json:
-    full: Json = json.loads(json.dumps({**obj, "spec": {**DEFAULTS[obj["kind"]], **obj["spec"]}}))
-    return full
-
-
-def admitted(before: Json | None, asked: Json, by: str = "alice") -> Json:
-    """The object as the API server would store it."""
-    response = clamp.answer(review(before, asked, by), TIDEGATE)["response"]
-    assert response["uid"] == "705ab4f5"
-    assert response["allowed"] is True
-    if "patch" not in response:
-        return asked
-    assert response["patchType"] == "JSONPatch"
-    changed: Json = jsonpatch.apply_patch(asked, json.loads(base64.b64decode(response["patch"])))
-    return changed
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -92,6 +45,37 @@ def test_what_tidegate_reckons_with_is_what_is_granted(name: str) -> None:
 def test_a_write_that_asks_for_no_more_than_is_granted_is_answered_without_a_patch() -> None:
     before, asked = asked_for(CASES["route: refs kept"])
     assert "patch" not in clamp.answer(review(before, asked, "alice"), TIDEGATE)["response"]
+
+
+def owners(*managers: str) -> Json:
+    return {"managedFields": [{"manager": name, "fieldsV1": {f"f:{name}": {}}} for name in managers]}
+
+
+@pytest.mark.parametrize(
+    ("noted", "left"),
+    [
+        (owners("helm", "tidegate", "kubectl", "tidegate"), owners("helm", "kubectl")),
+        (owners("tidegate", "tidegate"), {"managedFields": [{"manager": "tidegate", "fieldsV1": {}}] * 2}),
+        (owners("helm"), owners("helm")),
+        ({}, {}),
+    ],
+)
+@pytest.mark.parametrize("name", ["route: by Tidegate", "service: by Tidegate", "deployment: by Tidegate"])
+def test_what_tidegate_writes_makes_it_no_owner(name: str, noted: Json, left: Json) -> None:
+    before, asked = asked_for(CASES[name])
+    asked["metadata"].pop("managedFields", None)
+    found = admitted(before, merge(asked, {"metadata": noted}), TIDEGATE)
+    assert {key: value for key, value in found["metadata"].items() if key == "managedFields"} == left
+
+
+def test_what_others_write_stays_theirs() -> None:
+    before, asked = asked_for(CASES["service: at rest, widened"])
+    noted = merge(asked, {"metadata": owners("tidegate", "helm")})
+    assert admitted(before, noted) == noted
+
+
+def test_the_manager_is_the_one_that_the_operator_writes_by() -> None:
+    assert parse_qs(WRITE)["fieldManager"] == [clamp.MANAGER]
 
 
 def test_other_kinds_subresources_and_operations_pass() -> None:

@@ -15,12 +15,13 @@ from tests import generate
 
 from tidegate.api.conditions import Reason
 from tidegate.core import standing
-from tidegate.engine.gate import needed
+from tidegate.engine.gate import WEBHOOK, needed
 
 Json = dict[str, Any]
 OURS = "system:serviceaccount:team-a:tidegate"
-OBJECTS = [obj for _, obj in needed()]
+OBJECTS = [obj for _, obj in (*needed(), *needed(WEBHOOK))]
 POLICIES = [obj for obj in OBJECTS if obj["kind"] == "MutatingAdmissionPolicy"]
+WEBHOOKS = OBJECTS[-1]
 BINDINGS = [obj for obj in OBJECTS if obj["kind"] == "MutatingAdmissionPolicyBinding"]
 NUMBERS = Path(__file__).parent / "gate_numbers.json"
 
@@ -35,6 +36,9 @@ def installed(obj: Json) -> Json:
         for variable in found["spec"]["variables"]:
             expression = variable["expression"]
             variable["expression"] = textwrap.fill(expression, 60, break_long_words=False, break_on_hyphens=False)
+    for hook in found.get("webhooks", ()):
+        hook |= {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+        hook["clientConfig"]["caBundle"] = "Cg=="
     return found
 
 
@@ -112,6 +116,45 @@ def more(obj: Json) -> None:
     rules.append({"apiGroups": ["x"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["ys"], "scope": "*"})
     obj["spec"]["variables"].append({"name": "another", "expression": "1"})
     obj["metadata"]["annotations"]["team"] = "a"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"failurePolicy": "Ignore"}, ".failurePolicy"),
+        ({"objectSelector": {"matchLabels": {"team": "a"}}}, ".narrowing"),
+        ({"matchConditions": []}, ".matchConditions"),
+        ({"rules": []}, ".rules"),
+        ({"name": "another.tidegate.dev"}, ""),
+    ],
+)
+def test_a_changed_webhook_is_told(change: Json, field: str) -> None:
+    needed_ones = [hook["name"] for hook in WEBHOOKS["webhooks"] if hook["failurePolicy"] == "Fail"]
+    assert len(needed_ones) == 4
+    for at, name in enumerate(needed_ones):
+        found = judged(WEBHOOKS, lambda obj: obj["webhooks"][at].update(change))  # noqa: B023 - called at once
+        assert found is not None
+        assert found[0] is Reason.GATE_CHANGED
+        assert f"(webhooks: {name}{field})" in found[1]
+
+
+def test_webhooks_called_elsewhere_and_more_of_them_are_no_change() -> None:
+    def elsewhere(obj: Json) -> None:
+        obj["webhooks"][0]["clientConfig"] = {"url": "https://example/clamp", "caBundle": "Cg=="}
+        obj["webhooks"].append({**obj["webhooks"][0], "name": "more.tidegate.dev"})
+
+    assert judged(WEBHOOKS, elsewhere) is None
+
+
+def test_the_webhook_on_the_operator_s_own_writes_may_be_missing() -> None:
+    assert judged(WEBHOOKS, lambda obj: obj["webhooks"].pop()) is None
+
+
+def test_webhooks_that_exempt_another_are_foreign() -> None:
+    theirs = json.loads(json.dumps(WEBHOOKS).replace(standing.ACCOUNT, "theirs"))
+    problem = standing.judge(theirs, WEBHOOKS, OURS)
+    assert problem is not None
+    assert problem.reason is Reason.GATE_FOREIGN
 
 
 def test_additions_that_narrow_nothing_are_no_change() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -17,8 +19,17 @@ STALE = 15.0
 class Probes:
     """An HTTP server for /healthz, /readyz and /metrics."""
 
-    def __init__(self, operator: Operator, gate: GateCheck, meters: Meters, clock: Clock) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        gate: GateCheck,
+        meters: Meters,
+        clock: Clock,
+        webhook: Callable[[], bool] | None = None,
+    ) -> None:
         self._operator, self._gate, self._meters, self._clock = operator, gate, meters, clock
+        self._webhook = webhook
+        """Whether the API server may call us, where it is to."""
         app = web.Application()
         app.add_routes(
             [web.get("/healthz", self._health), web.get("/readyz", self._ready), web.get("/metrics", self._metrics)]
@@ -44,6 +55,9 @@ class Probes:
         ready = self._operator.audited
         foreign = await self._gate.foreign() if ready else None
         said: dict[str, object] = {"lists_taken": ready}
+        if self._webhook:
+            said["webhook_known"] = known = self._webhook()
+            ready = ready and known
         if foreign:
             said[foreign.reason] = foreign.message
         return web.json_response(said, status=200 if ready and not foreign else 503)

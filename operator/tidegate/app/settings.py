@@ -17,6 +17,8 @@ class Settings:
     lease: str = ""
     kubeconfig: str = ""
     listen: str = "0.0.0.0:8080"
+    gate: str = "policy"
+    webhook_listen: str = "0.0.0.0:8443"
     log_format: str = "json"
     log_level: str = "info"
 
@@ -33,6 +35,8 @@ HELP = {
     "lease": "NAMESPACE/NAME of the Lease by which replicas elect the one that works; unset: there is one replica",
     "kubeconfig": "default: the Pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config",
     "listen": "address of /healthz, /readyz and /metrics",
+    "gate": "what holds a release: policy (the API server by itself, from Kubernetes 1.36 on) or webhook (we do)",
+    "webhook_listen": "where the API server is answered, with --gate webhook",
     "log_format": "json or text",
     "log_level": "debug, info, warning or error",
 }

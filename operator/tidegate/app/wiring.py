@@ -7,7 +7,9 @@ import logging
 import signal
 import socket
 import uuid
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from tidegate import __version__
 from tidegate.adapters.clock import SystemClock
@@ -19,14 +21,21 @@ from tidegate.adapters.watch import watch
 from tidegate.app.probes import Probes
 from tidegate.app.settings import Settings
 from tidegate.engine.act import Actor
+from tidegate.engine.again import Again
+from tidegate.engine.bundle import Bundle
 from tidegate.engine.events import Recorder
-from tidegate.engine.gate import GateCheck
+from tidegate.engine.gate import FORMS, WEBHOOK, GateCheck
 from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
-from tidegate.engine.operator import WATCHED, Operator
+from tidegate.engine.operator import WATCHED, WATCHED_BY_WEBHOOK, Operator
 from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached, Store
+from tidegate.ports.clock import Clock
+from tidegate.ports.cluster import Cluster, Kind
+
+if TYPE_CHECKING:
+    from tidegate.app.webhook import Webhook
 
 log = logging.getLogger("tidegate.app")
 
@@ -40,7 +49,8 @@ async def run(settings: Settings) -> int:
         kube = KubeCluster(await connect(), count=meters.requested)
         stack.push_async_callback(kube.close)
         identity = await kube.identity()
-        store = Store(WATCHED)
+        form = FORMS[settings.gate]
+        store = Store(WATCHED_BY_WEBHOOK if form is WEBHOOK else WATCHED)
         leader = Leader(kube, clock, settings.lease, f"{socket.gethostname()}_{uuid.uuid4()}")
         cluster = Cached(Fenced(kube, leader), store)
         metrics = PrometheusSource(settings.prometheus, clock=clock)
@@ -48,16 +58,29 @@ async def run(settings: Settings) -> int:
         traefik = Traefik(cluster, settings.traefik_api)
         stack.push_async_callback(traefik.close)
         router = GatewayRouter(cluster, [traefik], clock)
-        gate = GateCheck(cluster, identity, meters)
+        gate = GateCheck(cluster, identity, meters, form)
         observer = Observer(cluster, router, metrics, gate, clock, lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router), recorder, meters, clock)
         operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)
-        probes = Probes(operator, gate, meters, clock)
+        # Every replica answers the API server, leading or not.
+        webhook = _webhook(Cached(kube, store), identity, meters, clock) if form is WEBHOOK else None
+        probes = Probes(operator, gate, meters, clock, webhook.ready if webhook else None)
         await probes.start(settings.listen)
         stack.push_async_callback(probes.stop)
+        beside: list[Coroutine[None, None, None]] = []
+        if webhook:
+            stack.push_async_callback(webhook.stop)
+            beside = [webhook.run(settings.webhook_listen), Again(cluster, leader, clock).run()]
         log.info("tidegate %s runs as %s", __version__, identity)
-        return await _until_stopped(operator, settings, stop, meters)
+        return await _until_stopped(operator, beside, store.kinds(), settings, stop, meters)
+
+
+def _webhook(cluster: Cluster, identity: str, meters: Meters, clock: Clock) -> Webhook:
+    # Only who serves it has need of certificates, and of the memory that they take.
+    from tidegate.app.webhook import Webhook
+
+    return Webhook(Bundle(cluster), identity, meters, clock)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -65,12 +88,20 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
 
 
-async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.Event, meters: Meters) -> int:
-    """The loop and the watches, side by side; the first to end ends both, the watches last."""
+async def _until_stopped(
+    operator: Operator,
+    beside: Iterable[Coroutine[None, None, None]],
+    kinds: Sequence[Kind],
+    settings: Settings,
+    stop: asyncio.Event,
+    meters: Meters,
+) -> int:
+    """The loop, the watches and what else runs, side by side; the first to end ends all, the watches last."""
     loop_task = asyncio.create_task(operator.run(stop), name="operator")
+    others = [asyncio.create_task(other) for other in beside]
     unwatch = asyncio.Event()
     watching = watch(
-        WATCHED,
+        kinds,
         operator.told,
         namespace=settings.namespace or None,
         stop=unwatch,
@@ -78,12 +109,15 @@ async def _until_stopped(operator: Operator, settings: Settings, stop: asyncio.E
         counted=meters.requested,
     )
     watch_task = asyncio.create_task(watching, name="watch")
-    await asyncio.wait({loop_task, watch_task}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({loop_task, watch_task, *others}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await asyncio.wait({loop_task})
     unwatch.set()
     results = await asyncio.gather(loop_task, watch_task, return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
+    failures += [task.exception() or RuntimeError(f"{task!r} ended") for task in others if task.done()]
+    for task in others:
+        task.cancel()
     for failure in failures:
         log.error("ended by %r", failure, exc_info=failure)
     log.info("stopped")

@@ -32,7 +32,7 @@ DEFAULT_DEADLINE = 600
 def answer(review: Json, exempt: str) -> Json:
     """The answer to an AdmissionReview; whoever is ``exempt`` writes past the clamp."""
     request = review["request"]
-    operations = [] if request["userInfo"].get("username") == exempt else _asked(request)
+    operations = _asked(request, ours=request["userInfo"].get("username") == exempt)
     response: Json = {"uid": request["uid"], "allowed": True}
     if operations:
         encoded = base64.b64encode(json.dumps(operations).encode()).decode()
@@ -46,10 +46,13 @@ def patch(kind: str, before: Json | None, asked: Json) -> list[Json]:
     return clamp(before, asked) if clamp else []
 
 
-def _asked(request: Json) -> list[Json]:
+def _asked(request: Json, *, ours: bool) -> list[Json]:
     if request["operation"] not in ("CREATE", "UPDATE") or request.get("subResource"):
         return []
-    return patch(request["kind"]["kind"], request.get("oldObject"), request["object"])
+    kind, before, asked = request["kind"]["kind"], request.get("oldObject"), request["object"]
+    if ours:
+        return disowned(asked) if before is not None and kind in BORROWED else []
+    return patch(kind, before, asked)
 
 
 # ReplicaSets.
@@ -183,6 +186,25 @@ CLAMPS: Mapping[str, Clamp] = {
     "GRPCRoute": _route,
 }
 """By kind."""
+
+
+# Ownership.
+
+MANAGER = "tidegate"
+"""Who writes, in metadata.managedFields."""
+BORROWED = {"Deployment", "Service", "HTTPRoute", "GRPCRoute"}
+"""Kinds of the user's objects, of which a release writes fields and puts them back."""
+
+
+def disowned(asked: Json) -> list[Json]:
+    """What Tidegate writes makes it no owner (manifests/admission/ownership.yaml)."""
+    owners = asked["metadata"].get("managedFields") or []
+    # The last first, so that the places of the others stay.
+    places = [place for place, owner in enumerate(owners) if owner.get("manager") == MANAGER][::-1]
+    if len(places) < len(owners):
+        return [{"op": "remove", "path": f"/metadata/managedFields/{place}"} for place in places]
+    # Of an object without any, the API server takes all fields for somebody's.
+    return [_replace(f"/metadata/managedFields/{place}/fieldsV1", {}) for place in places]
 
 
 # JSON.

@@ -1,4 +1,4 @@
-"""Whether the gate stands: the admission policies that keep the bounds, as this version needs them, and us exempt."""
+"""Whether the gate stands: the admission that keeps what a release holds, as this version needs it, and us exempt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -14,48 +15,59 @@ from tidegate.api.conditions import Reason
 from tidegate.core import standing
 from tidegate.core.observed import Problem
 from tidegate.engine.meters import Meters
-from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Cluster, Kind, NotFound, Object
+from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, WEBHOOKS, Cluster, Kind, NotFound, Object
 
 log = logging.getLogger("tidegate.gate")
 
-KINDS = (POLICIES, POLICY_BINDINGS)
-"""Kinds of objects that are the gate."""
-NAMES = ("tidegate-replicasets", "tidegate-routes", "tidegate-services", "tidegate-deployments")
-"""Policies and their bindings, of the same names (manifests/admission)."""
 LET_GO = f"{GROUP}/let-go"
-"""On the policy that holds pods: everything is to be let go. It goes with the policy, so a new installation is free."""
-HOLDER = NAMES[0]
-"""That policy."""
+"""On the holder: everything is to be let go. It goes with the holder, so a new installation is free."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the gate is made of. Of the same effect, whichever it is (tests/gate)."""
+
+    kinds: tuple[Kind, ...]
+    holder: tuple[Kind, str]
+    """The object that holds new revisions."""
+
+
+POLICY = Form((POLICIES, POLICY_BINDINGS), (POLICIES, "tidegate-replicasets"))
+"""The API server by itself (manifests/admission)."""
+WEBHOOK = Form((WEBHOOKS,), (WEBHOOKS, "tidegate"))
+"""The API server asks us (manifests/webhook)."""
+FORMS = {"policy": POLICY, "webhook": WEBHOOK}
 
 
 @cache
-def needed() -> Sequence[tuple[Kind, Object]]:
+def needed(form: Form = POLICY) -> Sequence[tuple[Kind, Object]]:
     """The objects that this version comes with, as `make generate` packed them."""
     packed = json.loads(files("tidegate.engine").joinpath("gate.json").read_text(encoding="utf-8"))
-    kinds = {kind.name: kind for kind in KINDS}
-    return [(kinds[obj["kind"]], obj) for obj in packed]
+    kinds = {kind.name: kind for kind in form.kinds}
+    return [(kinds[obj["kind"]], obj) for obj in packed if obj["kind"] in kinds]
 
 
 class GateCheck:
     """Asks what stands. Read from the watches and judged once a version, so it costs nothing to ask each time."""
 
-    def __init__(self, cluster: Cluster, identity: str, meters: Meters) -> None:
-        self._cluster, self._identity, self._meters = cluster, identity, meters
+    def __init__(self, cluster: Cluster, identity: str, meters: Meters, form: Form = POLICY) -> None:
+        self._cluster, self._identity, self._meters, self._form = cluster, identity, meters, form
         self._judged: dict[str, tuple[str, Problem | None]] = {}
         """By kind and name: the version that was judged, and how."""
         self._said: Problem | None = None
         self._let_go = False
 
     async def let_go(self) -> bool:
-        """Whether everything is to be let go. Where the policy is gone, what it said last holds."""
+        """Whether everything is to be let go. Where the holder is gone, what it said last holds."""
+        kind, name = self._form.holder
         with contextlib.suppress(NotFound):
-            found = await self._cluster.get(POLICIES, "", HOLDER)
+            found = await self._cluster.get(kind, "", name)
             self._let_go = LET_GO in (found["metadata"].get("annotations") or {})
         return self._let_go
 
     async def problems(self) -> tuple[Problem, ...]:
         """What keeps the gate from holding, the worst first; nothing where it holds."""
-        judged = [await self._one(kind, obj) for kind, obj in needed()]
+        judged = [await self._one(kind, obj) for kind, obj in needed(self._form)]
         found = sorted({problem for problem in judged if problem}, key=lambda each: WORST.index(each.reason))
         self._say(found[0] if found else None)
         return tuple(found[:1])

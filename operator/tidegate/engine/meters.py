@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
+from tidegate.core import clamp
 
 _RELEASE = ("kind", "namespace", "name")
 
@@ -38,6 +39,13 @@ class Meters:
             "tidegate_reconcile_duration_seconds",
             "From observing a release to having acted",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self._review = Histogram(
+            "tidegate_review_duration_seconds",
+            "Answering the API server what to make of a write, where the gate is a webhook",
+            ("kind",),
+            buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1),
             registry=self.registry,
         )
         self.errors = Counter(
@@ -85,6 +93,10 @@ class Meters:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """A release that is gone is shown no more."""
         self._releases.standing.pop((kind, namespace, name), None)
+
+    def reviewed(self, kind: str, seconds: float) -> None:
+        """Time of one answer to the API server."""
+        self._review.labels(kind if kind in clamp.CLAMPS else "other").observe(seconds)
 
     def reconciled(self, seconds: float) -> None:
         """Time of one reconcile."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from tidegate.engine.gate import POLICY, WEBHOOK
 from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.queue import SOON, Queue
@@ -17,8 +18,6 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
-    POLICIES,
-    POLICY_BINDINGS,
     REPLICASETS,
     ROUTES,
     SERVICES,
@@ -36,7 +35,10 @@ log = logging.getLogger("tidegate.operator")
 
 RELEASES = (CANARY_RELEASES,)
 """Kinds of releases."""
-WATCHED = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES, POLICIES, POLICY_BINDINGS)
+_WORKLOADS = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
+WATCHED = (*_WORKLOADS, *POLICY.kinds)
+WATCHED_BY_WEBHOOK = (*_WORKLOADS, *WEBHOOK.kinds)
+"""The same, where the gate is a webhook: a cluster may not know of policies."""
 WORKERS = 16
 AUDIT = 300.0
 """Seconds between full lists, at least: a watch can lose what was deleted while it was away."""
@@ -129,7 +131,7 @@ class Operator:
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
         began = self._clock.monotonic()
-        for kind in WATCHED:
+        for kind in self._store.kinds():
             audit = self._store.audit(kind)
             try:
                 async for page in self._cluster.pages(kind, self._namespace if kind.namespaced else ""):

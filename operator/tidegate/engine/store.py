@@ -37,6 +37,10 @@ class Store:
     def __init__(self, kinds: Iterable[Kind]) -> None:
         self._shelves = {kind: _Shelf(kind) for kind in kinds}
 
+    def kinds(self) -> tuple[Kind, ...]:
+        """All kinds that are kept."""
+        return tuple(self._shelves)
+
     def watches(self, kind: Kind) -> bool:
         """Whether this kind is kept."""
         return kind in self._shelves

@@ -48,6 +48,12 @@ POLICY_BINDINGS = Kind(
     "MutatingAdmissionPolicyBinding",
     namespaced=False,
 )
+WEBHOOKS = Kind(
+    "apis/admissionregistration.k8s.io/v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    namespaced=False,
+)
 
 PatchType = Literal["merge", "json"]
 

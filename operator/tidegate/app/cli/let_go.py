@@ -17,10 +17,10 @@ from typing import Any
 from tidegate.api.base import format_duration, parse_duration
 from tidegate.api.release import Phase
 from tidegate.engine.act import FINALIZER
-from tidegate.engine.gate import HOLDER, LET_GO
+from tidegate.engine.gate import LET_GO, POLICY, WEBHOOK, Form
 from tidegate.engine.operator import RELEASES
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import POLICIES, Cluster, ClusterError, NotFound, Object, Unavailable
+from tidegate.ports.cluster import Cluster, ClusterError, Kind, NotFound, Object, Rejected, Unavailable
 
 LOOKING = 0.5
 """Seconds between two looks."""
@@ -69,8 +69,21 @@ async def _take_up(cluster: Cluster, _: Clock, __: argparse.Namespace, tell: Tel
 
 
 async def mark(cluster: Cluster, *, asked: bool) -> None:
-    """Ask the operator to let go, or no longer. NotFound where there is no policy."""
-    await cluster.patch(POLICIES, "", HOLDER, {"metadata": {"annotations": {LET_GO: "all" if asked else None}}})
+    """Ask the operator to let go, or no longer. NotFound where there is no gate of either form."""
+    body = {"metadata": {"annotations": {LET_GO: "all" if asked else None}}}
+    try:
+        await cluster.patch(*_named(POLICY), body)
+    except NotFound:
+        try:
+            await cluster.patch(*_named(WEBHOOK), body)
+        except Rejected as error:
+            # An account that may write the policies only, which are gone.
+            raise NotFound(str(error)) from error
+
+
+def _named(form: Form) -> tuple[Kind, str, str]:
+    kind, name = form.holder
+    return kind, "", name
 
 
 async def let_go(cluster: Cluster, clock: Clock, tell: Tell, *, patience: timedelta, namespace: str = "") -> int:
@@ -99,7 +112,8 @@ async def _nobody_to_ask(cluster: Cluster, tell: Tell, namespace: str) -> int:
     if not held:
         tell("Nothing is held.")
         return 0
-    tell(f"{POLICIES.name} {HOLDER} is missing: nobody can be asked by it. Install it again, or delete these releases:")
+    kind, _, name = _named(POLICY)
+    tell(f"{kind.name} {name} is missing: nobody can be asked by it. Install it again, or delete these releases:")
     return _give_up(held, tell)
 
 

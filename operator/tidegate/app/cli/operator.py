@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 from typing import Any
 
 from tidegate.app import logs
 from tidegate.app.settings import Settings, add_flags
+from tidegate.engine.gate import FORMS
 
 
 def register(commands: Any) -> None:
@@ -21,6 +23,9 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until stopped."""
     settings = Settings.of(args)
+    if settings.gate not in FORMS:
+        sys.stderr.write(f"--gate: {settings.gate!r} is none of {', '.join(FORMS)}\n")
+        return 2
     if settings.kubeconfig:
         # Both clients read it there, the official one as it is imported.
         os.environ["KUBECONFIG"] = settings.kubeconfig
