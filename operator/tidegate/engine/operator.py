@@ -117,16 +117,17 @@ class Operator:
             if self._audited_at < self._leader.since:
                 # What was done in the last term stands in the cluster, and the watches may not have told it yet.
                 await self._sure_audit()
-            workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
             self._meters.leader.set(1)
             try:
-                await self._leader.lost()
-                log.warning("this replica leads no more")
+                # A worker that dies takes the operator with it: whoever restarts it begins where the journal stands.
+                async with asyncio.TaskGroup() as workers:
+                    tasks = [workers.create_task(self._work()) for _ in range(WORKERS)]
+                    await self._leader.lost()
+                    log.warning("this replica leads no more")
+                    for task in tasks:
+                        task.cancel()
             finally:
                 self._meters.leader.set(0)
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
 
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
