@@ -45,6 +45,11 @@ class Cluster(ABC):
         """A folder with kubectl and the load generator, for PATH."""
 
     @property
+    def audit(self) -> Path | None:
+        """Where the API server notes what the operator writes, a line of JSON each; None where that cannot be read."""
+        return None
+
+    @property
     @abstractmethod
     def network(self) -> Path | None:
         """The network namespace that the cluster lives in; None: the machine's own."""

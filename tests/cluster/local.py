@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -37,6 +38,20 @@ COREFILE = """
 }}
 """
 
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "userGroups": ["system:serviceaccounts:tidegate-system"],
+            "verbs": ["create", "update", "patch", "delete"],
+        },
+        {"level": "None"},
+    ],
+}
+
 
 class LocalCluster(Cluster):
     """A cluster of processes of this machine."""
@@ -59,6 +74,10 @@ class LocalCluster(Cluster):
     @property
     def tools(self) -> Path:
         return self.state / "bin"
+
+    @property
+    def audit(self) -> Path:
+        return self.state / "logs" / "audit.log"
 
     @property
     def network(self) -> Path | None:
@@ -222,9 +241,13 @@ class LocalCluster(Cluster):
         serving = authority.issue("kube-apiserver", "kube-apiserver", hosts=hosts)
         caller = authority.issue("kube-apiserver-kubelet", "kube-apiserver", groups=["system:masters"])
         signing, public = authority.key_pair("service-accounts")
+        policy = self.state / "audit-policy.json"
+        policy.write_text(json.dumps(AUDIT_POLICY))
         start(
             "kube-apiserver",
             f"--etcd-servers={etcd}",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.audit}",
             f"--advertise-address={address}",
             f"--service-cluster-ip-range={SERVICES}",
             "--authorization-mode=Node,RBAC",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -63,13 +64,21 @@ def kubeconfig(cluster: Cluster, path: Path) -> Path:
 
 
 class Operator:
-    """A running operator. ``kill`` is the fault, ``stop`` the clean end."""
+    """A running operator. ``kill`` and ``freeze`` are the faults, ``stop`` is the clean end. With a ``lease``
+    (NAMESPACE/NAME) it is one of several replicas, each with a port and a folder of its own."""
 
     def __init__(
-        self, cluster: Cluster, folder: Path, *, port: int = 18080, through: Callable[[Path], Path] = lambda path: path
+        self,
+        cluster: Cluster,
+        folder: Path,
+        *,
+        port: int = 18080,
+        lease: str = "",
+        through: Callable[[Path], Path] = lambda path: path,
     ) -> None:
         """``through`` turns the operator's kubeconfig into one that leads elsewhere: over a wire that breaks."""
-        self._cluster, self._folder, self._port, self._through = cluster, folder, port, through
+        self._cluster, self._folder, self._port, self._lease = cluster, folder, port, lease
+        self._through = through
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
         self.arguments: tuple[str, ...] = ()
@@ -81,11 +90,12 @@ class Operator:
             *self._cluster.enter(),
             sys.executable,
             *("-m", "tidegate.app.main", "operator"),
-            *("--kubeconfig", str(self._through(kubeconfig(self._cluster, self._folder / "operator.kubeconfig")))),
+            *("--kubeconfig", str(self._through(kubeconfig(self._cluster, self._kubeconfig)))),
             *("--prometheus", self._cluster.prometheus_url),
             *("--traefik-api", TRAEFIK_API),
             *("--listen", f"127.0.0.1:{self._port}"),
             *self.arguments,
+            *(("--lease", self._lease) if self._lease else ()),
         ]
 
     def start(self) -> Self:
@@ -138,6 +148,40 @@ class Operator:
         return self._cluster.run(
             "curl", "--silent", "--fail", "--max-time", "2", f"http://127.0.0.1:{self._port}{path}"
         )
+
+    @property
+    def _kubeconfig(self) -> Path:
+        return self._folder / "operator.kubeconfig"
+
+    @property
+    def credential(self) -> str:
+        """What the API server's audit log calls the token that it has since its last start."""
+        token: str = json.loads(self._kubeconfig.read_text())["users"][0]["user"]["token"]
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return f"JTI={claims['jti']}"
+
+    @property
+    def runs(self) -> bool:
+        """It was started, and nobody has ended it."""
+        return self._process is not None and self._process.poll() is None
+
+    def leads(self) -> bool:
+        """Whether it is the replica that works."""
+        return "tidegate_leader 1.0" in self.ask("/metrics")
+
+    def freeze(self) -> None:
+        """SIGSTOP: as a node that hangs for a while."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on where it was, and does not know that it was away."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("the operator was not started")
+        self._process.send_signal(which)
 
     def kill(self) -> None:
         """SIGKILL: no word of farewell."""
