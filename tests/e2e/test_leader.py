@@ -27,8 +27,6 @@ from tidegate.engine.leader import DURATION
 pytestmark = pytest.mark.e2e
 
 RATE = 400
-HAND_OVER = 2.0
-"""Seconds from SIGTERM to the first write of the next leader."""
 SLACK = 5.0
 """Seconds from the end of a Lease to the first write of the next leader: a look every second, and fresh lists."""
 SPEC: dict[str, Any] = {
@@ -143,22 +141,8 @@ def baking(app: App, version: str) -> None:
     wait_until(f"a quarter of the requests go to {version}", missing, 60, pause=0.25)
 
 
-def test_a_clean_stop_hands_over_at_once(pair: Pair, shop: App, load: Load) -> None:
-    baking(shop, "v2")
-    first, second = pair.leader()
-    stopped = time.time()
-    assert first.stop() == 0
-    took = pair.first_write(second, stopped, 10).done - stopped
-    shop.await_phase("Idle", 60, outcome="Promoted")
-    result = load.stop()
-    assert took <= HAND_OVER
-    assert result.failed() == {}
-    assert result.total > 2000
-    assert pair.landed(first, stopped + took) == [], "nothing of who has resigned"
-
-
 def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App, load: Load) -> None:
-    baking(shop, "v3")
+    baking(shop, "v2")
     first, second = pair.leader()
     first.kill()
     killed, counts = time.time(), load.counts()
@@ -169,7 +153,7 @@ def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App
     result = load.stop()
     assert ends <= write.received, "nobody takes over what another may still hold"
     assert write.done - ends <= SLACK
-    assert alone["v3 200"] / alone.total() == pytest.approx(0.25, abs=0.03), "traffic stays as it was"
+    assert alone["v2 200"] / alone.total() == pytest.approx(0.25, abs=0.03), "traffic stays as it was"
     assert result.failed() == {}
     assert result.total > 6000
 
@@ -177,7 +161,7 @@ def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App
 def test_frozen_in_mid_release_it_writes_nothing_when_it_wakes(pair: Pair, shop: App, load: Load) -> None:
     first, second = pair.leader()
     shipped = time.time()
-    shop.ship("v4")
+    shop.ship("v3")
     pair.first_write(first, shipped, 20, kind="httproutes")
     first.freeze()
     frozen = time.time()
