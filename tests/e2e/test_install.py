@@ -114,15 +114,17 @@ def test_the_sample_is_adopted_promoted_and_let_go_by_the_operator_in_its_pod(sa
     assert "Not enough permissions" not in logged
 
 
-def test_the_operator_in_its_pod_is_ready_unprivileged_and_scraped(installed: Cluster) -> None:
-    (pod,) = installed.get("pods", HERE, "--selector=app.kubernetes.io/name=tidegate")["items"]
-    (container,) = pod["status"]["containerStatuses"]
-    assert container["ready"]
-    assert container["restartCount"] == 0
+def test_both_replicas_are_ready_unprivileged_and_scraped(installed: Cluster) -> None:
+    pods = installed.get("pods", HERE, "--selector=app.kubernetes.io/name=tidegate")["items"]
+    assert len(pods) == 2
+    for pod in pods:
+        (container,) = pod["status"]["containerStatuses"]
+        assert container["ready"]
+        assert container["restartCount"] == 0
     assert "tidegate_api_requests_total" in _metrics(installed)
 
     def unscraped() -> str | None:
-        query = f'up{{pod="{pod["metadata"]["name"]}"}}'
+        query = f'up{{namespace="tidegate-system",pod=~"{"|".join(pod["metadata"]["name"] for pod in pods)}"}}'
         answer = installed.run(
             "curl",
             "--silent",
@@ -132,7 +134,7 @@ def test_the_operator_in_its_pod_is_ready_unprivileged_and_scraped(installed: Cl
             f"query={query}",
         )
         values = [found["value"][1] for found in json.loads(answer)["data"]["result"]]
-        return None if values == ["1"] else f"up is {values}"
+        return None if values == ["1", "1"] else f"up is {values}"
 
     wait_until("Prometheus scrapes the operator", unscraped, 30)
 
