@@ -60,6 +60,9 @@ async def test_in_mid_release_traffic_goes_back_first(stage: Stage) -> None:
     await uninstall(world)
     assert world.status.last_release is not None
     assert (world.status.last_release.outcome, world.status.last_release.reason) == ("Aborted", "LetGo")
+    await world.wait(60)
+    assert world.pods() == {"v1": 4}
+    assert world.pods_created()["v1"] == 4, "no pod of stable was re-created"
 
 
 @pytest.mark.parametrize("stage", [Stage.WIDEN, Stage.RETURN, Stage.LIFT])
@@ -77,6 +80,8 @@ async def test_after_a_revert() -> None:
     world.release("v2")
     await world.ends("RolledBack")
     await uninstall(world)
+    await world.wait(60)
+    assert world.pods() == {"v1": 4}, "what was reverted is not rolled out"
 
 
 async def test_a_release_that_can_never_start_is_no_obstacle() -> None:

@@ -49,7 +49,7 @@ def copied() -> dict[str, str]:
 
 def test_they_have_the_same_user_entry_point_and_environment() -> None:
     assert last("USER") == operator_image.USER
-    assert f"--uid {operator_image.USER} " in last("RUN")
+    assert f"useradd --uid {operator_image.USER} --gid {operator_image.USER} " in last("RUN")
     assert json.loads(last("ENTRYPOINT")) == operator_image.ENTRYPOINT
     assert dict(pair.split("=", 1) for pair in shlex.split(last("ENV"))) == operator_image.ENVIRONMENT
 
