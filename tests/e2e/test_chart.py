@@ -1,0 +1,291 @@
+"""The installation that users make: Helm, the operator as pods under its own RBAC only, through its whole life.
+
+What the chart installs is what the manifests do (tests/unit/test_chart.py), so kustomize needs no run of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import network, operator_image
+from tests.cluster.interface import Cluster, ClusterUnavailable
+from tests.cluster.waiting import wait_until
+from tests.rig.app import LOOKING, App
+from tests.rig.load import Load, Result
+from tests.rig.operator import TRAEFIK_API, Operator
+from tests.rig.operator import install as install_beside
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "manifests/samples/checkout.yaml"
+HOST = "checkout.example.com"
+NAME, NAMESPACE = "gate", "delivery"
+FULL_NAME = f"{NAME}-tidegate"
+RATE, ENOUGH = 500, 20_000
+# How long answers take is the machine's, which has a cluster, an operator and a load to carry on two cores.
+ERRORS = {"metrics": [{"name": "errors", "preset": "ErrorRatio", "max": "5%"}]}
+OF_HELM = f"--selector=app.kubernetes.io/instance={NAME}"
+HERE = f"--namespace={NAMESPACE}"
+OWN_KINDS = (
+    "deployments,services,serviceaccounts,jobs,roles,rolebindings,poddisruptionbudgets,"
+    "clusterroles,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+)
+
+Json = dict[str, Any]
+
+
+class Chart:
+    """The chart of this checkout, with the image of this checkout."""
+
+    def __init__(self, cluster: Cluster, image: operator_image.Image) -> None:
+        self._cluster, self._image = cluster, image
+
+    def install(self, *options: str) -> None:
+        """As the README says."""
+        self._apply("install", *options)
+
+    def upgrade(self, *options: str) -> None:
+        """Once more, with something else set."""
+        self._apply("upgrade", *options)
+
+    def uninstall(self, *options: str) -> None:
+        """As the README says."""
+        self._helm("uninstall", NAME, *options)
+
+    def _apply(self, verb: str, *options: str) -> None:
+        image = f"image.repository={self._image.repository},image.tag={self._image.tag}"
+        settings = ("--set", image, "--set", f"traefik.api={TRAEFIK_API}")
+        self._helm(verb, NAME, str(ROOT / "charts/tidegate"), *settings, *options)
+
+    def _helm(self, *words: str) -> None:
+        # Nicely: elsewhere it does not share its two cores with the whole cluster. What hooks say is said beside it.
+        command = 'exec nice helm "$@" 2>&1'
+        self._cluster.run("sh", "-c", command, "helm", *words, HERE, "--wait", "--timeout=120s", timeout=150)
+
+    def objects(self) -> set[str]:
+        """All that is of this installation, by Kind/name; release objects and their definitions aside."""
+        found = self._cluster.get(OWN_KINDS, "--all-namespaces", OF_HELM)["items"]
+        return {f"{obj['kind']}/{obj['metadata']['name']}" for obj in found}
+
+    def pods(self) -> list[Json]:
+        """The operator's pods that are not leaving."""
+        pods: list[Json] = self._cluster.get("pods", HERE, "--selector=app.kubernetes.io/name=tidegate")["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Cluster) -> operator_image.Image:
+    """The operator's image, on every node."""
+    try:
+        built = network.call_in(network.OUTSIDE, operator_image.build)
+    except ClusterUnavailable as reason:
+        pytest.skip(f"no image of the operator here: {reason}")
+    cluster.load_image(built.archive)
+    return built
+
+
+@pytest.fixture(scope="module")
+def chart(cluster: Cluster, operator: Operator, image: operator_image.Image, helm: Path) -> Iterator[Chart]:
+    """The chart installed into a cluster that knows nothing of Tidegate; the operator beside it is away meanwhile."""
+    cluster.kubectl("delete", "canaryreleases", "--all", "--all-namespaces", "--timeout=60s")
+    operator.stop()
+    chart = Chart(cluster, image)
+    try:
+        for folder in ("manifests/admission", "charts/tidegate/files/crds"):
+            cluster.kubectl("delete", f"--filename={ROOT / folder}", "--ignore-not-found", "--timeout=60s")
+        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
+        cluster.kubectl("apply", "-f-", stdin=json.dumps(space))
+        chart.install()
+        yield chart
+    finally:
+        if chart.objects():
+            chart.uninstall("--no-hooks")
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        install_beside(cluster)
+        operator.start()
+
+
+@pytest.fixture(scope="module")
+def app(cluster: Cluster, chart: Chart) -> Iterator[App]:
+    """The sample application, as it stands in the manifests, adopted."""
+    app = App(cluster, "shop")
+    cluster.kubectl("apply", f"--filename={SAMPLE}")
+    respec(app, analysis=ERRORS)
+    try:
+        status = app.await_phase("Idle", 60)
+        assert status["stable"]["replicas"] == app.replicas
+        # The pods are ready before the router has heard of them.
+        wait_until("the sample answers", lambda: _silent(cluster), 30)
+        yield app
+    finally:
+        app.delete()
+
+
+def respec(app: App, **spec: object) -> None:
+    """Another spec of the release."""
+    patch = json.dumps({"spec": spec})
+    cluster, here = app.cluster, f"--namespace={app.namespace}"
+    cluster.kubectl("patch", f"canaryrelease/{app.name}", here, "--type=merge", f"--patch={patch}")
+
+
+def ship(app: App, version: str, **env: str) -> None:
+    """A new version, by kubectl."""
+    settings = [f"{key}={value}" for key, value in {"VERSION": version, **env}.items()]
+    app.cluster.kubectl("set", "env", "deployment/checkout", *settings, f"--namespace={app.namespace}")
+
+
+def await_weight(app: App, weight: int) -> None:
+    """Wait until a candidate has this share of the requests."""
+
+    def seen() -> str | None:
+        status = app.status()
+        traffic = status.get("traffic", {})
+        return None if (traffic.get("weight"), traffic.get("applied")) == (weight, True) else status["message"]
+
+    wait_until(f"the candidate has {weight} % of the requests", seen, 60, pause=LOOKING)
+
+
+def enough(load: Load) -> Result:
+    """Go on until there were enough requests."""
+
+    def seen() -> str | None:
+        total = load.counts().total()
+        return None if total >= ENOUGH else f"{total} requests"
+
+    wait_until(f"{ENOUGH} requests", seen, 90)
+    return load.stop()
+
+
+def ours(app: App) -> list[str]:
+    """All that is Tidegate's in what is the user's."""
+    here = f"--namespace={app.namespace}"
+    objects = app.cluster.get("deployments,replicasets,services,httproutes", here)["items"]
+    found = [
+        f"{obj['kind']} {obj['metadata']['name']}: {note}"
+        for obj in objects
+        for note in {**obj["metadata"].get("annotations", {}), **obj["metadata"].get("labels", {})}
+        if note.startswith("tidegate.dev/")
+    ]
+    services = [obj for obj in objects if obj["kind"] == "Service"]
+    found += [f"Service {obj['metadata']['name']}" for obj in services if obj["metadata"]["name"] != app.name]
+    found += [obj["metadata"]["name"] for obj in services if "pod-template-hash" in obj["spec"]["selector"]]
+    return found
+
+
+def specs(app: App) -> Json:
+    """What the user's objects ask for."""
+    kinds = ("deployment", "service", "httproute")
+    return {kind: app.cluster.get(kind, app.name, f"--namespace={app.namespace}")["spec"] for kind in kinds}
+
+
+def test_the_operator_s_pods_are_ready_unprivileged_and_scraped(chart: Chart, cluster: Cluster) -> None:
+    pods = chart.pods()
+    assert len(pods) == cluster.get("deployment", FULL_NAME, HERE)["spec"]["replicas"]
+    for pod in pods:
+        (container,) = pod["status"]["containerStatuses"]
+        assert container["ready"]
+        assert container["restartCount"] == 0
+
+    def unscraped() -> str | None:
+        query = f'query=up{{pod=~"{FULL_NAME}-.*"}}'
+        url = f"{cluster.prometheus_url}/api/v1/query"
+        answer = cluster.run("curl", "--silent", "--get", url, "--data-urlencode", query)
+        up = {found["metric"]["pod"]: found["value"][1] for found in json.loads(answer)["data"]["result"]}
+        wanted = {pod["metadata"]["name"]: "1" for pod in pods}
+        return None if up.items() >= wanted.items() else f"up is {up}"
+
+    wait_until("Prometheus scrapes the operator", unscraped, 30)
+
+
+def test_the_operator_may_read_no_secret_and_grant_nothing(chart: Chart, cluster: Cluster) -> None:
+    account = f"--as=system:serviceaccount:{NAMESPACE}:{FULL_NAME}"
+    listed = cluster.kubectl("auth", "can-i", "--list", account, HERE, "--no-headers")
+    # Paths that are no resources (/healthz and the like) are everybody's.
+    resources = [line for line in listed.splitlines() if line and not line.startswith(" ")]
+    assert any(line.startswith("canaryreleases.tidegate.dev") for line in resources)
+    assert not [line for line in resources if "*" in line or re.match(r"secrets\b", line)]
+    assert not re.search(r"\b(escalate|bind|impersonate)\b", listed)
+
+
+def test_a_good_release_is_promoted_and_a_bad_one_is_reverted(app: App, chart: Chart, tmp_path: Path) -> None:
+    with Load(app.cluster, HOST, tmp_path, rate=RATE) as load:
+        ship(app, "v2")
+        app.await_phase("Idle", 120, outcome="Promoted", version=2)
+        pods = app.pods()
+        ship(app, "v3", ERROR_RATE="0.5")
+        app.await_phase("RolledBack", 60, outcome="RolledBack")
+        result = enough(load)
+    assert result.failed(but="v3") == {}, f"seconds of the first and last answers: {result.first}, {result.last}"
+    assert result.of("v2") > 0
+    assert app.pods() == pods
+
+
+def test_the_operator_is_upgraded_in_mid_release(app: App, chart: Chart, tmp_path: Path) -> None:
+    before, operators = app.status()["history"], {pod["metadata"]["uid"] for pod in chart.pods()}
+    stable = app.pods()
+    with Load(app.cluster, HOST, tmp_path, rate=RATE) as load:
+        ship(app, "v4", ERROR_RATE="0")
+        await_weight(app, 10)
+        chart.upgrade("--set=podAnnotations.upgraded=yes")
+        assert app.status()["phase"] == "Progressing", "the release is under way still"
+        assert stable.items() <= app.pods().items(), "stable's pods are as they were"
+        app.await_phase("Idle", 120, outcome="Promoted", version=4)
+        result = enough(load)
+    assert result.failed() == {}, f"seconds of the first and last answers: {result.first}, {result.last}"
+    after = app.status()["history"]
+    assert after[1:] == before, "one release, not begun anew"
+    assert not operators & {pod["metadata"]["uid"] for pod in chart.pods()}
+
+
+def test_the_operator_asked_for_nothing_that_it_may_not(app: App, chart: Chart, cluster: Cluster) -> None:
+    for pod in chart.pods():
+        name = pod["metadata"]["name"]
+        metrics = cluster.kubectl("get", f"--raw=/api/v1/namespaces/{NAMESPACE}/pods/{name}:8080/proxy/metrics")
+        assert "tidegate_api_requests_total" in metrics
+        assert re.findall(r'^tidegate_api_requests_total\{code="(?:401|403)".*$', metrics, re.MULTILINE) == []
+        logged = cluster.kubectl("logs", name, HERE)
+        assert '"level": "error"' not in logged
+        assert "Not enough permissions" not in logged
+
+
+def test_uninstalled_in_mid_release_and_installed_again(app: App, chart: Chart, tmp_path: Path) -> None:
+    cluster = app.cluster
+    respec(app, steps=[{"weight": 50, "bake": "10m"}])
+    stable, before = app.pods(), specs(app)
+    with Load(cluster, HOST, tmp_path, rate=RATE) as load:
+        ship(app, "v5")
+        await_weight(app, 50)
+        chart.uninstall()
+        assert app.pods() == stable, "stable's pods, all of them and no other"
+        result = enough(load)
+    assert result.failed() == {}, f"seconds of the first and last answers: {result.first}, {result.last}"
+    assert result.of("v5") > 0
+    assert ours(app) == []
+    assert specs(app) == before
+    assert chart.objects() == set()
+    assert app.pods() == stable
+    release = cluster.get("canaryrelease", app.name, f"--namespace={app.namespace}")
+    assert "finalizers" not in release["metadata"]
+    assert release["status"]["phase"] == "LetGo"
+    assert (release["status"]["lastRelease"]["outcome"], release["status"]["lastRelease"]["reason"]) == (
+        "Aborted",
+        "LetGo",
+    )
+
+    chart.install()
+    app.await_phase("Idle", 30)
+    assert app.pods() == stable
+
+
+def _silent(cluster: Cluster) -> str | None:
+    asked = ("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "2")
+    code = cluster.run(*asked, "--header", f"Host: {HOST}", cluster.gateway_url)
+    return None if code == "200" else f"the router says {code}"
