@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import network, operator_image
-from tests.cluster.interface import Cluster, ClusterUnavailable
+from tests.cluster.interface import Cluster, ClusterFailed, ClusterUnavailable
 from tests.cluster.waiting import wait_until
 from tests.rig.app import LOOKING, App
 from tests.rig.load import Load, Result
@@ -283,6 +283,25 @@ def test_uninstalled_in_mid_release_and_installed_again(app: App, chart: Chart, 
     chart.install()
     app.await_phase("Idle", 30)
     assert app.pods() == stable
+
+
+def test_an_uninstall_that_cannot_let_go_says_why_and_removes_nothing(app: App, chart: Chart) -> None:
+    chart.upgrade("--set=letGo.timeout=8s")
+    scale = ("scale", f"deployment/{FULL_NAME}", HERE)
+    app.cluster.kubectl(*scale, "--replicas=0")
+    before, notes = chart.objects(), ours(app)
+    with pytest.raises(ClusterFailed) as failed:
+        chart.uninstall()
+    assert "shop/checkout: Idle" in str(failed.value)
+    assert "a second try waits again" in str(failed.value)
+    assert chart.objects() >= before
+    assert ours(app) == notes != []
+
+    app.cluster.kubectl(*scale, "--replicas=2")
+    app.await_phase("LetGo", 60)
+    chart.uninstall()
+    assert chart.objects() == set()
+    assert ours(app) == []
 
 
 def _silent(cluster: Cluster) -> str | None:
