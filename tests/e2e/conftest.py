@@ -29,6 +29,16 @@ FAST: dict[str, Any] = {
 """A release of seconds: the looks and scrapes are every 2 s, so each step has two."""
 
 
+STEADY: dict[str, Any] = {
+    **FAST,
+    "analysis": {
+        **FAST["analysis"],
+        "metrics": [{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "max": "5%"}],
+    },
+}
+"""The same where something else than the candidate may make answers slow: a machine that is short of cores, say."""
+
+
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The operator of this checkout, as its own ServiceAccount."""

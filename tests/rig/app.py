@@ -25,7 +25,10 @@ class App:
     name: str = "checkout"
     replicas: int = 4
     version: str = "v1"
-    labels: dict[str, str] = field(default_factory=dict)
+    pod: Json = field(default_factory=dict)
+    """More of the pod's spec."""
+    container: Json = field(default_factory=dict)
+    """More of the container's."""
 
     @property
     def host(self) -> str:
@@ -58,9 +61,11 @@ class App:
                                 # Its share of the CPU beside what starts meanwhile.
                                 "resources": {"requests": {"cpu": "20m"}},
                                 "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
+                                **self.container,
                             }
                         ],
                         "terminationGracePeriodSeconds": 10,
+                        **self.pod,
                     },
                 },
             },

@@ -1,0 +1,155 @@
+"""The Deployment is scaled in mid-release, by hand with nobody there and by an autoscaler: shares stay exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import network
+from tests.cluster.interface import Cluster, ClusterUnavailable
+from tests.cluster.waiting import wait_until
+from tests.e2e.conftest import STEADY
+from tests.rig.app import LOOKING, App, Json
+from tests.rig.load import Load
+from tests.rig.operator import Operator
+from tests.rig.usage import Usage
+from tests.rig.witness import Witness
+from tidegate.core.reading import HASH
+
+pytestmark = pytest.mark.e2e
+
+PATIENCE = 180.0
+SHARE = 25
+"""Percent that the candidate has while it is scaled."""
+
+
+HOLDING: Json = {**STEADY, "steps": [{"weight": SHARE, "bake": "30s"}]}
+"""A bake that is over when all scaling is, and the pods of the next step do not start within half of it."""
+
+
+def await_share(app: App) -> None:
+    """Wait until the router gives the candidate its share."""
+
+    def seen() -> str | None:
+        status = app.status()
+        traffic = status.get("traffic", {})
+        return None if (traffic.get("weight"), traffic.get("applied")) == (SHARE, True) else str(status.get("message"))
+
+    wait_until(f"{SHARE} % of the requests go to the new version", seen, PATIENCE, pause=LOOKING)
+
+
+def await_pods(app: App, stable: str, candidate: str, replicas: int) -> None:
+    """Wait until both revisions have exactly their pods, all of them ready."""
+    wanted = {stable: replicas, candidate: math.ceil(replicas * SHARE / 100)}
+
+    def seen() -> str | None:
+        sets = app.cluster.get("replicasets", "-n", app.namespace)["items"]
+        told = {rs["metadata"]["labels"][HASH]: (rs["spec"]["replicas"], rs["status"]) for rs in sets}
+        asked = {hash_: told[hash_][0] for hash_ in wanted}
+        there = {hash_: told[hash_][1]["replicas"] for hash_ in wanted}
+        ready = {hash_: told[hash_][1].get("readyReplicas", 0) for hash_ in wanted}
+        return None if asked == there == ready == wanted else f"asked {asked}, there {there}, ready {ready}"
+
+    wait_until(f"pods for {replicas} replicas are {wanted}", seen, PATIENCE, pause=LOOKING)
+
+
+def dips(witness: Witness, app: App, stable: str) -> list[str]:
+    """Moments in which stable had fewer pods than its old size and its new one ask for."""
+    before = now = app.replicas
+    found = []
+    for moment in witness.moments():
+        wanted = moment.objects["Deployment", app.name]["spec"]["replicas"]
+        if wanted != now:
+            before, now = now, wanted
+        ready = len(moment.ready({HASH: stable}))
+        if ready < min(before, now):
+            found.append(f"{ready} pods between {before} and {now}")
+    return found
+
+
+def test_scaled_with_the_operator_dead(managed: App, operator: Operator, folder: Path) -> None:
+    app = managed
+    app.apply(app.release(**HOLDING))
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        await_share(app)
+        operator.kill()
+        try:
+            status = app.status()
+            stable, candidate = status["stable"]["hash"], status["candidate"]["hash"]
+            with Witness(app, folder) as witness:
+                for replicas in (4, 8, 9, 12, 4, 1):
+                    app.cluster.kubectl(
+                        *("scale", f"deployment/{app.name}", "-n", app.namespace, f"--replicas={replicas}")
+                    )
+                    await_pods(app, stable, candidate, replicas)
+        finally:
+            operator.start()
+        app.await_phase("Idle", PATIENCE, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
+    assert dips(witness, app, stable) == []
+    assert len(app.pods()) == 1
+
+
+@pytest.fixture
+def usage(cluster: Cluster, folder: Path) -> Iterator[Usage]:
+    """What pods use is what the test says."""
+    try:
+        made = Usage(cluster, folder)
+    except ClusterUnavailable as reason:
+        pytest.skip(f"no metrics of pods here: {reason}")
+    with network.visit(cluster.network), made as serving:
+        yield serving
+
+
+POD_CPU = 100
+"""Millicores that a pod asks for; the autoscaler wants it to use half of them."""
+
+
+def load_for(replicas: int) -> int:
+    """Millicores that take so many pods; a little less than they may use, for all numbers are rounded up."""
+    return round((replicas - 0.3) * POD_CPU / 2)
+
+
+def autoscaler(app: App) -> Json:
+    """A HorizontalPodAutoscaler, quick to scale down too."""
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": app.name, "namespace": app.namespace},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.name},
+            "minReplicas": 2,
+            "maxReplicas": 12,
+            "metrics": [{"type": "Resource", "resource": cpu}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    }
+
+
+def test_an_autoscaler_scales_in_mid_release(new_app: Callable[..., App], usage: Usage, folder: Path) -> None:
+    app = new_app(container={"resources": {"requests": {"cpu": f"{POD_CPU}m"}}})
+    usage.millicores[app.namespace] = load_for(4)
+    app.apply(app.release(**HOLDING), autoscaler(app))
+    app.await_phase("Idle", PATIENCE)
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        await_share(app)
+        app.apply(app.release(**HOLDING, paused=True))
+        status = app.status()
+        stable, candidate = status["stable"]["hash"], status["candidate"]["hash"]
+        for replicas in (8, 3):
+            usage.millicores[app.namespace] = load_for(replicas)
+            await_pods(app, stable, candidate, replicas)
+        app.apply(app.release(**HOLDING, paused=False))
+        app.await_phase("Idle", PATIENCE, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
+    told = app.cluster.get("hpa", app.name, "-n", app.namespace)["status"]
+    conditions = {condition["type"]: condition["status"] for condition in told["conditions"]}
+    assert (conditions["ScalingActive"], told["desiredReplicas"], len(app.pods())) == ("True", 3, 3)

@@ -1,0 +1,149 @@
+"""Hears every write to an application's objects, in the order of the API server: what was true at any moment, and not
+only when somebody looked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tests.rig.app import App, Json
+from tidegate.core.gate import RELEASE
+from tidegate.core.reading import HASH
+
+RESOURCES = {
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "Service": "/api/v1/namespaces/{}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
+}
+DEADLINE = "progressDeadlineSeconds"
+T = TypeVar("T")
+Weights = tuple[tuple[str, int], ...]
+"""Service and weight, of the first rule of a route."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The objects as they were between two writes, by kind and name."""
+
+    objects: Mapping[tuple[str, str], Json]
+
+    def ready(self, selector: Mapping[str, str]) -> list[str]:
+        """Names of the pods that are ready and not leaving."""
+        return [
+            name
+            for (kind, name), obj in self.objects.items()
+            if kind == "Pod"
+            and selector.items() <= obj["metadata"].get("labels", {}).items()
+            and "deletionTimestamp" not in obj["metadata"]
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in obj["status"].get("conditions", ()))
+        ]
+
+    def weights(self, app: App) -> Weights:
+        """What the application's route says."""
+        route = self.objects.get(("HTTPRoute", app.name))
+        refs = route["spec"]["rules"][0]["backendRefs"] if route else ()
+        return tuple((ref["name"], ref.get("weight", 1)) for ref in refs)
+
+    def shortfalls(self, app: App) -> Iterator[str]:
+        """Services that have too few pods for their share of the requests."""
+        deployment, weights = self.objects.get(("Deployment", app.name)), self.weights(app)
+        whole = sum(weight for _, weight in weights)
+        for name, weight in weights:
+            service = self.objects.get(("Service", name))
+            if not weight or not deployment:
+                continue
+            needed = math.ceil(deployment["spec"]["replicas"] * weight / whole)
+            ready = len(self.ready(service["spec"]["selector"])) if service else 0
+            if ready < needed:
+                yield f"{weights}: {name} has {ready} of {needed} pods"
+
+
+class Witness:
+    """Listens from ``with`` on."""
+
+    def __init__(self, app: App, folder: Path) -> None:
+        self._app, self._folder = app, folder
+        self._listening: list[subprocess.Popen[bytes]] = []
+        self._before: dict[tuple[str, str], Json] = {}
+        self._began = 0
+
+    def moments(self) -> Iterator[Moment]:
+        """One after each write."""
+        now = dict(self._before)
+        for version, kind, event in sorted(self._events(), key=lambda event: event[0]):
+            name = event["object"]["metadata"]["name"]
+            if event["type"] == "DELETED":
+                now.pop((kind, name), None)
+            else:
+                now[kind, name] = event["object"]
+            # What was there before was listed kind by kind: until the last list, what is known is of no one moment.
+            if version > self._began:
+                yield Moment(dict(now))
+
+    def heard(self, what: Callable[[Moment], T]) -> list[T]:
+        """Something of every moment, one after the other, without repetitions."""
+        return [value for value, _ in itertools.groupby(map(what, self.moments()))]
+
+    def weights(self) -> list[Weights]:
+        """What the route said."""
+        return self.heard(lambda moment: moment.weights(self._app))
+
+    def narrowed(self) -> list[str | None]:
+        """The pod-template-hash that the application's Service asked for."""
+        return self.heard(lambda moment: moment.objects["Service", self._app.name]["spec"]["selector"].get(HASH))
+
+    def managed(self) -> list[str | None]:
+        """The release that the Deployment said to belong to."""
+        return self.heard(lambda moment: _notes(moment.objects["Deployment", self._app.name]).get(RELEASE))
+
+    def deadlines(self) -> list[int]:
+        """The Deployment's progressDeadlineSeconds."""
+        return self.heard(lambda moment: int(moment.objects["Deployment", self._app.name]["spec"][DEADLINE]))
+
+    def shortfalls(self) -> list[str]:
+        """Every Service that at any moment had too few pods for its share of the requests."""
+        return list(dict.fromkeys(text for moment in self.moments() for text in moment.shortfalls(self._app)))
+
+    def _events(self) -> Iterator[tuple[int, str, Json]]:
+        for kind in RESOURCES:
+            for line in self._file(kind).read_text().splitlines():
+                if line.endswith("}"):
+                    event = json.loads(line)
+                    yield int(event["object"]["metadata"]["resourceVersion"]), kind, event
+
+    def _file(self, kind: str) -> Path:
+        return self._folder / f"witness-{self._app.namespace}-{kind}.jsonl"
+
+    def _listen(self, kind: str) -> None:
+        cluster, path = self._app.cluster, RESOURCES[kind].format(self._app.namespace)
+        listed = json.loads(cluster.kubectl("get", f"--raw={path}"))
+        version = listed["metadata"]["resourceVersion"]
+        self._began = max(self._began, int(version))
+        self._before |= {(kind, item["metadata"]["name"]): item for item in listed["items"]}
+        command = [*cluster.enter(), "kubectl", "get", f"--raw={path}?watch=true&resourceVersion={version}"]
+        with self._file(kind).open("wb") as out:
+            self._listening.append(subprocess.Popen(command, stdout=out, env=cluster.environment()))
+
+    def __enter__(self) -> Self:
+        for kind in RESOURCES:
+            self._listen(kind)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._listening:
+            process.terminate()
+            process.wait()
+
+
+def _notes(obj: Json) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}
