@@ -33,14 +33,21 @@ async def line(response: web.StreamResponse, type_: str, obj: Json) -> None:
 class Api:
     """As much of an API server as Kopf asks for. ``watching`` is what each watch gets."""
 
-    def __init__(self, watching: Stream) -> None:
-        self.watching = watching
+    def __init__(self, watching: Stream, *pages: list[Json]) -> None:
+        self.watching, self.pages = watching, pages or ([service("a", 5)],)
+        self.asked: Callable[[], None] = lambda: None
+        """Called before a page is given."""
         self.lists = self.watches = 0
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
-            self.lists += 1
-            return web.json_response({"metadata": {"resourceVersion": "5"}, "items": [service("a", 5)]})
+            page = int(request.query.get("continue", "0"))
+            self.asked()
+            self.lists += not page
+            more = str(page + 1) if page + 1 < len(self.pages) else ""
+            return web.json_response(
+                {"metadata": {"resourceVersion": "5", "continue": more}, "items": self.pages[page]}
+            )
         self.watches += 1
         response = web.StreamResponse()
         await response.prepare(request)
@@ -153,6 +160,43 @@ async def test_lists_and_watches_are_told_and_counted(tmp_path: Path, monkeypatc
     assert seen.gaps == 0
     assert ("LIST", "services", 200) in seen.counted
     assert ("WATCH", "services", 200) in seen.counted
+
+
+async def then_one_more(response: web.StreamResponse) -> None:
+    """A watch that tells of one object."""
+    await line(response, "ADDED", service("last", 6))
+    await forever(response)
+
+
+async def test_a_page_of_a_list_is_asked_for_when_the_one_before_has_been_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [[service(f"{page}-{number}", 5) for number in range(20)] for page in range(3)]
+    seen, api, told = Seen(), Api(then_one_more, *pages), list[int]()
+    api.asked = lambda: told.append(len(seen.names))
+    async with api.running(tmp_path, monkeypatch), watched(seen):
+        await seen.until(lambda: ("ADDED", "last") in seen.names)
+    assert told == [0, 20, 40]
+    assert [name for _, name in seen.names] == [*(obj["metadata"]["name"] for page in pages for obj in page), "last"]
+
+
+async def test_kopf_begins_no_task_for_what_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would keep its object, parsed, for a while: of all memory that a start took it was the most."""
+    spied, spy = list[str](), watches._spy
+
+    def spying(*how: Any) -> Callable[..., Awaitable[None]]:
+        async def tell(event: Json, **rest: Any) -> None:
+            spied.append(event["object"]["metadata"]["name"])
+            await spy(*how)(event=event, **rest)
+
+        return tell
+
+    monkeypatch.setattr(watches, "_spy", spying)
+    seen, api = Seen(), Api(then_one_more, [service("a", 5), service("b", 5)])
+    async with api.running(tmp_path, monkeypatch), watched(seen):
+        await seen.until(lambda: ("ADDED", "last") in seen.names)
+    assert [name for _, name in seen.names] == ["a", "b", "last"]
+    assert spied == ["last"]
 
 
 @pytest.mark.parametrize("code", [410, 500, 504])

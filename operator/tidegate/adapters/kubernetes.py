@@ -32,7 +32,7 @@ from tidegate.ports.cluster import (
 READ_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 WRITE_TIMEOUT = aiohttp.ClientTimeout(total=LONGEST_WRITE)
 WRITE = f"fieldManager=tidegate&timeout={LONGEST_WRITE:.0f}s"
-PAGE = 500
+PAGE = 100
 _CONTENT = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 

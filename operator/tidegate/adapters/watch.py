@@ -13,24 +13,29 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import aiohttp
 import kopf
+import yarl
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from tidegate import __version__
 from tidegate.ports.cluster import Kind, Object
 
 Told = Callable[[Kind, str, Object], None]
-"""Kind, event type (None of a list: ADDED), object."""
+"""Kind, event type (of what is listed: ADDED), object."""
+Show = Callable[[Kind, Sequence[Object]], Awaitable[None]]
+"""Kind and listed objects; done when all of them are told."""
 Counted = Callable[[str, str, int], None]
 """Verb, resource, status code of a request."""
 
 RETRY_LIMIT = 10.0
 HEADERS = 15.0
 """Seconds for an answer to begin: Kopf would wait for that of a watch without an end."""
+PAGE = 100
+"""Objects of a list that are held at a time: parsed, one takes some 40 KB."""
 BURST, PACE = 4, 5.0
 """Lists or watches of a kind that may begin at once, and the seconds to each one more."""
 LASTING = 60.0
@@ -83,13 +88,22 @@ async def watch(
         if not ended.done():
             loop.call_soon_threadsafe(told, kind, type_, obj)
 
+    async def tell_all(kind: Kind, page: Sequence[Object]) -> None:
+        for obj in page:
+            loop.call_soon(told, kind, "ADDED", obj)
+        await asyncio.sleep(0)  # by then they were called
+
+    async def show(kind: Kind, page: Sequence[Object]) -> None:
+        if not ended.done():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(tell_all(kind, page), loop))
+
     def again() -> None:
         if not ended.done():
             loop.call_soon_threadsafe(missed)
 
     threads = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="watch")
     watching = loop.run_in_executor(
-        threads, asyncio.run, _watch_on(kinds, tell, namespace, ended, _Line(again, counted))
+        threads, asyncio.run, _watch_on(kinds, tell, namespace, ended, _Line(again, counted, _Lists(kinds, show)))
     )
     stopped = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {watching, stopped}
@@ -153,8 +167,8 @@ async def _kopf(
 
 
 def _spy(kind: Kind, told: Told) -> Callable[..., Any]:
-    async def spy(type: str | None, event: dict[str, Any], **_: object) -> None:  # noqa: A002 - Kopf's names
-        told(kind, type or "ADDED", event["object"])
+    async def spy(type: str, event: dict[str, Any], **_: object) -> None:  # noqa: A002 - Kopf's names
+        told(kind, type, event["object"])
 
     return spy
 
@@ -170,6 +184,7 @@ def _login(line: _Line) -> Callable[..., Any]:
             connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
             headers={**found.as_http_headers(), "User-Agent": f"tidegate/{__version__}"},
             middlewares=[line.send],
+            response_class=line.lists.answer(),
         )
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
@@ -183,9 +198,10 @@ class _Line:
     after a gap, and shows what it finds; what it does not find it does not miss.
     """
 
-    def __init__(self, missed: Callable[[], None], counted: Counted) -> None:
+    def __init__(self, missed: Callable[[], None], counted: Counted, lists: _Lists) -> None:
         self._missed, self._counted, self._pace = missed, counted, Pace()
         self._listed: set[str] = set()
+        self.lists = lists
 
     async def send(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """As a middleware of the session."""
@@ -205,6 +221,41 @@ class _Line:
                 self._missed()
             self._listed.add(path)
         return response
+
+
+class _Lists:
+    """What is listed is told from here, page by page, and Kopf gets lists without objects: it needs their version only.
+
+    For each object it would start a task that keeps it, parsed, for a while: all objects of a cluster at once.
+    """
+
+    def __init__(self, kinds: Iterable[Kind], show: Show) -> None:
+        self._kinds, self._show = kinds, show
+        self._turn = asyncio.Lock()
+        """Kopf lists all kinds at once: of their pages one at a time is parsed."""
+
+    def answer(self) -> type[aiohttp.ClientResponse]:
+        """What an answer of the session is."""
+        lists = self
+
+        class Answer(aiohttp.ClientResponse):
+            async def json(self, **how: Any) -> Any:
+                kind = lists.kind(self.url)
+                if kind is None:
+                    return await super().json(**how)
+                async with lists._turn:
+                    page = await super().json(**how)
+                    await lists._show(kind, page.pop("items", None) or ())
+                    return page
+
+        return Answer
+
+    def kind(self, url: yarl.URL) -> Kind | None:
+        """Which of the watched kinds is listed there."""
+        if "limit" not in url.query:
+            return None
+        of_path = (kind for kind in self._kinds if url.path.startswith(f"/{kind.path}/"))
+        return next((kind for kind in of_path if url.path.endswith(f"/{kind.plural}")), None)
 
 
 class _Forgetful(ResourceMemories):
@@ -229,7 +280,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoDifferences()
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
     settings.watching.server_timeout = 600
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
