@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import analysis, backward, forward, health, promote, requests
+from tidegate.core import backward, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer, SetImages, SetPaused
-from tidegate.core.questions import Protocol
+from tidegate.core.questions import Arms, Protocol
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,
@@ -66,7 +66,7 @@ def looks_at(status: ReleaseStatus, routes: Sequence[Route]) -> bool:
     return stage in FORWARD and bool(routes) and status.analysis is not None and bool(status.analysis.journal)
 
 
-def arms(obs: Observed) -> analysis.Arms | None:
+def arms(obs: Observed) -> Arms | None:
     """The two sides of the comparison, as the metrics know them."""
     stable, candidate = (
         obs.by_hash(known.hash if known else None)
@@ -74,7 +74,7 @@ def arms(obs: Observed) -> analysis.Arms | None:
     )
     if stable is None or candidate is None:
         return None
-    return analysis.Arms(
+    return Arms(
         namespace=obs.release.namespace,
         stable_pods=f"{stable.name}-[a-z0-9]+",
         candidate_pods=f"{candidate.name}-[a-z0-9]+",
@@ -238,6 +238,8 @@ def _begin_analysis(draft: Draft) -> None:
     spec, sides = draft.obs.release.spec, arms(draft.obs)
     if spec is None or sides is None or draft.status.analysis is not None or not spec.analysis.metrics:
         return
+    from tidegate.core import analysis  # numpy is for who has a release to judge: at rest it would be a tenth of all
+
     baked = sum((step.bake for step in spec.plan()), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
     looks = max(1, round(baked / spec.analysis.interval))
     draft.set(analysis=analysis.begin(spec.analysis, sides, draft.now, looks, len(spec.plan())))
@@ -249,6 +251,8 @@ def _look(draft: Draft) -> None:
     obs, spec, sides = draft.obs, draft.obs.release.spec, arms(draft.obs)
     if spec is None or sides is None or draft.status.analysis is None or not looks_at(draft.status, obs.routes):
         return
+    from tidegate.core import analysis
+
     if obs.answers is not None:
         index = draft.status.step.index if draft.status.step else 1
         seen = analysis.look(

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseStatus, RouteRef, Stage
-from tidegate.core import analysis, machine, reading
+from tidegate.core import machine, reading
 from tidegate.core.counters import Answer
 from tidegate.core.observed import Backends, Observed, Problem, Release, Route
 from tidegate.core.requests import REQUEST
@@ -221,6 +221,8 @@ class Observer:
             or not machine.looks_at(release.status, obs.routes)
         ):
             return None
+        from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
+
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
             return None
         return await self._ask(release.uid, analysis.queries(release.spec.analysis, sides))
