@@ -18,6 +18,8 @@ from tidegate.ports.cluster import SERVICES, Kind, Object
 
 Json = dict[str, Any]
 Stream = Callable[[web.StreamResponse], Awaitable[None]]
+MUTE = [Kind("api/v1", name, name.capitalize()) for name in ("pods", "events", "endpoints", "secrets", "configmaps")]
+"""Kinds whose watches never begin."""
 
 
 def service(name: str, version: int) -> Json:
@@ -31,13 +33,14 @@ async def line(response: web.StreamResponse, type_: str, obj: Json) -> None:
 
 
 class Api:
-    """As much of an API server as Kopf asks for. ``watching`` is what each watch gets."""
+    """As much of an API server as Kopf asks for. ``watching`` is what each watch gets, but for those of ``MUTE``."""
 
     def __init__(self, watching: Stream, *pages: list[Json]) -> None:
         self.watching, self.pages = watching, pages or ([service("a", 5)],)
         self.asked: Callable[[], None] = lambda: None
         """Called before a page is given."""
-        self.lists = self.watches = 0
+        self.lists = self.watches = self._waiting = 0
+        self.all_wait = asyncio.Event()
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
@@ -54,16 +57,26 @@ class Api:
         await self.watching(response)
         return response
 
+    async def _list_only(self, request: web.Request) -> web.Response:
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": "5"}, "items": []})
+        self._waiting += 1
+        if self._waiting == len(MUTE):
+            self.all_wait.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
     @asynccontextmanager
     async def running(self, folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         """Serve, with KUBECONFIG pointing here."""
         verbs = {"singularName": "", "verbs": ["list", "watch"]}
         listed = {"name": "services", "kind": "Service", "namespaced": True, **verbs}
+        mute = [{"name": kind.plural, "kind": kind.name, "namespaced": True, **verbs} for kind in MUTE]
         spaces = {"name": "namespaces", "kind": "Namespace", "namespaced": False, **verbs}
         answers: dict[str, Json] = {
             "/api": {"versions": ["v1"]},
             "/apis": {"groups": []},
-            "/api/v1": {"resources": [listed, spaces]},
+            "/api/v1": {"resources": [listed, *mute, spaces]},
         }
         app = web.Application()
 
@@ -73,6 +86,8 @@ class Api:
         for path in answers:
             app.router.add_get(path, discovered)
         app.router.add_get("/api/v1/services", self._list)
+        for kind in MUTE:
+            app.router.add_get(f"/api/v1/{kind.plural}", self._list_only)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -121,12 +136,12 @@ class Seen:
 
 
 @asynccontextmanager
-async def watched(seen: Seen) -> AsyncIterator[asyncio.Task[None]]:
+async def watched(seen: Seen, *kinds: Kind) -> AsyncIterator[asyncio.Task[None]]:
     """The watches run; they end at once when they are asked to."""
     stop = asyncio.Event()
     task = asyncio.create_task(
         watch(
-            [SERVICES],
+            [SERVICES, *kinds],
             seen.told,
             namespace=None,
             stop=stop,
@@ -218,6 +233,25 @@ async def test_an_error_within_a_stream_is_followed_by_another_list(
         await seen.until(lambda: len(seen.names) >= 2 and seen.gaps == 1)
         assert not task.done()
     assert api.lists == 2
+
+
+async def test_an_error_within_a_stream_while_other_watches_have_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to itself Kopf takes its going out for a pause in those, and waits for their end for ever."""
+    failed = False
+
+    async def stream(response: web.StreamResponse) -> None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            await api.all_wait.wait()
+            await line(response, "ERROR", {"kind": "Status", "code": 500})
+        await forever(response)
+
+    seen, api = Seen(), Api(stream)
+    async with api.running(tmp_path, monkeypatch), watched(seen, *MUTE):
+        await seen.until(lambda: len(seen.names) == 2)
 
 
 async def test_watches_that_are_closed_at_once_are_not_begun_anew_without_a_pause(

@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -38,6 +38,8 @@ PAGE = 100
 """Objects of a list that are held at a time: parsed, one takes some 40 KB."""
 BURST, PACE = 4, 5.0
 """Lists or watches of a kind that may begin at once, and the seconds to each one more."""
+ENDING = 2.0
+"""Seconds that Kopf's tasks have to end."""
 LASTING = 60.0
 """Seconds of work after which the next trouble is not taken for a continuation of the last."""
 
@@ -78,8 +80,8 @@ async def watch(
 ) -> None:
     """Watch until ``stop``. ``missed`` is called after each gap in a watch: what was deleted in it is not told.
 
-    In a thread with a loop of its own: on its way out Kopf cancels all tasks of its loop, and it goes out for things
-    that pass, such as an error within a stream. Then it is started again, and everybody else goes on.
+    In a thread of its own: on its way out Kopf cancels all tasks of its loop, and it goes out for things that pass,
+    such as an error within a stream. Then it is started again, and everybody else goes on.
     """
     loop = asyncio.get_running_loop()
     ended: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -102,9 +104,8 @@ async def watch(
             loop.call_soon_threadsafe(missed)
 
     threads = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="watch")
-    watching = loop.run_in_executor(
-        threads, asyncio.run, _watch_on(kinds, tell, namespace, ended, _Line(again, counted, _Lists(kinds, show)))
-    )
+    line = _Line(again, counted, _Lists(kinds, show))
+    watching = loop.run_in_executor(threads, _watch_on, kinds, tell, namespace, ended, line)
     stopped = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {watching, stopped}
     try:
@@ -116,25 +117,53 @@ async def watch(
         threads.shutdown(wait=False)
 
 
-async def _watch_on(
+def _watch_on(
     kinds: Sequence[Kind],
     told: Told,
     namespace: str | None,
     ended: concurrent.futures.Future[None],
     line: _Line,
 ) -> None:
-    """Kopf, and again Kopf."""
+    """Kopf, and again Kopf, each in a loop of its own: what it leaves behind goes with it."""
     delays = iter(Forever())
     while not ended.done():
         began = time.monotonic()
         try:
-            await _kopf(kinds, told, namespace, ended, line)
+            _alone(_kopf(kinds, told, namespace, ended, line), line)
         except Exception as error:  # noqa: BLE001 - whatever ends the watches, they must begin anew
             if time.monotonic() - began > LASTING:
                 delays = iter(Forever())
             delay = next(delays)
             log.warning("the watches have ended, and begin anew in %.1f s: %r", delay, error)
-            await asyncio.wait({asyncio.wrap_future(ended)}, timeout=delay)
+            concurrent.futures.wait({ended}, timeout=delay)
+
+
+def _alone(main: Coroutine[Any, Any, None], line: _Line) -> None:
+    """Run to its end, and end all that it began."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(_end(line))
+        # Of a task that would not end nobody needs to hear when it is thrown away.
+        loop.set_exception_handler(lambda *_: None)
+        loop.close()
+
+
+async def _end(line: _Line) -> None:
+    """Kopf's own way out waits without a limit. But a watcher that is cancelled while it waits for an answer, at the
+    same time as its sign for pauses, takes it for a pause and goes on: so all others come after the watchers.
+    """
+    await _cancel(task for task in asyncio.all_tasks() if task.get_name().startswith(("watcher", "multi")))
+    await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
+    await line.close()
+    closing = asyncio.ensure_future(asyncio.get_running_loop().shutdown_asyncgens())
+    await asyncio.wait({closing}, timeout=ENDING)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    if cancelled := [task for task in tasks if task.cancel()]:
+        await asyncio.wait(cancelled, timeout=ENDING)
 
 
 async def _kopf(
@@ -154,7 +183,7 @@ async def _kopf(
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     # It warns that signals are not its own in a thread.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_settings(),
         memories=_Forgetful(),
@@ -164,6 +193,11 @@ async def _kopf(
         namespaces=[namespace] if namespace else [],
         stop_flag=ended,
     )
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    if not ended.done():
+        raise RuntimeError(f"{done} ended by itself")
 
 
 def _spy(kind: Kind, told: Told) -> Callable[..., Any]:
@@ -186,6 +220,7 @@ def _login(line: _Line) -> Callable[..., Any]:
             middlewares=[line.send],
             response_class=line.lists.answer(),
         )
+        line.sessions.append(session)
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     return login
@@ -201,7 +236,12 @@ class _Line:
     def __init__(self, missed: Callable[[], None], counted: Counted, lists: _Lists) -> None:
         self._missed, self._counted, self._pace = missed, counted, Pace()
         self._listed: set[str] = set()
-        self.lists = lists
+        self.lists, self.sessions = lists, list[aiohttp.ClientSession]()
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        while self.sessions:
+            await self.sessions.pop().close()
 
     async def send(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """As a middleware of the session."""
@@ -231,19 +271,19 @@ class _Lists:
 
     def __init__(self, kinds: Iterable[Kind], show: Show) -> None:
         self._kinds, self._show = kinds, show
-        self._turn = asyncio.Lock()
-        """Kopf lists all kinds at once: of their pages one at a time is parsed."""
 
     def answer(self) -> type[aiohttp.ClientResponse]:
         """What an answer of the session is."""
         lists = self
+        # Kopf lists all kinds at once: of their pages one at a time is parsed.
+        turn = asyncio.Lock()
 
         class Answer(aiohttp.ClientResponse):
             async def json(self, **how: Any) -> Any:
                 kind = lists.kind(self.url)
                 if kind is None:
                     return await super().json(**how)
-                async with lists._turn:
+                async with turn:
                     page = await super().json(**how)
                     await lists._show(kind, page.pop("items", None) or ())
                     return page
