@@ -136,6 +136,30 @@ def test_events_of_a_failing_key_do_not_shorten_its_back_off() -> None:
     virtual(story)
 
 
+def test_what_came_while_it_failed_makes_a_key_wait_no_longer_than_at_first() -> None:
+    """The answer to a write may be lost, and the watch tell of it before the time-out: that is no failure in a row."""
+
+    async def story() -> None:
+        clock = VirtualClock()
+        queue: Queue[str] = Queue(clock)
+        queue.add("a")
+        for _ in range(12):
+            await queue.get()
+            queue.done("a", failed=True)
+        await queue.get()
+        queue.add("a")
+        began = clock.monotonic()
+        queue.done("a", failed=True)
+        await queue.get()
+        assert abs(clock.monotonic() - began - 0.25) < 0.01
+        queue.done("a", failed=True)
+        began = clock.monotonic()
+        await queue.get()
+        assert abs(clock.monotonic() - began - 0.5) < 0.01, "it grows again from there"
+
+    virtual(story)
+
+
 def test_sixteen_workers_take_a_hundred_keys_and_none_twice() -> None:
     async def story() -> None:
         clock = VirtualClock()

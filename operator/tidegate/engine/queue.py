@@ -78,7 +78,8 @@ class Queue(Generic[K]):
         """The worker has finished with the key; a failed one is handed out again, later each time."""
         self._working.discard(key)
         if failed:
-            count = self._failures.get(key, 0)
+            # What came meanwhile may be just what it failed for, or what it did before: it begins anew to wait.
+            count = 0 if key in self._again else self._failures.get(key, 0)
             self._failures[key] = count + 1
             delay = min(LAST_RETRY, first * 2 ** min(count, 16)) * (0.75 + self._clock.jitter() / 2)
             self.add_after(key, max(delay, after))
