@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if settings.kubeconfig:
         # Both clients read it there, the official one as it is imported.
         os.environ["KUBECONFIG"] = settings.kubeconfig
+    from tidegate.adapters.allocator import give_back_what_is_large
     from tidegate.app import wiring
 
+    give_back_what_is_large()
     logs.set_up(settings.log_format, settings.log_level)
     return asyncio.run(wiring.run(settings))
