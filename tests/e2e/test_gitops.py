@@ -17,7 +17,7 @@ from tests.e2e.conftest import STEADY
 from tests.rig.app import LOOKING, App, Json
 from tests.rig.gitops import WAYS, GitOps
 from tests.rig.load import Load
-from tests.rig.witness import Weights, Witness
+from tests.rig.witness import Weights, listening
 from tidegate.core.gate import HELD_DEADLINE
 
 pytestmark = pytest.mark.e2e
@@ -81,7 +81,7 @@ def test_promoted_reverted_and_set_back_while_git_is_applied_all_the_time(
         tool.await_rounds(1)
         first = app.status()["stable"]["hash"]
 
-        with Witness(app, folder) as witness:
+        with listening(app, folder) as witness:
             tool.commit(*manifests(app, "v2"))
             await_weight(app, 25)
             tool.commit(*manifests(app, "v2", deadline=300))

@@ -16,7 +16,7 @@ from tests.rig.app import LOOKING, App, Json
 from tests.rig.load import Load
 from tests.rig.operator import Operator
 from tests.rig.usage import Usage
-from tests.rig.witness import Witness
+from tests.rig.witness import Witness, listening
 from tidegate.core.reading import HASH
 
 pytestmark = pytest.mark.e2e
@@ -80,7 +80,7 @@ def test_scaled_with_the_operator_dead(managed: App, operator: Operator, folder:
         try:
             status = app.status()
             stable, candidate = status["stable"]["hash"], status["candidate"]["hash"]
-            with Witness(app, folder) as witness:
+            with listening(app, folder) as witness:
                 for replicas in (4, 8, 9, 12, 4, 1):
                     app.cluster.kubectl(
                         *("scale", f"deployment/{app.name}", "-n", app.namespace, f"--replicas={replicas}")

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from aiohttp import web
 
 from tests.cluster.pki import Authority
 from tidegate.engine.operator import WATCHED
+from tidegate.ports.cluster import LONGEST_WRITE
 
 T = TypeVar("T")
 KINDS = len(WATCHED)
@@ -49,17 +50,31 @@ class Request:
 
     @property
     def what(self) -> str:
-        """In a word: WATCH services."""
+        """In a word: WATCH /api/v1/services."""
         verb = "WATCH" if self.watch else self.method
         return f"{verb} {self.path}"
+
+    @property
+    def namespace(self) -> str:
+        """Of the object or the list; empty where it is of the cluster."""
+        _, _, rest = self.path.partition("/namespaces/")
+        return rest.partition("/")[0]
+
+    @property
+    def sort(self) -> str:
+        """What is done to what, in a namespace: PATCH canaryreleases/status."""
+        parts = self.path.partition("/namespaces/")[2].split("/")
+        return f"{self.method} {'/'.join((*parts[1:2], *parts[3:]))}"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a request. Nothing of it reaches the API server, unless it is only late."""
+    """What befalls a request. Nothing of it reaches the API server, unless it is only late, or lost."""
 
     late: float = 0.0
     """Seconds before it goes on."""
+    lost: bool = False
+    """It is carried out, and nobody hears of it: whoever asked has given up by then, or else is cut off."""
     status: int = 0
     """Answered with this code."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -69,11 +84,16 @@ class Fault:
     """The connection is reset."""
 
 
-SLOW = Fault(late=0.5)
-BUSY = Fault(status=429, headers={"Retry-After": "2"})
+SLOW = Fault(late=2.0)
+CONFLICT = Fault(status=409)
+BUSY = Fault(status=429, headers={"Retry-After": "1"})
 BROKEN = Fault(status=500)
 HANGING = Fault(hangs=True)
 RESETTING = Fault(reset=True)
+LOST = Fault(lost=True)
+TOO_LATE = Fault(lost=True, late=LONGEST_WRITE + 1)
+Choice = Callable[[Request], Fault | None]
+"""What befalls which request."""
 
 
 class Wire:
@@ -82,8 +102,10 @@ class Wire:
     def __init__(self, kubeconfig: Path, folder: Path, port: int = 16443) -> None:
         self.kubeconfig = folder / "wire.kubeconfig"
         self.requests: list[Request] = []
-        self.fault: Callable[[Request], Fault | None] = lambda _: None
-        self._port, self._streams, self._ends = port, set[web.StreamResponse](), False
+        self.fault: Choice = lambda _: None
+        self._port, self._ends = port, False
+        self._streams: dict[web.StreamResponse, aiohttp.ClientResponse] = {}
+        self._unheard: set[asyncio.Task[None]] = set()
         authority = Authority(folder / "wire")
         self._identity = authority.issue("wire", "wire", hosts=["IP:127.0.0.1"])
         config = json.loads(kubeconfig.read_text())
@@ -116,16 +138,13 @@ class Wire:
         self._loop.close()
 
     @contextmanager
-    def broken(self, fault: Fault, what: Callable[[Request], bool] = lambda _: True) -> Iterator[list[Request]]:
-        """The fault befalls all requests, or those; what was asked meanwhile."""
-        since: list[Request] = []
-        before = len(self.requests)
-        self.fault = lambda request: fault if what(request) else None
+    def broken(self, choice: Choice) -> Iterator[None]:
+        """Faults befall requests as they are chosen."""
+        self.fault = choice
         try:
-            yield since
+            yield
         finally:
             self.fault = lambda _: None
-            since.extend(self.requests[before:])
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -201,12 +220,13 @@ class Wire:
         await self._session.close()
 
     async def _cut(self, last: object) -> None:
-        streams, self._streams = self._streams, set()
-        for stream in streams:
+        streams, self._streams = self._streams, {}
+        for stream, answer in streams.items():
             with contextlib.suppress(ConnectionError):
                 if last is not None:
                     await stream.write(json.dumps(last).encode() + b"\n")
                 await stream.write_eof()
+            answer.close()
 
     async def _handle(self, incoming: web.BaseRequest) -> web.StreamResponse:
         request = Request(
@@ -217,10 +237,15 @@ class Wire:
             agent=incoming.headers.get("User-Agent", ""),
         )
         self.requests.append(request)
+        body = await incoming.read()
         fault = self.fault(request) or Fault()
         if fault.hangs:
             await asyncio.Event().wait()
-        if fault.reset:
+        if fault.lost:
+            self._unheard.add(task := self._loop.create_task(self._carry_out(incoming, body, fault.late)))
+            task.add_done_callback(self._unheard.discard)
+            await asyncio.shield(task)
+        if fault.reset or fault.lost:
             assert incoming.transport is not None
             incoming.transport.abort()
             return web.Response()
@@ -231,17 +256,25 @@ class Wire:
                 headers=fault.headers,
             )
         await asyncio.sleep(fault.late)
-        return await self._forward(incoming, request)
+        return await self._forward(incoming, body, request)
 
-    async def _forward(self, incoming: web.BaseRequest, request: Request) -> web.StreamResponse:
-        headers = {key: value for key, value in incoming.headers.items() if key.lower() not in HOP}
-        async with self._session.request(
+    def _ask(self, incoming: web.BaseRequest, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.request(
             incoming.method,
             self._upstream + incoming.path_qs,
-            headers=headers,
-            data=await incoming.read() or None,
+            headers={key: value for key, value in incoming.headers.items() if key.lower() not in HOP},
+            data=body or None,
             timeout=aiohttp.ClientTimeout(total=None),
-        ) as answer:
+        )
+
+    async def _carry_out(self, incoming: web.BaseRequest, body: bytes, late: float) -> None:
+        """Though nobody may wait for it any more."""
+        await asyncio.sleep(late)
+        async with self._ask(incoming, body) as answer:
+            await answer.read()
+
+    async def _forward(self, incoming: web.BaseRequest, body: bytes, request: Request) -> web.StreamResponse:
+        async with self._ask(incoming, body) as answer:
             kept = {
                 key: value for key, value in answer.headers.items() if key.lower() not in HOP - {"content-encoding"}
             }
@@ -251,14 +284,14 @@ class Wire:
                 if request.watch and self._ends:
                     return response
                 if request.watch:
-                    self._streams.add(response)
+                    self._streams[response] = answer
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
             except (ConnectionError, aiohttp.ClientError, RuntimeError):
                 # The stream was cut, or somebody hung up: there is nobody to tell.
                 return response
             finally:
-                self._streams.discard(response)
+                self._streams.pop(response, None)
         return response
 
 

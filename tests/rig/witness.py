@@ -1,5 +1,5 @@
-"""Hears every write to an application's objects, in the order of the API server: what was true at any moment, and not
-only when somebody looked."""
+"""Hears every write to the objects of applications, in the order of the API server: what was true at any moment, and
+not only when somebody looked."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import json
 import math
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tests.cluster.interface import Cluster
 from tests.rig.app import App, Json
 from tidegate.core.gate import RELEASE
 from tidegate.core.reading import HASH
 
 RESOURCES = {
-    "Pod": "/api/v1/namespaces/{}/pods",
-    "Service": "/api/v1/namespaces/{}/services",
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
+    "Pod": ("/api/v1", "pods"),
+    "Service": ("/api/v1", "services"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "CanaryRelease": ("/apis/tidegate.dev/v1alpha1", "canaryreleases"),
 }
 DEADLINE = "progressDeadlineSeconds"
 T = TypeVar("T")
@@ -52,6 +55,21 @@ class Moment:
         refs = route["spec"]["rules"][0]["backendRefs"] if route else ()
         return tuple((ref["name"], ref.get("weight", 1)) for ref in refs)
 
+    def narrowed(self, app: App) -> str | None:
+        """The pod-template-hash that the application's Service asks for."""
+        asked: str | None = self.objects["Service", app.name]["spec"]["selector"].get(HASH)
+        return asked
+
+    def untruths(self, app: App) -> Iterator[str]:
+        """What the release's status says that is not so."""
+        status = self.objects.get(("CanaryRelease", app.name), {}).get("status", {})
+        traffic, weights = status.get("traffic", {}), dict(self.weights(app))
+        asked, there = traffic.get("weight"), weights.get(f"{app.name}-canary")
+        if traffic.get("applied") and there not in {None, asked}:
+            yield f"{asked} % is said to be served by, and the route says {weights}"
+        if status.get("phase") in {"Idle", "RolledBack"} and (there is not None or self.narrowed(app)):
+            yield f"{status['phase']}, and traffic is split: {weights}, {self.narrowed(app)}"
+
     def shortfalls(self, app: App) -> Iterator[str]:
         """Services that have too few pods for their share of the requests."""
         deployment, weights = self.objects.get(("Deployment", app.name)), self.weights(app)
@@ -66,27 +84,73 @@ class Moment:
                 yield f"{weights}: {name} has {ready} of {needed} pods"
 
 
-class Witness:
-    """Listens from ``with`` on."""
+class Ear:
+    """Listens to one namespace, or to all, from ``with`` on."""
 
-    def __init__(self, app: App, folder: Path) -> None:
-        self._app, self._folder = app, folder
+    def __init__(self, cluster: Cluster, folder: Path, namespace: str = "") -> None:
+        self._cluster, self._folder, self._namespace = cluster, folder, namespace
         self._listening: list[subprocess.Popen[bytes]] = []
-        self._before: dict[tuple[str, str], Json] = {}
+        self._before: dict[tuple[str, str, str], Json] = {}
         self._began = 0
 
-    def moments(self) -> Iterator[Moment]:
-        """One after each write."""
-        now = dict(self._before)
+    def moments(self, namespace: str) -> Iterator[Moment]:
+        """One after each write in a namespace."""
+        now = {(kind, name): obj for (where, kind, name), obj in self._before.items() if where == namespace}
         for version, kind, event in sorted(self._events(), key=lambda event: event[0]):
-            name = event["object"]["metadata"]["name"]
+            obj = event["object"]
+            if _space(obj) != namespace:
+                continue
             if event["type"] == "DELETED":
-                now.pop((kind, name), None)
+                now.pop((kind, obj["metadata"]["name"]), None)
             else:
-                now[kind, name] = event["object"]
+                now[kind, obj["metadata"]["name"]] = obj
             # What was there before was listed kind by kind: until the last list, what is known is of no one moment.
             if version > self._began:
                 yield Moment(dict(now))
+
+    def _events(self) -> Iterator[tuple[int, str, Json]]:
+        for kind in RESOURCES:
+            for line in self._file(kind).read_text().splitlines():
+                if line.endswith("}"):
+                    event = json.loads(line)
+                    yield int(event["object"]["metadata"]["resourceVersion"]), kind, event
+
+    def _file(self, kind: str) -> Path:
+        return self._folder / f"witness-{self._namespace}-{kind}.jsonl"
+
+    def _listen(self, kind: str) -> None:
+        api, resource = RESOURCES[kind]
+        path = f"{api}/namespaces/{self._namespace}/{resource}" if self._namespace else f"{api}/{resource}"
+        listed = json.loads(self._cluster.kubectl("get", f"--raw={path}"))
+        version = listed["metadata"]["resourceVersion"]
+        self._began = max(self._began, int(version))
+        self._before |= {(_space(item), kind, item["metadata"]["name"]): item for item in listed["items"]}
+        command = [*self._cluster.enter(), "kubectl", "get", f"--raw={path}?watch=true&resourceVersion={version}"]
+        with self._file(kind).open("wb") as out:
+            self._listening.append(subprocess.Popen(command, stdout=out, env=self._cluster.environment()))
+
+    def __enter__(self) -> Self:
+        for kind in RESOURCES:
+            self._listen(kind)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._listening:
+            process.terminate()
+            process.wait()
+
+
+class Witness:
+    """What was heard of one application."""
+
+    def __init__(self, app: App, ear: Ear) -> None:
+        self._app, self._ear = app, ear
+
+    def moments(self) -> Iterator[Moment]:
+        """One after each write."""
+        return self._ear.moments(self._app.namespace)
 
     def heard(self, what: Callable[[Moment], T]) -> list[T]:
         """Something of every moment, one after the other, without repetitions."""
@@ -98,7 +162,7 @@ class Witness:
 
     def narrowed(self) -> list[str | None]:
         """The pod-template-hash that the application's Service asked for."""
-        return self.heard(lambda moment: moment.objects["Service", self._app.name]["spec"]["selector"].get(HASH))
+        return self.heard(lambda moment: moment.narrowed(self._app))
 
     def managed(self) -> list[str | None]:
         """The release that the Deployment said to belong to."""
@@ -112,37 +176,20 @@ class Witness:
         """Every Service that at any moment had too few pods for its share of the requests."""
         return list(dict.fromkeys(text for moment in self.moments() for text in moment.shortfalls(self._app)))
 
-    def _events(self) -> Iterator[tuple[int, str, Json]]:
-        for kind in RESOURCES:
-            for line in self._file(kind).read_text().splitlines():
-                if line.endswith("}"):
-                    event = json.loads(line)
-                    yield int(event["object"]["metadata"]["resourceVersion"]), kind, event
+    def untruths(self) -> list[str]:
+        """Whatever the release's status said at any moment that was not so."""
+        return list(dict.fromkeys(text for moment in self.moments() for text in moment.untruths(self._app)))
 
-    def _file(self, kind: str) -> Path:
-        return self._folder / f"witness-{self._app.namespace}-{kind}.jsonl"
 
-    def _listen(self, kind: str) -> None:
-        cluster, path = self._app.cluster, RESOURCES[kind].format(self._app.namespace)
-        listed = json.loads(cluster.kubectl("get", f"--raw={path}"))
-        version = listed["metadata"]["resourceVersion"]
-        self._began = max(self._began, int(version))
-        self._before |= {(kind, item["metadata"]["name"]): item for item in listed["items"]}
-        command = [*cluster.enter(), "kubectl", "get", f"--raw={path}?watch=true&resourceVersion={version}"]
-        with self._file(kind).open("wb") as out:
-            self._listening.append(subprocess.Popen(command, stdout=out, env=cluster.environment()))
+@contextmanager
+def listening(app: App, folder: Path) -> Iterator[Witness]:
+    """Of one application alone."""
+    with Ear(app.cluster, folder, app.namespace) as ear:
+        yield Witness(app, ear)
 
-    def __enter__(self) -> Self:
-        for kind in RESOURCES:
-            self._listen(kind)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for process in self._listening:
-            process.terminate()
-            process.wait()
+def _space(obj: Json) -> str:
+    return str(obj["metadata"]["namespace"])
 
 
 def _notes(obj: Json) -> dict[str, str]:
