@@ -17,7 +17,8 @@ def _rank(item: pytest.Item) -> int:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The last lines: what did not run, and why."""
+    """The last lines: what was measured, what did not run, and why."""
+    _tell_figures(terminalreporter)
     reasons: Counter[str] = Counter()
     for report in terminalreporter.getreports("skipped"):
         where = report.longrepr
@@ -26,3 +27,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT RUN")
         for reason, count in reasons.most_common():
             terminalreporter.line(f"{count} tests: {reason}")
+
+
+def _tell_figures(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [report for report in terminalreporter.getreports("") if report.user_properties]
+    if told:
+        terminalreporter.section("FIGURES")
+    for report in told:
+        figures = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
+        terminalreporter.line(f"{report.nodeid.rpartition('/')[2]}: {figures}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.gate.api import Api
 from tests.gate.server import Server, namespace
+from tests.rig import load
 from tests.rig.app import App
 from tests.rig.operator import Operator, install
 
@@ -37,6 +39,27 @@ STEADY: dict[str, Any] = {
     },
 }
 """The same where something else than the candidate may make answers slow: a machine that is short of cores, say."""
+
+
+Figure = Callable[[str, object], None]
+"""Name and value of what was measured: told at the end of all tests."""
+
+
+@pytest.fixture
+def figure(record_property: Figure) -> Figure:
+    """Tells what was measured."""
+    return record_property
+
+
+@pytest.fixture(autouse=True)
+def requests_told(figure: Figure) -> Iterator[None]:
+    """How many requests a story was told with, and what became of those that were no success."""
+    before = len(load.results)
+    yield
+    if told := load.results[before:]:
+        failed = sum((Counter(result.failed()) for result in told), Counter[str]())
+        figure("requests", sum(result.total for result in told))
+        figure("no success", dict(failed) or "none")
 
 
 @pytest.fixture(scope="session")

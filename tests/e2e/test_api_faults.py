@@ -43,6 +43,8 @@ from tests.rig.witness import Ear, Weights, Witness
 
 pytestmark = pytest.mark.e2e
 
+RATE = 360
+"""Requests a second, of all loads together."""
 AWAY = 20.0
 """Seconds that the API server is away."""
 BRIEFLY = 3.0
@@ -168,7 +170,7 @@ def test_whatever_becomes_of_its_requests_a_release_ends_as_it_would(
     named, cluster = {app.namespace: met[name] for name, app in apps.items()}, apps["none"].cluster
     with ExitStack() as stack:
         ear = stack.enter_context(Ear(cluster, tmp_path))
-        loads = {name: stack.enter_context(Load(cluster, app.host, tmp_path, rate=40)) for name, app in apps.items()}
+        loads = {name: stack.enter_context(load_on(app, tmp_path, len(apps))) for name, app in apps.items()}
         before = len(wire.requests)
         with wire.broken(
             lambda request: named[request.namespace].choose(request) if request.namespace in named else None
@@ -189,6 +191,11 @@ def test_whatever_becomes_of_its_requests_a_release_ends_as_it_would(
         assert results[name].of("v2") > 0, name
         assert set(met[name].befell) >= {sort for sort, request in sorts.items() if met[name].of(request)}, name
         assert len(asked[name]) <= MORE * len(asked["none"]), f"{name}: {tally(asked[name])}"
+
+
+def load_on(app: App, folder: Path, of: int) -> Load:
+    """One of several loads that are there at once."""
+    return Load(app.cluster, app.host, folder, rate=RATE // of, of=of)
 
 
 def under_way(cluster: Cluster, namespaces: dict[str, Trouble]) -> str | None:
@@ -251,8 +258,8 @@ def test_a_release_goes_on_and_another_back_when_the_api_server_is_there_again(
     (good, bad), wire = two, behind.wire
     with (
         Ear(good.cluster, tmp_path) as ear,
-        Load(good.cluster, good.host, tmp_path, rate=150) as load,
-        Load(bad.cluster, bad.host, tmp_path, rate=150) as other,
+        load_on(good, tmp_path, 2) as load,
+        load_on(bad, tmp_path, 2) as other,
     ):
         good.ship("v2")
         bad.ship("bad", ERROR_RATE="0.5")

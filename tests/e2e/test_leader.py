@@ -5,6 +5,7 @@ Who wrote what and when is told by the API server's audit log, in which each rep
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pytest
 
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
-from tests.e2e.conftest import FAST
+from tests.e2e.conftest import FAST, Figure
 from tests.rig import audit
 from tests.rig.app import App
 from tests.rig.audit import Write
@@ -27,6 +28,8 @@ from tidegate.engine.leader import DURATION
 pytestmark = pytest.mark.e2e
 
 RATE = 400
+HAND_OVER = 2.0
+"""Seconds from SIGTERM to the first write of the next leader, on a machine that does nothing else."""
 SLACK = 5.0
 """Seconds from the end of a Lease to the first write of the next leader: a look every second, and fresh lists."""
 SPEC: dict[str, Any] = {
@@ -112,7 +115,7 @@ def pair(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster, pair: Pair) -> Iterator[App]:
     """One application for all of them."""
-    app = App(cluster, "replicas")
+    app = App(cluster, f"replicas-{os.getpid()}")
     app.create()
     app.apply(app.release(**SPEC))
     app.await_phase("Idle", 20)
@@ -141,8 +144,23 @@ def baking(app: App, version: str) -> None:
     wait_until(f"a quarter of the requests go to {version}", missing, 60, pause=0.25)
 
 
-def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App, load: Load) -> None:
+def test_a_clean_stop_hands_over_at_once(pair: Pair, shop: App, load: Load, figure: Figure) -> None:
     baking(shop, "v2")
+    first, second = pair.leader()
+    stopped = time.time()
+    assert first.stop() == 0
+    took = pair.first_write(second, stopped, 10).done - stopped
+    figure("seconds to hand over", f"{took:.2f}")
+    shop.await_phase("Idle", 60, outcome="Promoted")
+    result = load.stop()
+    assert took <= 2 * HAND_OVER
+    assert result.failed() == {}
+    assert result.total > 2000
+    assert pair.landed(first, stopped + took) == [], "nothing of who has resigned"
+
+
+def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App, load: Load) -> None:
+    baking(shop, "v3")
     first, second = pair.leader()
     first.kill()
     killed, counts = time.time(), load.counts()
@@ -153,7 +171,7 @@ def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App
     result = load.stop()
     assert ends <= write.received, "nobody takes over what another may still hold"
     assert write.done - ends <= SLACK
-    assert alone["v2 200"] / alone.total() == pytest.approx(0.25, abs=0.03), "traffic stays as it was"
+    assert alone["v3 200"] / alone.total() == pytest.approx(0.25, abs=0.03), "traffic stays as it was"
     assert result.failed() == {}
     assert result.total > 6000
 
@@ -161,7 +179,7 @@ def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App
 def test_frozen_in_mid_release_it_writes_nothing_when_it_wakes(pair: Pair, shop: App, load: Load) -> None:
     first, second = pair.leader()
     shipped = time.time()
-    shop.ship("v3")
+    shop.ship("v4")
     pair.first_write(first, shipped, 20, kind="httproutes")
     first.freeze()
     frozen = time.time()

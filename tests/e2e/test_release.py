@@ -66,7 +66,7 @@ def test_a_good_version_promotes_itself(managed: App, folder: Path) -> None:
 def test_a_promotion_recreates_no_pod(managed: App, folder: Path) -> None:
     app = managed
     seen: dict[str, str] = {}
-    with Load(app.cluster, app.host, folder, rate=200):
+    with Load(app.cluster, app.host, folder, rate=200) as load:
         app.ship("v2")
 
         def promoted() -> str | None:
@@ -76,6 +76,8 @@ def test_a_promotion_recreates_no_pod(managed: App, folder: Path) -> None:
 
         wait_until("the release ends", promoted, 60, pause=0.5)
         app.await_phase("Idle", 20, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
     candidate = app.status()["stable"]["hash"]
     born = [name for name in seen.values() if name.startswith(f"checkout-{candidate}")]
     assert len(born) == 4, f"four pods were asked for, {len(born)} were born: {sorted(born)}"
@@ -167,13 +169,15 @@ def test_aborted_by_the_command_line(managed: App, folder: Path) -> None:
 
 def test_paused_holds_and_resumes(managed: App, folder: Path) -> None:
     app = managed
-    with Load(app.cluster, app.host, folder):
+    with Load(app.cluster, app.host, folder) as load:
         app.apply(app.release(**FAST, paused=True))
         app.ship("v2")
         status = app.await_phase("Waiting", 20)
         assert "spec.paused" in status["message"]
         app.apply(app.release(**FAST, paused=False))
         app.await_phase("Idle", 60, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
 
 
 def _weight_is(app: App, weight: int) -> str | None:

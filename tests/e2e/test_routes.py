@@ -125,8 +125,8 @@ def test_http_and_grpc_are_promoted_together(app: App, folder: Path) -> None:
     app.apply(app.release(**SPEC))
     app.await_phase("Idle", 20)
     with (
-        Load(app.cluster, app.host, folder, rate=150) as http,
-        Load(app.cluster, host, folder, rate=150, grpc=True) as grpc,
+        Load(app.cluster, app.host, folder, rate=150, of=2) as http,
+        Load(app.cluster, host, folder, rate=150, grpc=True, of=2) as grpc,
     ):
         app.ship("v2")
 

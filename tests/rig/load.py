@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections import Counter
@@ -13,6 +14,12 @@ from typing import Any, Self
 
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
+
+WISHED = int(os.environ.get("TIDEGATE_LOAD", "0"))
+"""Requests a second at least, with which a story is to be told; then it goes on until there were ``ENOUGH``."""
+ENOUGH = 20_000
+results: list[Result] = []
+"""Of all loads of this process."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,11 @@ class Load:
         workers: int = 8,
         timeout: int = 5,
         grpc: bool = False,
+        of: int = 1,
     ) -> None:
-        self._cluster, self._host, self._rate, self._workers = cluster, host, rate, workers
+        """``of`` is how many loads tell the story together."""
+        self._cluster, self._host, self._workers = cluster, host, workers
+        self._rate, self._enough = max(rate, WISHED // of), ENOUGH // of if WISHED else 0
         self._timeout, self._grpc = timeout, grpc
         self._out = folder / f"load-{host}.jsonl"
         self._process: subprocess.Popen[str] | None = None
@@ -93,11 +103,19 @@ class Load:
         """Stop, and what came of it."""
         if self._process is None:
             raise RuntimeError("the load was not started")
+        wait_until(f"{self._enough} requests", self._few, 10 + 3 * self._enough / self._rate, pause=0.5)
         self._process.send_signal(signal.SIGTERM)
         said, _ = self._process.communicate(timeout=30 + self._timeout)
         self._process = None
         raw = json.loads(said)
-        return Result(raw["total"], raw["counts"], raw["first"], raw["last"], raw)
+        results.append(Result(raw["total"], raw["counts"], raw["first"], raw["last"], raw))
+        return results[-1]
+
+    def _few(self) -> str | None:
+        if not self._enough:
+            return None
+        total = self.counts().total()
+        return None if total >= self._enough else f"{total} requests"
 
     def __enter__(self) -> Self:
         return self.start()
