@@ -11,6 +11,7 @@ import marshal
 import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -44,6 +45,9 @@ GATES = {
 }
 """The admission policy of each kind."""
 
+CLIENT: ContextVar[str] = ContextVar("client", default="")
+"""Which operator process makes a request of the port, where there are several."""
+
 T = TypeVar("T")
 Watcher = Callable[[Kind, str, Object], None]
 """Kind, ADDED / MODIFIED / DELETED, the object (not to be changed)."""
@@ -60,6 +64,8 @@ class Write:
     name: str
     before: Object | None
     after: Object | None
+    client: str = ""
+    """The operator process, of Tidegate's writes."""
 
 
 class FakeCluster:
@@ -131,12 +137,11 @@ class FakeCluster:
 
     def all(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
         """Objects, not to be changed."""
+        here = [obj for (where, _), obj in sorted(self._objects[kind].items()) if namespace in ("", where)]
+        if not selector:
+            return here
         wanted = selects(selector)
-        return [
-            obj
-            for (where, _), obj in sorted(self._objects[kind].items())
-            if namespace in ("", where) and wanted(obj["metadata"].get("labels") or {})
-        ]
+        return [obj for obj in here if wanted(obj["metadata"].get("labels") or {})]
 
     def create_as(self, who: str, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """Somebody creates an object."""
@@ -196,6 +201,11 @@ class FakeCluster:
                 who, "delete", kind, old, merge(old, {"metadata": {"deletionTimestamp": self._stamp()}}), bump=True
             )
 
+    @property
+    def version(self) -> int:
+        """Grows with each write."""
+        return self._version
+
     def _admitted(self, who: str, kind: Kind, old: Object | None, new: Object) -> Object:
         """What the policy of the kind, where it stands, makes of a write."""
         name = ("", GATES.get(kind, ""))
@@ -221,7 +231,7 @@ class FakeCluster:
             self._remove(who, kind, new)
             return new
         self._objects[kind][meta.get("namespace", ""), meta["name"]] = new
-        self.writes.append(Write(self._clock.monotonic(), who, verb, kind, meta["name"], old, new))
+        self._note(who, verb, kind, old, new)
         self._tell(kind, "MODIFIED" if old else "ADDED", new)
         return new
 
@@ -230,7 +240,7 @@ class FakeCluster:
         del self._objects[kind][meta.get("namespace", ""), meta["name"]]
         self._version += 1
         last = {**obj, "metadata": {**meta, "resourceVersion": str(self._version)}}
-        self.writes.append(Write(self._clock.monotonic(), who, "delete", kind, meta["name"], obj, None))
+        self._note(who, "delete", kind, obj, None)
         self._tell(kind, "DELETED", last)
         asyncio.get_running_loop().call_later(1.5, self._collect, meta["uid"])
 
@@ -240,6 +250,11 @@ class FakeCluster:
             for obj in list(self._objects[kind].values()):
                 if any(ref["uid"] == owner for ref in obj["metadata"].get("ownerReferences", ())):
                     self.delete_as(GARBAGE_COLLECTOR, kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+    def _note(self, who: str, verb: str, kind: Kind, old: Object | None, new: Object | None) -> None:
+        name = (new or old or {})["metadata"]["name"]
+        client = CLIENT.get() if who == TIDEGATE else ""
+        self.writes.append(Write(self._clock.monotonic(), who, verb, kind, name, old, new, client))
 
     def _tell(self, kind: Kind, type_: str, obj: Object) -> None:
         for watcher in self.watchers:
@@ -300,19 +315,26 @@ def patched(old: Object, operations: object) -> Object:
 
 @cache
 def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
-    """A label selector as a predicate: equality and ``in``."""
-    terms = [term.strip() for term in re.split(r",(?![^(]*\))", selector) if term.strip()]
+    """A label selector as a predicate: equality, ``in``, presence."""
+    terms = [_term(term.strip()) for term in re.split(r",(?![^(]*\))", selector) if term.strip()]
+    if not terms:
+        return lambda _: True
+    if len(terms) == 1:
+        return terms[0]
+    return lambda labels: all(fits(labels) for fits in terms)
 
-    def one(term: str, labels: Mapping[str, str]) -> bool:
-        within = re.fullmatch(r"(\S+) in \((.*)\)", term)
-        if within:
-            return labels.get(within[1]) in [value.strip() for value in within[2].split(",")]
-        if "=" in term:
-            key, _, value = term.partition("=")
-            return labels.get(key) == value
-        return term.removeprefix("!") not in labels if term.startswith("!") else term in labels
 
-    return lambda labels: all(one(term, labels) for term in terms)
+def _term(term: str) -> Callable[[Mapping[str, str]], bool]:
+    within = re.fullmatch(r"(\S+) in \((.*)\)", term)
+    if within:
+        key, values = within[1], frozenset(value.strip() for value in within[2].split(","))
+        return lambda labels: labels.get(key) in values
+    key, equals, value = term.partition("=")
+    if equals:
+        return lambda labels: labels.get(key) == value
+    if term.startswith("!"):
+        return lambda labels: term[1:] not in labels
+    return lambda labels: term in labels
 
 
 def _asks_for_more(kind: Kind, old: Object, new: Object) -> bool:

@@ -33,6 +33,8 @@ Json = dict[str, Any]
 
 GRACE = 2.0
 """Seconds that a pod goes on serving after it was told to go."""
+GRACEFUL = "fake/kubelet"
+"""A finalizer: until the kubelet takes it away a deleted pod is there, and serves."""
 BIG = 2_147_483_647
 
 
@@ -373,7 +375,7 @@ class ReplicaSetController(Controller):
             self.cluster.create_as(self.name, PODS, namespace, body)
         surplus = len(pods) - rs["spec"]["replicas"]
         for pod in sorted(pods, key=lambda pod: (ready(pod), pod["metadata"]["name"]))[: max(0, surplus)]:
-            finalizers = {"metadata": {"finalizers": ["fake/kubelet"]}}
+            finalizers = {"metadata": {"finalizers": [GRACEFUL]}}
             self.patch(PODS, pod, finalizers)
             self.cluster.delete_as(self.name, PODS, namespace, pod["metadata"]["name"])
         left = [pod for pod in owned(self.cluster.all(PODS, namespace), rs) if active(pod)]

@@ -225,11 +225,10 @@ async def test_at_rest_a_release_costs_nothing() -> None:
     world = await World.begin()
     world.release("v2")
     await world.ends("Promoted")
-    assert world.operator is not None
     before, writes = world.requests(), len(world.cluster.writes)
     for _ in range(20):
-        for key in world.operator._keys():
-            world.operator.queue.add(key)
+        for key in world.process.operator._keys():
+            world.process.operator.queue.add(key)
         await world.wait(1)
     assert world.requests() == before
     assert len(world.cluster.writes) == writes

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.controllers import Version
-from tests.fakes.traffic import remains
+from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World, deployment, route, service
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, SERVICES
 
@@ -263,11 +263,10 @@ async def test_a_second_release_of_the_same_deployment_is_refused_and_may_go() -
 
 async def test_what_was_deleted_while_a_watch_was_away_is_missed_at_once() -> None:
     world = await World.begin()
-    world.cluster.watchers.remove(world._told)
+    world.process.watch.deaf = True
     world.delete(HTTPROUTES)
     await world.wait(30)
-    world.cluster.watchers.append(world._told)
+    world.process.watch.deaf = False
     assert world.condition("Ready") == "True", "nobody told"
-    assert world.operator
-    world.operator.missed()
+    world.process.operator.missed()
     await world.until(lambda: world.phase == "Blocked", within=15)

@@ -14,34 +14,31 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from tests.fakes.cluster import TIDEGATE, FakeCluster
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import (
+    GRACEFUL,
     DeploymentController,
     EndpointSliceController,
     Kubelet,
     ReplicaSetController,
     Versions,
+    leaving,
     ready,
 )
-from tests.fakes.memory import StrictStore
+from tests.fakes.line import Point
 from tests.fakes.metrics import FakeMetrics
-from tests.fakes.traffic import Oracle, Router, remains
+from tests.fakes.oracle import Oracle, remains
+from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
-from tidegate.adapters.routers.gateway import GatewayRouter
+from tests.sim.process import Process
 from tidegate.api.base import GROUP
 from tidegate.api.release import ReleaseRecord, ReleaseStatus, Stage
 from tidegate.core.reading import HASH
-from tidegate.engine.act import Actor
-from tidegate.engine.events import Recorder
-from tidegate.engine.gate import GateCheck, needed
-from tidegate.engine.leader import Fenced, Leader
+from tidegate.engine.gate import needed
 from tidegate.engine.meters import Meters
-from tidegate.engine.observe import Observer
-from tidegate.engine.operator import WATCHED, Operator
-from tidegate.engine.reconcile import Reconciler
-from tidegate.engine.store import Cached
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
@@ -50,13 +47,14 @@ from tidegate.ports.cluster import (
     PODS,
     REPLICASETS,
     SERVICES,
-    Cluster,
     Kind,
     Object,
 )
 
 Json = dict[str, Any]
 NAMESPACE, NAME, USER = "shop", "checkout", "user"
+RESTARTS_IN = 0.5
+"""Seconds until another process stands where one died."""
 
 QUICK: Json = {
     "steps": [{"weight": 25, "bake": "4s"}, {"weight": 100, "bake": "2s"}],
@@ -117,16 +115,20 @@ class World:
     oracle: Oracle
     lag: float = 0.02
     """Seconds until a watch tells the operator of a change."""
-    through: Callable[[Cluster], Cluster] = lambda cluster: cluster
-    """What stands between the operator and the cluster: faults."""
+    lease: str = ""
+    """By which operators elect a leader, where there are several: NAMESPACE/NAME."""
+    owners_rules: Sequence[Json] = ()
+    """Of the route, as its owner wrote them last."""
+    processes: list[Process] = field(default_factory=list)
+    """Operators that run, or stand still."""
+    meets: list[Callable[[Process, Point], None]] = field(default_factory=list)
+    """Told of each point that an operator comes to (tests/fakes/line.py)."""
     restarts: int = 0
-    meters: Meters = field(default_factory=Meters)
-    operator: Operator | None = None
-    _task: asyncio.Task[None] | None = None
+    _started: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _look_due: bool = False
     _last: ReleaseRecord | None = None
+    _read: tuple[Object | None, ReleaseStatus] = (None, ReleaseStatus())
 
     # Beginnings.
 
@@ -139,10 +141,12 @@ class World:
         versions: Versions | None = None,
         rules: Sequence[Json] | None = None,
         settle: bool = True,
+        lease: str = "",
         **workload: Any,
     ) -> World:
         """A checkout that serves, its release, and an operator; by default all is at rest."""
         world = cls.empty(versions)
+        world.lease = lease
         await world.populate(QUICK if spec is None and settle else spec, replicas, rules, settle=settle, **workload)
         return world
 
@@ -160,6 +164,7 @@ class World:
         self.create(DEPLOYMENTS, deployment(replicas=replicas, **workload))
         self.create(SERVICES, service())
         self.create(HTTPROUTES, route(rules=rules))
+        self.owners_rules = route(rules=rules)["spec"]["rules"]
         await asyncio.sleep(10)
         self.oracle.awake = True
         if spec is not None:
@@ -184,7 +189,7 @@ class World:
         Kubelet(cluster, clock, known)
         EndpointSliceController(cluster, clock)
         cluster.watchers.append(world._told)
-        router.changed = world._look_soon
+        router.changed = world.look_soon
         return world
 
     def install(self) -> None:
@@ -195,7 +200,8 @@ class World:
     def open_gate(self) -> None:
         """The admission policies stand."""
         for kind, body in needed():
-            self.cluster.create_as("admin", kind, "", body)
+            if self.cluster.find(kind, "", body["metadata"]["name"]) is None:
+                self.cluster.create_as("admin", kind, "", body)
 
     def close_gate(self) -> None:
         """The admission policies are gone."""
@@ -204,52 +210,63 @@ class World:
 
     # The operator.
 
-    def start(self) -> None:
+    def start(self) -> Process:
         """A fresh operator, with nothing in its memory."""
-        cluster = self.through(self.cluster)
-        store, meters = StrictStore(WATCHED), Meters()
-        self.meters = meters
-        leader = Leader(cluster, self.clock, "", "sim")
-        cached = Cached(Fenced(cluster, leader), store)
-        router = GatewayRouter(cached, [self.router], self.clock)
-        gate = GateCheck(cached, TIDEGATE, meters)
-        observer = Observer(cached, router, self.metrics, gate, self.clock, lambda: leader.term)
-        recorder = Recorder(cached, self.clock, "sim")
-        reconciler = Reconciler(cached, gate, observer, Actor(cached, router), recorder, meters, self.clock)
-        self.operator = Operator(cluster, store, reconciler, meters, self.clock, leader)
-        self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self.operator.run(self._stop), name="operator")
+        self._started += 1
+        process = Process(
+            f"operator-{self._started}", self.cluster, self.clock, self.router, self.metrics, self.lag, self.lease
+        )
+        self.processes.append(process)
+        process.line.listeners.append(partial(self._met, process))
+        process.start()
+        return process
 
-    async def stop(self) -> BaseException | None:
-        """The operator is no more; what it died of."""
-        task, self._task, self.operator = self._task, None, None
-        if task is None:
-            return None
-        task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            return None
-        except BaseException as error:  # noqa: BLE001 - crashes are what this is for
-            return error
-        return None
+    async def stop(self) -> None:
+        """All operators are no more."""
+        for process in self.processes:
+            process.kill()
+        self.processes.clear()
+        await asyncio.sleep(0)
+
+    def kill(self, process: Process) -> None:
+        """One dies where it is; another one comes in its place, as a kubelet would have it."""
+        process.kill()
+        self.processes.remove(process)
+        self.restarts += 1
+        asyncio.get_running_loop().call_later(RESTARTS_IN, self.start)
 
     @property
-    def crashed(self) -> bool:
-        """The operator has died by itself."""
-        return self._task is not None and self._task.done()
+    def meters(self) -> Meters:
+        """What the only operator counts."""
+        return self.process.meters
+
+    @property
+    def restarting(self) -> bool:
+        """One has died, and another one is to come."""
+        return self._started < self.restarts + 1
+
+    @property
+    def process(self) -> Process:
+        """The only operator."""
+        (process,) = self.processes
+        return process
+
+    async def _all_well(self) -> None:
+        assert not self.oracle.violations, "\n".join(self.oracle.violations)
+        for process in self.processes:
+            if process.over:
+                died = await process.died_of()
+                raise AssertionError(f"the operator died: {died!r}") from died
+
+    def _met(self, process: Process, point: Point) -> None:
+        for meet in tuple(self.meets):
+            meet(process, point)
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
-        self._look_soon()
-        if kind in WATCHED:
-            asyncio.get_running_loop().call_later(self.lag, self._tell, self.operator, kind, type_, obj)
+        self.look_soon()
 
-    def _tell(self, operator: Operator | None, kind: Kind, type_: str, obj: Object) -> None:
-        if operator is not None and operator is self.operator:
-            # A copy of its upper parts: the engine may write to what it was given, and so must not be given ours.
-            operator.told(kind, type_, {**obj, "metadata": {**obj["metadata"]}})
-
-    def _look_soon(self) -> None:
+    def look_soon(self) -> None:
+        """All judges look, before anything else happens."""
         self._changed.set()
         if not self._look_due:
             self._look_due = True
@@ -274,6 +291,13 @@ class World:
         """The user removes something."""
         self.cluster.delete_as(USER, kind, NAMESPACE, name)
 
+    def evict(self, pod: Object) -> None:
+        """Somebody has a pod go: it serves on for its grace period."""
+        meta = pod["metadata"]
+        if not leaving(pod):
+            self.cluster.patch_as(USER, PODS, NAMESPACE, meta["name"], {"metadata": {"finalizers": [GRACEFUL]}})
+            self.cluster.delete_as(USER, PODS, NAMESPACE, meta["name"])
+
     def release(self, image: str) -> None:
         """The user changes the template's image."""
         self.edit(DEPLOYMENTS, {"spec": {"template": template(image)}})
@@ -288,44 +312,40 @@ class World:
 
     # Waiting.
 
-    async def until(self, so: Callable[[], bool], *, within: float = 120.0, revive: bool = False) -> None:
-        """Wait until it is so. The oracle is heard all the time; an operator that dies ends the story."""
+    async def until(self, so: Callable[[], bool], *, within: float = 120.0) -> None:
+        """Wait until it is so. The oracle is heard all the time; an operator that dies by itself ends the story."""
         loop = asyncio.get_running_loop()
         end = loop.time() + within
         while not so():
-            assert not self.oracle.violations, "\n".join(self.oracle.violations)
-            if self.crashed:
-                died = await self.stop()
-                if not revive:
-                    raise AssertionError(f"the operator died: {died!r}") from died
-                self.restarts += 1
-                await asyncio.sleep(0.5)
-                self.start()
+            await self._all_well()
             if loop.time() >= end:
                 raise AssertionError(f"not so within {within:.0f} s of virtual time:\n{self.describe()}")
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(1.0 if revive else 60.0, end - loop.time()))
+            await self.changes(min(60.0, end - loop.time()))
+
+    async def changes(self, within: float) -> None:
+        """Wait until something happens, or so long."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), within)
 
     async def wait(self, seconds: float) -> None:
         """Time passes."""
         await asyncio.sleep(seconds)
-        assert not self.oracle.violations, "\n".join(self.oracle.violations)
-        assert not self.crashed, f"the operator died: {await self.stop()!r}"
+        await self._all_well()
 
-    async def ends(self, outcome: str, *, within: float = 600.0, revive: bool = False) -> None:
+    async def ends(self, outcome: str, *, within: float = 600.0) -> None:
         """A release (since the last one that was waited for) ends so; all comes to rest with nothing of ours left."""
 
         def ended() -> bool:
             last = self.status.last_release
             return last is not None and last != self._last and self.at_rest and last.outcome == outcome
 
-        await self.until(ended, within=within, revive=revive)
+        await self.until(ended, within=within)
         self._last = self.status.last_release
-        await self.until(lambda: self.condition("Reconciling") == "False", within=30, revive=revive)
+        await self.until(lambda: self.condition("Reconciling") == "False", within=30)
         await asyncio.sleep(5)
         assert not remains(self.cluster, NAMESPACE), self.describe()
-        assert not self.oracle.violations, "\n".join(self.oracle.violations)
+        await self._all_well()
 
     # What is to be seen.
 
@@ -338,7 +358,9 @@ class World:
     def status(self) -> ReleaseStatus:
         """Of the release."""
         found = self.object
-        return ReleaseStatus.model_validate(found.get("status", {}) if found else {})
+        if found is not self._read[0]:
+            self._read = (found, ReleaseStatus.model_validate((found or {}).get("status", {})))
+        return self._read[1]
 
     @property
     def phase(self) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.faults import Faulty
 from tests.fakes.virtual import VirtualClock, VirtualLoop
 
 from tidegate.engine.leader import DURATION, LOOK_EVERY, RENEW_BY, Fenced, Leader
@@ -157,7 +156,7 @@ def test_an_outage_of_the_api_server_ends_and_somebody_leads_again() -> None:
 
 def test_of_two_who_take_it_at_once_one_does() -> None:
     async def tell(cluster: FakeCluster) -> None:
-        replicas = [replica(Faulty(cluster), name) for name in "abcde"]
+        replicas = [replica(Cut(cluster), name) for name in "abcde"]
         await asyncio.sleep(3)
         assert sum(leader.leads for leader, _ in replicas) == 1
         for _, task in replicas:

@@ -1,0 +1,169 @@
+"""Whole stories of a release, each with one end however it is interrupted: told by test_crash and others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakes.controllers import Version
+from tests.sim.world import NAMESPACE, World, canary
+from tidegate.api.release import RequestAction, Stage
+from tidegate.core.requests import REQUEST
+from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REPLICASETS, SERVICES
+
+SPEC: dict[str, Any] = {"steps": [{"weight": 50, "bake": "1s"}], "drain": "1s", "analysis": {"metrics": []}}
+QUICK = Version(starts_in=0.2)
+VERSIONS = {"v1": QUICK, "v2": QUICK, "v3": QUICK, "bad": Version(starts_in=0.2, fails_after=1.0)}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What people do, and when it is over."""
+
+    tell: Callable[[World], Awaitable[None]]
+    spec: Mapping[str, Any] = field(default_factory=lambda: SPEC)
+    managed: bool = True
+    """The release is there from the beginning, and at rest."""
+
+    async def begin(self, lease: str = "") -> World:
+        """A shop in which it can happen."""
+        world = World.empty(dict(VERSIONS))
+        world.lease = lease
+        world.router.reads, world.router.applies = 0.1, 0.2
+        await world.populate(dict(self.spec) if self.managed else None, settle=self.managed)
+        return world
+
+    async def told(self, world: World) -> str:
+        """Tell it, and what it ended as."""
+        await self.tell(world)
+        await world.wait(5)
+        return ending(world)
+
+
+def ending(world: World) -> str:
+    """All that is to be the same however a story was interrupted, as text."""
+    status = world.status
+    objects = [_bare(obj) for kind in (DEPLOYMENTS, SERVICES, HTTPROUTES) for obj in world.cluster.all(kind, NAMESPACE)]
+    sets = {
+        rs["spec"]["template"]["spec"]["containers"][0]["image"]: (
+            rs["spec"]["replicas"],
+            {key: value for key, value in (rs["metadata"].get("annotations") or {}).items() if "tidegate" in key},
+        )
+        for rs in world.cluster.all(REPLICASETS, NAMESPACE)
+    }
+    told = {
+        "phase": status.phase if world.object else "gone",
+        "conditions": {c.type: (c.status, c.reason) for c in status.conditions},
+        "stable": status.stable.images if status.stable else None,
+        "candidate": status.candidate.images if status.candidate else None,
+        "history": [(record.images, record.outcome, record.reason) for record in status.history],
+        "asked": [status.last_request.outcome] if status.last_request else [],
+        "pods": dict(sorted(world.pods().items())),
+        "replicasets": sets,
+        "objects": objects,
+    }
+    return json.dumps(told, indent=1, sort_keys=True)
+
+
+def _bare(obj: dict[str, Any]) -> dict[str, Any]:
+    meta = {key: obj["metadata"][key] for key in ("name", "labels", "annotations") if obj["metadata"].get(key)}
+    return {"metadata": meta, "spec": obj["spec"]}
+
+
+def ask(world: World, action: RequestAction, id_: str = "1") -> None:
+    """Somebody asks something of the candidate, as kubectl annotate would."""
+    candidate = world.status.candidate
+    text = json.dumps({"id": id_, "action": action, "hash": candidate.hash if candidate else ""})
+    world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: text}}})
+
+
+def ready(world: World) -> bool:
+    """What the template asks for is what serves."""
+    deployment = world.target()
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    status = world.status
+    fresh = bool(world.object) and status.observed_generation == (world.object or {})["metadata"]["generation"]
+    return (
+        fresh and world.condition("Ready") == "True" and status.stable is not None and status.stable.images == (image,)
+    )
+
+
+async def _promotes(world: World) -> None:
+    world.release("v2")
+    await world.ends("Promoted")
+
+
+async def _reverts(world: World) -> None:
+    """A bad one comes and is gone; then its author takes it back."""
+    world.release("bad")
+    await world.ends("RolledBack")
+    world.release("v1")
+    await world.until(lambda: ready(world))
+
+
+async def _superseded(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    world.release("v3")
+    await world.until(lambda: ready(world))
+
+
+async def _restored(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    world.release("v1")
+    await world.until(lambda: ready(world) and world.pods() == {"v1": 4})
+
+
+async def _aborted(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    ask(world, RequestAction.ABORT)
+    await world.ends("Aborted")
+
+
+async def _let_go(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    world.delete(CANARY_RELEASES)
+    await world.until(lambda: world.object is None)
+    world.oracle.awake = False
+    await world.wait(20)
+
+
+async def _scaled(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    world.scale(7)
+    await world.until(lambda: ready(world))
+    await world.until(lambda: world.pods() == {"v2": 7})
+
+
+async def _adopted(world: World) -> None:
+    world.create(CANARY_RELEASES, canary(**SPEC))
+    world.start()
+    await world.until(lambda: ready(world))
+
+
+async def _promoted_by_request(world: World) -> None:
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.BAKE)
+    ask(world, RequestAction.PROMOTE)
+    await world.ends("Promoted")
+
+
+SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
+
+STORIES: Mapping[str, Story] = {
+    "promote": Story(_promotes),
+    "revert": Story(_reverts),
+    "supersede": Story(_superseded),
+    "restore": Story(_restored),
+    "abort": Story(_aborted, SLOW),
+    "let-go": Story(_let_go, SLOW),
+    "scale": Story(_scaled),
+    "adopt": Story(_adopted, managed=False),
+    "promote-by-request": Story(_promoted_by_request, SLOW),
+}

@@ -1,0 +1,118 @@
+"""One operator process of a simulation: the real engine, wired as app/wiring does it, behind a ``Line`` of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tests.fakes.cluster import TIDEGATE, FakeCluster
+from tests.fakes.line import Line, LineClock, Watch
+from tests.fakes.memory import StrictStore
+from tests.fakes.metrics import FakeMetrics
+from tests.fakes.traffic import Router
+from tests.fakes.virtual import VirtualClock
+from tidegate.adapters.routers.gateway import GatewayRouter, Serving
+from tidegate.core.counters import Answer, RouterSeries
+from tidegate.core.observed import Backends
+from tidegate.engine.act import Actor
+from tidegate.engine.events import Recorder
+from tidegate.engine.gate import GateCheck
+from tidegate.engine.leader import Fenced, Leader
+from tidegate.engine.meters import Meters
+from tidegate.engine.observe import Observer
+from tidegate.engine.operator import WATCHED, Operator
+from tidegate.engine.reconcile import Reconciler
+from tidegate.engine.store import Cached
+
+
+class Process:
+    """It begins with an empty memory, and ends by a signal, by an error, or by ``kill`` at whatever point it is."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster: FakeCluster,
+        clock: VirtualClock,
+        router: Router,
+        metrics: FakeMetrics,
+        lag: float,
+        lease: str = "",
+    ) -> None:
+        self.name = name
+        self.line = Line(cluster, clock, name)
+        own = LineClock(self.line, clock)
+        store, meters = StrictStore(WATCHED), Meters()
+        self.meters = meters
+        self.watch = Watch(self.line, cluster, WATCHED, lag)
+        self.leader = Leader(self.line, own, lease, name)
+        cached = Cached(Fenced(self.line, self.leader), store)
+        gateway = GatewayRouter(cached, [_Plane(self.line, router)], own)
+        gate = GateCheck(cached, TIDEGATE, meters)
+        observer = Observer(cached, gateway, _Metrics(self.line, metrics), gate, own, lambda: self.leader.term)
+        recorder = Recorder(cached, own, name)
+        reconciler = Reconciler(cached, gate, observer, Actor(cached, gateway), recorder, meters, own)
+        self.operator = Operator(self.line, store, reconciler, meters, own, self.leader)
+        self.watch.told = self.operator.told
+        self._stop = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Its loop begins, and the watches list."""
+        self.task = asyncio.create_task(self.operator.run(self._stop), name=self.name)
+        self.watch.list_again()
+
+    @property
+    def over(self) -> bool:
+        """It runs no more."""
+        return self.task is None or self.task.done()
+
+    def kill(self) -> None:
+        """SIGKILL: not one request more; what is on its way arrives."""
+        self.line.dead = True
+        self.watch.close()
+        self.line.thaw()
+        if self.task is not None:
+            self.task.cancel()
+
+    async def terminate(self) -> None:
+        """SIGTERM, and wait until it has ended."""
+        self._stop.set()
+        if self.task is not None:
+            await asyncio.wait({self.task})
+        self.watch.close()
+
+    async def died_of(self) -> BaseException | None:
+        """What ended it, where it was no signal."""
+        if self.task is None:
+            return None
+        await asyncio.wait({self.task})
+        return None if self.task.cancelled() else self.task.exception()
+
+
+class _Plane:
+    """The router's API as this process asks it."""
+
+    def __init__(self, line: Line, router: Router) -> None:
+        self._line, self._router = line, router
+        self.controller = router.controller
+
+    async def serving(self, route: dict[str, Any]) -> Serving | None:
+        """As the DataPlane."""
+        return await self._line.over("ask", "router", self._router.serving, route)
+
+    def series(self, routes: Sequence[dict[str, Any]], backends: Backends) -> RouterSeries:
+        """As the DataPlane."""
+        return self._router.series(routes, backends)
+
+
+class _Metrics:
+    """Prometheus as this process asks it."""
+
+    def __init__(self, line: Line, metrics: FakeMetrics) -> None:
+        self._line, self._metrics = line, metrics
+
+    async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
+        """As the port."""
+        return await self._line.over("ask", "metrics", self._metrics.fetch, queries, at)
