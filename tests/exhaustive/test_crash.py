@@ -1,14 +1,15 @@
 """Something goes wrong at each point at which the operator waits for anything: the end is the same as if it had not.
 
-A story is told once; at each of its moments a copy of the world comes into being in which the operator dies, or is
-refused, just there, and is told to its end (tests/exhaustive/forks.py). Whoever comes in the place of a dead operator
-has an empty memory: all it knows is what stands in the cluster.
+A story is told once; at each of its moments (in a test run, at one of six) a copy of the world comes into being in
+which the operator dies, or is refused, just there, and is told to its end (tests/exhaustive/forks.py). Whoever comes
+in the place of a dead operator has an empty memory: all it knows is what stands in the cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import os
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +21,8 @@ from tests.sim.process import Process
 from tests.sim.world import World
 from tidegate.ports.cluster import ClusterError, Conflict, Unavailable
 
+EVERY = int(os.environ.get("TIDEGATE_EXHAUSTIVE", "6"))
+"""Of so many moments one is told to its end; of 1, all: `make histories` does."""
 Mishap = Callable[[World, Process], None]
 
 
@@ -55,7 +58,7 @@ async def told_with(
         moment = (asyncio.get_running_loop().time(), world.cluster.version, None if mishap is dies else point)
         if moment not in moments:
             moments.add(moment)
-            if forks.fork(str(point)):
+            if len(moments) % EVERY == 0 and forks.fork(str(point)):
                 mishap(world, process)
 
     world.meets.append(meet)
@@ -75,7 +78,7 @@ def same(end: str, forks: Forks) -> None:
 @pytest.mark.parametrize("name", STORIES)
 async def test_the_operator_dies_at_each_await(name: str) -> None:
     end, forks = await told_with(name, dies)
-    assert len(forks.ended) > 10
+    assert forks.ended
     same(end, forks)
 
 
@@ -83,7 +86,7 @@ async def test_the_operator_dies_at_each_await(name: str) -> None:
 async def test_each_write_is_refused(name: str) -> None:
     mishap = refused(lambda: Conflict("injected"))
     end, forks = await told_with(name, mishap, lambda point: point.write and point.when == "before")
-    assert len(forks.ended) > 3
+    assert forks.ended
     same(end, forks)
 
 
@@ -91,7 +94,7 @@ async def test_each_write_is_refused(name: str) -> None:
 async def test_the_answer_to_each_write_is_lost(name: str) -> None:
     mishap = refused(lambda: Unavailable("injected"))
     end, forks = await told_with(name, mishap, lambda point: point.write and point.when == "after")
-    assert len(forks.ended) > 3
+    assert forks.ended
     same(end, forks)
 
 
@@ -101,7 +104,7 @@ async def test_the_api_server_is_away_for_each_request(name: str) -> None:
     end, forks = await told_with(
         name, mishap, lambda point: point.request and point.verb != "ask" and point.when == "before"
     )
-    assert len(forks.ended) > 10
+    assert forks.ended
     same(end, forks)
 
 

@@ -12,7 +12,7 @@ from tidegate.api.base import GROUP
 from tidegate.api.conditions import ConditionType
 from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core.forward import FORWARD
-from tidegate.core.gate import RELEASE
+from tidegate.core.gate import FLOOR, RELEASE
 from tidegate.core.reading import DESIRED, HASH
 from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import (
@@ -54,10 +54,10 @@ class Laws:
         if write.who == TIDEGATE and write.client:
             self._rights(write)
             self._fence(write)
+            if write.kind == CANARY_RELEASES and write.after and write.after.get("status"):
+                self._told(write.before or {}, write.after)
         if write.kind == REPLICASETS and write.before and write.after:
             self._size(write, write.before, write.after)
-        if write.kind == CANARY_RELEASES and write.after and write.after.get("status"):
-            self._told(write.before or {}, write.after)
 
     def _rights(self, write: Write) -> None:
         """Tidegate changes the fields that are its own, and nothing else."""
@@ -127,13 +127,28 @@ class Laws:
             return
         if self._excused() or (status.journal and status.journal.stage in ONWARDS):
             return
-        desired = int((after["metadata"].get("annotations") or {}).get(DESIRED, 0))
+        notes = after["metadata"].get("annotations") or {}
+        if FLOOR not in notes and self._let_go(status):
+            return  # nobody's any more: a new template is rolled out as it would be without us
+        desired = int(notes.get(DESIRED, 0))
         least = min(before["spec"]["replicas"], desired)
         if after["spec"]["replicas"] < least:
             self._note(
                 f"{write.who} made stable {write.name} smaller than it may be: {before['spec']['replicas']} to"
                 f" {after['spec']['replicas']} of {desired}"
             )
+
+    def _stands(self, status: ReleaseStatus) -> bool:
+        """All pods of stable stand, and are ready."""
+        hash_ = status.stable.hash if status.stable else ""
+        sets = self._cluster.all(REPLICASETS, "", f"{HASH}={hash_}")
+        whole = [rs["spec"]["replicas"] <= rs.get("status", {}).get("readyReplicas", 0) for rs in sets]
+        return bool(whole) and all(whole)
+
+    def _let_go(self, status: ReleaseStatus) -> bool:
+        """The release is being deleted, and no candidate is left of it."""
+        releases = self._cluster.all(CANARY_RELEASES)
+        return any("deletionTimestamp" in release["metadata"] for release in releases) and not _under_way(status)
 
     def _told(self, before: Object, after: Object) -> None:
         """A status that a reader can make sense of, and a way that a release can go."""
@@ -178,6 +193,7 @@ class Laws:
         came, goes = old.journal.stage, new.journal.stage
         forwards = came in BACK and goes in FORWARD | PROMOTE
         too_late = came in ONWARDS and _outcome(old) in (None, Outcome.PROMOTED) and goes in BACK | FORWARD
+        too_late = too_late and not (came is Stage.LIFT and goes is Stage.REVERT and self._stands(new))
         if forwards or too_late:
             self._note(f"no release goes from {came} to {goes}")
         if _outcome(old) not in (None, _outcome(new)):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from pydantic import ValidationError
 
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Versions, leaving, ready
@@ -57,6 +60,8 @@ class Oracle:
     most: dict[str, float] = field(default_factory=dict)
     """The greatest share of a rule that an image ever got."""
 
+    _empty: set[str] = field(default_factory=set)
+    """Services that nobody is behind since all who could be fell sick."""
     _read: tuple[Object | None, ReleaseStatus | None] = (None, None)
     """A release as it was, and its status: parsed once a version."""
 
@@ -128,13 +133,24 @@ class Oracle:
         alive = [pod for pod in pods if pod is not None]
         if not self._wanted() or self._scaled_lately() or self.excused:
             return alive
-        if not alive and service.endswith("-canary") and self._somebody_is_sick():
-            return alive  # its pods fail their probes: it is the version's own fault, and will be reverted
+        theirs = self._whose(service)
+        if alive:
+            self._empty.discard(service)
+        elif theirs and all(map(self._sick, theirs)):
+            self._empty.add(service)  # they fail their probes: it is the version's own fault
+        if service in self._empty:
+            return alive
         if not alive:
             self.note(f"{what}: no endpoint to answer")
         elif len(alive) < len(pods):
             self.note(f"{what}: goes to pods that are gone")
         return alive
+
+    def _whose(self, service: str) -> Sequence[Object]:
+        """Pods that could answer for the Service, if they were ready."""
+        found = self.cluster.find(SERVICES, self.namespace, service)
+        selector = found["spec"].get("selector", {}) if found else {}
+        return self.cluster.all(PODS, self.namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
 
     def _judge_share(self, rule: str, hash_: str, share: float) -> None:
         status = self._status()
@@ -169,9 +185,8 @@ class Oracle:
             case Stage.SCALE if self._somebody_is_sick():
                 return status.step.weight / 100 if status.step else 0.0  # its pods are gone: it is on its way back
             case Stage.SCALE:
-                steps = [0, *_weights(self._release())]
-                at = status.step.index if status.step else 1
-                return steps[min(at, len(steps)) - 1] / 100
+                # The steps may have been edited since: what was written last stands until the next shift.
+                return status.traffic.weight / 100 if status.traffic else 0.0
             case Stage.REST | Stage.PREPARE | Stage.RETIRE | Stage.FLAG:
                 return 0.0
             case Stage.CLEAN:
@@ -248,7 +263,8 @@ class Oracle:
         release = self._release()
         if release is not self._read[0]:
             told = (release or {}).get("status")
-            self._read = (release, ReleaseStatus.model_validate(told) if told else None)
+            with suppress(ValidationError):  # another version's: the last one of ours stands
+                self._read = (release, ReleaseStatus.model_validate(told) if told else None)
         return self._read[1]
 
     def note(self, what: str) -> None:
@@ -256,12 +272,6 @@ class Oracle:
         told = f"{self.clock.monotonic():.2f} s: {what}"
         if what not in {known.partition(" s: ")[2] for known in self.violations}:
             self.violations.append(told)
-
-
-def _weights(release: Object | None) -> list[int]:
-    steps = (release or {}).get("spec", {}).get("steps")
-    found = [step["weight"] for step in steps] if steps else [5, 10, 25, 50, 100]
-    return found if found[-1] == 100 else [*found, 100]
 
 
 def remains(cluster: FakeCluster, namespace: str) -> list[str]:

@@ -145,6 +145,7 @@ async def test_a_status_of_another_version_is_left_alone() -> None:
     world.release("v2")
     await world.until(world.baking(1))
     await world.stop()
+    await world.wait(1)
     newer = {"status": {"journal": {"stage": "Teleport"}}}
     world.cluster.patch_as("newer", CANARY_RELEASES, "shop", "checkout", newer, subresource="status")
     writes = len([w for w in world.cluster.writes if w.who.endswith(":tidegate")])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -274,8 +275,11 @@ class World:
 
     def _look(self) -> None:
         self._look_due = False
-        self.metrics.look()
-        self.oracle.look()
+        try:
+            self.metrics.look()
+            self.oracle.look()
+        except Exception:  # noqa: BLE001 - a loop would log it, and all would seem well
+            self.oracle.note(traceback.format_exc())
 
     # What the user does.
 

@@ -175,8 +175,15 @@ class TestAtRest:
 
     def test_a_deployment_in_mid_rollout_is_not_adopted(self) -> None:
         obs = observed(ReleaseStatus(), deployment={"managed_by": ""}, candidate={"current": 1})
+        obs = replace(obs, replicasets=tuple(replace(rs, bounds=FREE) for rs in obs.replicasets))
         plan = decide(obs, NOW)
         assert (plan.actions, plan.status.phase) == ((), Phase.WAITING)
+
+    def test_bounds_do_not_hold_up_a_rollout_that_is_nobodys(self) -> None:
+        obs = observed(ReleaseStatus(), deployment={"managed_by": ""}, candidate={"current": 1})
+        plan = decide(obs, NOW)
+        assert plan.actions == (Bound("checkout-1", FREE, None), Bound("checkout-2", FREE, None))
+        assert plan.status.phase is Phase.WAITING
 
 
 def _release(known: ReleaseStatus) -> Release:
@@ -254,12 +261,25 @@ class TestForward:
 class TestBackward:
     """What turns a release back, from wherever it is."""
 
+    @pytest.mark.parametrize("at", sorted(set(Stage) - {Stage.REST, Stage.CLEAN}))
+    @pytest.mark.parametrize("another", [False, True])
+    def test_a_target_that_is_gone_is_cleaned_up_after_and_another_of_its_name_left_alone(
+        self, at: Stage, another: bool
+    ) -> None:
+        step = StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(seconds=60))
+        known = status(at, step=step, journal={"served": True})
+        obs = observed(known, route=25, deployment={"uid": "another"})
+        plan = decide(obs if another else replace(obs, deployment=None, replicasets=()), NOW)
+        assert stage(plan) is Stage.CLEAN
+        assert plan.status.journal
+        assert (plan.status.journal.outcome, plan.status.journal.reason) == (Outcome.ABORTED, "TargetNotFound")
+        assert not any(isinstance(action, Bound) for action in plan.actions)
+
     @pytest.mark.parametrize("at", sorted(FORWARD))
     @pytest.mark.parametrize(
         ("changes", "outcome", "reason"),
         [
             ({"release": {"deleting": True}}, Outcome.ABORTED, "ReleaseDeleted"),
-            ({"deployment": {"uid": "another"}}, Outcome.ABORTED, "TargetNotFound"),
             ({"deployment": {"revision": 1}}, Outcome.ABORTED, "TemplateRestored"),
             (
                 {"pods": (Pod("p", NEW, ready=False, trouble=Reason.CRASH_LOOP, message="exit 1"),)},

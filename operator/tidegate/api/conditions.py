@@ -42,6 +42,8 @@ class Reason(StrEnum):
     """A new revision was found; it is held until traffic is prepared."""
     PREPARING = "Preparing"
     """Services and routes are being put in place; all traffic is on stable."""
+    STABLE_DOWN = "StableDown"
+    """No pod of stable is ready as a release begins: it goes on, for it may be the cure."""
     SCALING = "Scaling"
     """Candidate pods are starting for the next step."""
     SHIFTING = "Shifting"

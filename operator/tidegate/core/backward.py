@@ -13,7 +13,7 @@ from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
 
 LEAST_DRAIN = timedelta(seconds=1)
-"""A weight that was written and taken back within a moment may still be on its way through the router."""
+"""Pods that are told to go are sent requests until the last router has heard of it."""
 FLAG_DEADLINE = timedelta(seconds=15)
 """The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
 
@@ -36,7 +36,7 @@ def revert(draft: Draft) -> Stage | None:
         draft.wake_in(POLL)
         return None
     if not applied(obs) or (split_is(obs, None) and obs.service and not reached(draft, obs.service)):
-        draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs))
+        draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs) or "the router has yet to know all pods of stable")
         draft.wake_in(POLL)
         return None
     return Stage.DRAIN
@@ -51,13 +51,22 @@ def drain(draft: Draft) -> Stage | None:
     """The candidate has no traffic; its last requests end before its pods do."""
     if has_traffic(draft.obs):
         return Stage.REVERT
-    spec = draft.obs.release.spec
-    until = draft.journal.since + (max(spec.drain, LEAST_DRAIN) if spec and draft.journal.served else timedelta())
+    until = draft.journal.since + _drains(draft)
     if draft.now < until:
         draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
         draft.wake_at(until)
         return None
-    return Stage.CLEAN if draft.obs.deployment is None else Stage.RETIRE
+    return Stage.RETIRE
+
+
+def _drains(draft: Draft) -> timedelta:
+    """How long requests to the candidate may take to end, and to come at all."""
+    spec, at = draft.obs.release.spec, draft.status.step
+    if spec is None or not draft.journal.served:
+        return timedelta()
+    # A weight taken back before it was seen to be served may be on its way through the router yet.
+    under_way = spec.traffic.propagation if at and at.until is None else LEAST_DRAIN
+    return max(spec.drain, under_way)
 
 
 def retire(draft: Draft) -> Stage | None:

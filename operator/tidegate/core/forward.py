@@ -141,12 +141,15 @@ def prepare(draft: Draft) -> Stage | None:
     ours, theirs = obs.stable_service, obs.canary_service
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
         return None
-    if not ours.endpoints or not ours.endpoints >= obs.service.endpoints:
+    if not ours.endpoints >= obs.service.endpoints or not (ours.endpoints or _nobody_serves(draft)):
         return None
     # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
     grow(draft, step(draft))
     introduced, moved = split_is(obs, INTRODUCED), split_is(obs, 0)
     if not introduced and not moved:
+        if not ours.endpoints:
+            way_out = "`kubectl tidegate promote` gives all requests to the candidate"
+            draft.event(Reason.STABLE_DOWN, f"no pod of stable {stable} is ready; {way_out}", "Warning")
         draft.act(Split(INTRODUCED))
         return None
     if not applied(obs) or not reached(draft, ours):
@@ -157,6 +160,12 @@ def prepare(draft: Draft) -> Stage | None:
         return None
     draft.set(traffic=TrafficStatus(router="", weight=0))
     return Stage.SCALE
+
+
+def _nobody_serves(draft: Draft) -> bool:
+    """No pod of stable is ready: there is nothing to keep serving, and its cure may be this very release."""
+    stable = draft.obs.by_hash(hash_of(draft, "stable"))
+    return stable is not None and not stable.ready
 
 
 def scale(draft: Draft) -> Stage | None:

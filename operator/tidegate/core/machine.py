@@ -92,6 +92,11 @@ def protocols(routes: Sequence[Route]) -> tuple[Protocol, ...]:
 
 
 def _under_way(draft: Draft) -> None:
+    gone = _target_gone(draft)
+    if gone and draft.journal.stage is not Stage.CLEAN:
+        # Nobody's pods are ours any more: a Deployment of the same name may have ReplicaSets of the same hash.
+        forward.go_back(draft, *gone)
+        draft.enter(Stage.CLEAN)
     if draft.journal.stage in FORWARD:
         forward.follow(draft)
         if not _turn(draft):
@@ -110,6 +115,14 @@ def _under_way(draft: Draft) -> None:
         if stage is Stage.REST:
             _finish(draft)
             return
+
+
+def _target_gone(draft: Draft) -> tuple[Outcome, Reason, str] | None:
+    """The Deployment that the release was begun for is no more."""
+    deployment = draft.obs.deployment
+    if deployment and deployment.uid == draft.journal.target_uid:
+        return None
+    return Outcome.ABORTED, Reason.TARGET_NOT_FOUND, "the Deployment is gone"
 
 
 def _stuck(draft: Draft) -> bool:
@@ -193,13 +206,11 @@ def _ask_for_images(draft: Draft) -> None:
 
 
 def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
-    obs, status, journal = draft.obs, draft.status, draft.journal
+    obs, status = draft.obs, draft.status
     if obs.release.deleting:
         return Outcome.ABORTED, Reason.RELEASE_DELETED, "the release object is being deleted"
     if obs.release.let_go:
         return Outcome.ABORTED, Reason.LET_GO, "Tidegate lets everything go"
-    if obs.deployment is None or obs.deployment.uid != journal.target_uid:
-        return Outcome.ABORTED, Reason.TARGET_NOT_FOUND, "the Deployment is gone"
     current = obs.current()
     if current and status.candidate and current.hash != status.candidate.hash:
         if status.stable and current.hash == status.stable.hash:
@@ -359,6 +370,9 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
         return
     others = [rs for rs in obs.replicasets if rs.hash != current.hash and rs.current]
     if others or current.ready < deployment.replicas:
+        if deployment.managed_by != obs.release.name:
+            # Its owner took it out of the gate, or it is another one of that name: bounds would hold it up for ever.
+            draft.act(*(Bound(rs.name, FREE, None) for rs in obs.replicasets if rs.bounds != FREE))
         draft.say(
             Phase.WAITING,
             Reason.WAITING_FOR_ROLLOUT,

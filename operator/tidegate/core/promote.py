@@ -7,9 +7,21 @@ from __future__ import annotations
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.core import health
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, ensure_services, hash_of, lagging, narrow, overdue, reached, split_is
+from tidegate.core.forward import (
+    applied,
+    ensure_services,
+    go_back,
+    hash_of,
+    lagging,
+    narrow,
+    overdue,
+    reached,
+    split_is,
+)
 from tidegate.core.gate import HELD
+from tidegate.core.observed import ReplicaSet
 from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
 
@@ -58,20 +70,36 @@ def return_routes(draft: Draft) -> Stage | None:
 
 
 def lift(draft: Draft) -> Stage | None:
-    """Bounds lifted once stable has drained: the Deployment controller removes the old pods."""
+    """Stable has drained, and its pods go. While all of them stand, a candidate that falls sick is turned back."""
     obs, spec = draft.obs, draft.obs.release.spec
     _promoting(draft, "promoting: the old revision drains")
+    stable, candidate = obs.by_hash(hash_of(draft, "stable")), obs.by_hash(hash_of(draft, "candidate"))
+    replicas = obs.deployment.replicas if obs.deployment else 0
+    if stable and stable.ready and stable.ready >= replicas:
+        sick = health.trouble(draft)
+        if sick:
+            return go_back(draft, Outcome.ROLLED_BACK, *sick)
     until = draft.journal.since + spec.drain if spec else draft.journal.since
     if draft.now < until:
         draft.wake_at(until)
         return None
-    stable, candidate = obs.by_hash(hash_of(draft, "stable")), obs.by_hash(hash_of(draft, "candidate"))
     if candidate:
         # Before stable's bounds, in the same plan: from here on its floor is what keeps the pods that serve.
         draft.serving(candidate)
     _promoting(draft, "promoting: the old pods go")
-    gone = stable is None or (draft.bound(stable, HELD) and stable.current == 0)
-    return Stage.CLEAN if gone else None
+    return Stage.CLEAN if stable is None or _gone(draft, stable, candidate, replicas) else None
+
+
+def _gone(draft: Draft, stable: ReplicaSet, candidate: ReplicaSet | None, replicas: int) -> bool:
+    """Stable's pods go: by the Deployment controller's measure while the candidate lacks pods, else at once.
+
+    That controller takes none away for as long as the new revision lacks some. Where the next one is waiting for its
+    turn already, that could be for ever, and nobody sends requests to these pods any more.
+    """
+    current = draft.obs.current()
+    awaited = candidate and current and current.hash != candidate.hash and overdue(draft)
+    size = 0 if candidate is None or candidate.ready >= replicas or awaited else None
+    return draft.bound(stable, HELD, size) and stable.current == 0
 
 
 def clean(draft: Draft) -> Stage | None:

@@ -53,9 +53,9 @@ def slower(buckets: Buckets, duration: float) -> float:
         return 0.0
     high, count = edges[index], buckets[edges[index]]
     low, below = (edges[index - 1], buckets[edges[index - 1]]) if index else (0.0, 0.0)
-    if math.isinf(high):
-        return requests(buckets) - below
-    return requests(buckets) - below - (count - below) * (duration - low) / (high - low)
+    quick = below if math.isinf(high) else below + (count - below) * (duration - low) / (high - low)
+    # Buckets are not scraped at one instant: the lower one may have counted a request more.
+    return max(0.0, requests(buckets) - quick)
 
 
 def edge_from(buckets: Buckets, duration: float) -> float | None:
