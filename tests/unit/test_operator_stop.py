@@ -1,4 +1,5 @@
-"""A clean stop: what is in hand is finished, nothing else is begun, and the next replica need not wait."""
+"""A clean stop: what is in hand is finished, nothing else is begun, and the next replica need not wait.
+Nobody works for a replica that leads no more."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tidegate.engine.meters import Meters
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import ReleaseKey
 from tidegate.engine.store import Store
-from tidegate.ports.cluster import CANARY_RELEASES
+from tidegate.ports.cluster import CANARY_RELEASES, Unavailable
 
 
 class Slow:
@@ -53,3 +54,64 @@ def test_nothing_is_begun_after_a_stop() -> None:
         slow, took = runner.run(tell())
     assert slow.begun == slow.done == ["in-hand"]
     assert 0.5 <= took < 0.6
+
+
+class Deaf:
+    """Is never done, and hears of a time-out in the moment in which it is cancelled, as what gathers answers does."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    async def reconcile(self, key: ReleaseKey) -> datetime | None:
+        self.turns += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unavailable("no answer") from None
+        return None
+
+
+class Chair:
+    """Leads as it is told."""
+
+    since, term = 0.0, 1
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock, self.leads = clock, True
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def elected(self) -> None:
+        while not self.leads:
+            await self._clock.sleep(0.1)
+
+    async def lost(self) -> None:
+        while self.leads:
+            await self._clock.sleep(0.1)
+
+    async def resign(self) -> None:
+        self.leads = False
+
+
+def test_no_worker_outlives_its_term_or_a_stop() -> None:
+    async def tell() -> None:
+        clock = VirtualClock()
+        deaf, chair, meters, stop = Deaf(), Chair(clock), Meters(), asyncio.Event()
+        operator = Operator(FakeCluster(clock), Store(WATCHED), deaf, meters, clock, chair)  # type: ignore[arg-type]
+        running = asyncio.create_task(operator.run(stop))
+        await clock.sleep(1.0)
+        operator.queue.add(ReleaseKey(CANARY_RELEASES, "shop", "checkout"))
+        await clock.sleep(0.5)
+        chair.leads = False
+        await clock.sleep(60.0)
+        assert deaf.turns == 1
+        assert meters.leader._value.get() == 0
+        chair.leads = True
+        await clock.sleep(60.0)
+        assert deaf.turns == 2, "the next term works on it"
+        stop.set()
+        await asyncio.wait_for(running, 60.0)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(tell())

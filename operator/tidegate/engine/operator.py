@@ -121,8 +121,12 @@ class Operator:
             try:
                 # A worker that dies takes the operator with it: whoever restarts it begins where the journal stands.
                 async with asyncio.TaskGroup() as workers:
-                    tasks = [workers.create_task(self._work()) for _ in range(WORKERS)]
-                    await self._leader.lost()
+                    over = asyncio.Event()
+                    tasks = [workers.create_task(self._work(over)) for _ in range(WORKERS)]
+                    try:
+                        await self._leader.lost()
+                    finally:
+                        over.set()
                     log.warning("this replica leads no more")
                     for task in tasks:
                         task.cancel()
@@ -219,8 +223,9 @@ class Operator:
             self._meters.queue.set(len(self.queue))
             await self._clock.sleep(BEAT)
 
-    async def _work(self) -> None:
-        while True:
+    async def _work(self, over: asyncio.Event) -> None:
+        # A cancellation is lost where something else fails in the same moment: time-outs, when we were frozen.
+        while not over.is_set():
             key = await self.queue.get()
             if self._stopping:
                 # It waited here while the stop came: what is begun now would only hold up who takes over.
