@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.waiting import wait_until
 from tests.rig.app import App
 from tests.rig.load import Load
 
@@ -35,3 +37,24 @@ def test_a_candidate_that_cannot_run_is_reverted(
     assert result.failed() == {}
     assert result.of("bad") == 0
     assert app.pods() == pods
+
+
+def test_a_cure_is_released_while_no_pod_of_stable_serves(managed: App, folder: Path) -> None:
+    app, gone = managed, {"spec": {"containers": [{"name": "app", "image": "localhost/lost:v1"}]}}
+    for pod in app.pods().values():
+        app.cluster.kubectl("-n", app.namespace, "patch", "pod", pod, "--patch", json.dumps(gone))
+
+    def serving() -> str | None:
+        ready = app.cluster.get("deployment", app.name, "-n", app.namespace)["status"].get("readyReplicas", 0)
+        return f"{ready} pods are ready" if ready else None
+
+    wait_until("stable is down", serving, 60)
+    with Load(app.cluster, app.host, folder, rate=100):
+        app.ship("v2")
+        app.await_phase("Idle", 120, outcome="Promoted")
+    with Load(app.cluster, app.host, folder, rate=100) as load:
+        wait_until("v2 serves a while", lambda: None if load.counts().total() > 1000 else "few requests", 60)
+        result = load.stop()
+    assert (result.failed(), result.of("v2")) == ({}, result.total)
+    events = app.cluster.get("events", "-n", app.namespace)["items"]
+    assert "StableDown" in {event["reason"] for event in events}

@@ -274,8 +274,14 @@ class Telling:
             await world.wait(30)
         wanted = world.target()["spec"]["replicas"]
         world.release(PROBE)
-        await world.until(lambda: world.outcome == "Promoted" and world.pods() == {PROBE: wanted}, within=300)
+
+        def serves() -> bool:
+            stable = world.status.stable
+            return stable is not None and stable.images == (PROBE,) and world.pods() == {PROBE: wanted}
+
+        await world.until(serves, within=300)
         await world.until(lambda: world.phase == Phase.IDLE, within=30)
+        assert world.outcome == "Promoted", world.describe()
         assert not remains(world.cluster, NAMESPACE), world.describe()
 
 

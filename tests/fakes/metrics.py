@@ -109,11 +109,10 @@ class FakeMetrics:
             self._lines.setdefault(key, _Line()).bend(now, rate)
 
     def _count(self, rates: dict[tuple[str, tuple[tuple[str, str], ...]], float], service: str, rate: float) -> None:
-        # With nobody behind a Service the router answers by itself: 503, at once.
-        behind = self._behind(service) or [Version(errors=1.0)]
-        for version in behind:
-            part = rate / len(behind)
-            for code, share in (("200", 1 - version.errors), ("503", version.errors)):
+        # With nobody behind a Service the router answers 503 by itself, and counts nothing, as Traefik does.
+        for version in self._behind(service):
+            part = rate / len(self._behind(service))
+            for code, share in (("200", 1 - version.errors), ("500", version.errors)):
                 if share:
                     key = ("router_requests_total", (("code", code), ("service", service)))
                     rates[key] = rates.get(key, 0.0) + part * share

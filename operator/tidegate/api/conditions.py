@@ -43,7 +43,7 @@ class Reason(StrEnum):
     PREPARING = "Preparing"
     """Services and routes are being put in place; all traffic is on stable."""
     STABLE_DOWN = "StableDown"
-    """No pod of stable is ready as a release begins: it goes on, for it may be the cure."""
+    """No pod of stable is ready: the release goes on, for it may be the cure, compared with nothing."""
     SCALING = "Scaling"
     """Candidate pods are starting for the next step."""
     SHIFTING = "Shifting"

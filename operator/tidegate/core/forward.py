@@ -234,7 +234,12 @@ def bake(draft: Draft) -> Stage | None:
         return None
     if at.skipped or draft.journal.hurried:
         return _next(draft)
-    if step(draft).weight and step(draft).bake:
+    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
+    if alone:
+        draft.say(
+            Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
+        )
+    elif step(draft).weight and step(draft).bake:
         if verdict is Verdict.Unknown:
             if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
                 draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
