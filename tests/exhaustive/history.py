@@ -188,7 +188,7 @@ class Telling:
         if world.cluster.find(SERVICES, NAMESPACE, NAME) is None:
             world.create(SERVICES, service())
         if world.cluster.find(HTTPROUTES, NAMESPACE, NAME) is None:
-            world.create(HTTPROUTES, route())
+            world.create(HTTPROUTES, route(rules=world.owners_rules))
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
             world.edit(CANARY_RELEASES, {"spec": {"paused": None, **SPECS[self.history.spec]}})
             if self.paused:
