@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from tidegate import __version__
+from tidegate.adapters.listed import Listed
 from tidegate.ports.cluster import (
     LONGEST_WRITE,
     ClusterError,
@@ -78,13 +79,15 @@ class KubeCluster:
         """All objects."""
         return [obj async for page in self.pages(kind, namespace, selector) for obj in page]
 
-    async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Sequence[Object]]:
+    async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Iterable[Object]]:
         """All objects, page by page."""
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
-            page = await self._request("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
-            yield page.pop("items", None) or ()
-            more = page["metadata"].get("continue")
+            raw = await self._send("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
+            page = Listed(raw.decode())
+            del raw
+            yield page
+            more = page.rest["metadata"].get("continue")
             if not more:
                 return
             query["continue"] = more
@@ -122,8 +125,20 @@ class KubeCluster:
         *,
         kind: Kind | None = None,
         content: str = "application/json",
-        verb: str = "",
     ) -> Object:
+        answer: Object = json.loads(await self._send(method, path, body, kind=kind, content=content))
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        kind: Kind | None = None,
+        content: str = "application/json",
+        verb: str = "",
+    ) -> bytes:
         headers: dict[str, str] = {
             "Content-Type": content,
             "Accept": "application/json",
@@ -146,8 +161,7 @@ class KubeCluster:
         finally:
             self._count(verb or method, kind.plural if kind else "", code)
         if code < 300:
-            answer: Object = json.loads(raw)
-            return answer
+            return raw
         raise _error(method, path, code, raw, response.headers.get("Retry-After", ""))
 
 

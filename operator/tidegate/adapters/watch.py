@@ -26,7 +26,7 @@ from tidegate.ports.cluster import Kind, Object
 
 Told = Callable[[Kind, str, Object], None]
 """Kind, event type (of what is listed: ADDED), object."""
-Show = Callable[[Kind, Sequence[Object]], Awaitable[None]]
+Show = Callable[[Kind, Iterable[Object]], Awaitable[None]]
 """Kind and listed objects; done when all of them are told."""
 Counted = Callable[[str, str, int], None]
 """Verb, resource, status code of a request."""
@@ -35,7 +35,7 @@ RETRY_LIMIT = 10.0
 HEADERS = 15.0
 """Seconds for an answer to begin: Kopf would wait for that of a watch without an end."""
 PAGE = 100
-"""Objects of a list that are held at a time: parsed, one takes some 40 KB."""
+"""Objects of a list that come in one answer."""
 BURST, PACE = 4, 5.0
 """Lists or watches of a kind that may begin at once, and the seconds to each one more."""
 ENDING = 2.0
@@ -90,12 +90,12 @@ async def watch(
         if not ended.done():
             loop.call_soon_threadsafe(told, kind, type_, obj)
 
-    async def tell_all(kind: Kind, page: Sequence[Object]) -> None:
+    async def tell_all(kind: Kind, page: Iterable[Object]) -> None:
         for obj in page:
             loop.call_soon(told, kind, "ADDED", obj)
-        await asyncio.sleep(0)  # by then they were called
+            await asyncio.sleep(0)  # until it was called
 
-    async def show(kind: Kind, page: Sequence[Object]) -> None:
+    async def show(kind: Kind, page: Iterable[Object]) -> None:
         if not ended.done():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(tell_all(kind, page), loop))
 

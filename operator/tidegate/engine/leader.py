@@ -10,7 +10,7 @@ resourceVersion that it carries, and by the term that the next leader wrote (``c
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -142,7 +142,7 @@ class Fenced:
         """As the port."""
         return await self._cluster.list(kind, namespace, selector)
 
-    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Iterable[Object]]:
         """As the port."""
         return self._cluster.pages(kind, namespace)
 

@@ -141,7 +141,6 @@ class Operator:
             try:
                 async for page in self._cluster.pages(kind, self._namespace if kind.namespaced else ""):
                     audit.take(page)
-                    del page  # the next one comes before the name is given away
             except NotFound:
                 # The kind is not installed (no Gateway API here, say): there are none of it.
                 pass

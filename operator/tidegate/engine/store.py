@@ -203,7 +203,7 @@ class Cached:
         """From memory."""
         return self._store.open(kind, self._store.referring(kind, namespace, to))
 
-    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Iterable[Object]]:
         """Always of the API server."""
         return self._cluster.pages(kind, namespace)
 

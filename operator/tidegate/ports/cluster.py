@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -102,8 +102,8 @@ class Cluster(Protocol):
         """All objects of a kind, of a namespace or of the cluster, by label selector."""
         ...
 
-    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Sequence[Object]]:
-        """The same part by part: all objects of a large cluster need not be in memory at once."""
+    def pages(self, kind: Kind, namespace: str = "") -> AsyncIterator[Iterable[Object]]:
+        """The same part by part, each gone through once: all of a large cluster need not be in memory at once."""
         ...
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
