@@ -25,6 +25,7 @@ pytestmark = pytest.mark.e2e
         ({"steps": [{"weight": -1}]}, "spec.steps[0].weight"),
         ({"steps": [{"weight": 5, "bake": "5 minutes"}]}, "spec.steps[0].bake"),
         ({"steps": [{"weight": 5, "replicas": "0%"}]}, "spec.steps[0].replicas"),
+        ({"steps": [{"weight": 50, "replicas": "20%"}]}, "replicas must be at least the step's weight"),
         ({"targetRef": {"name": "Not A Name"}}, "spec.targetRef.name"),
         ({"targetRef": {"kind": "StatefulSet", "name": "x"}}, "spec.targetRef.kind"),
         ({"drain": "soon"}, "spec.drain"),

@@ -116,6 +116,17 @@ async def test_steps_that_are_edited_in_mid_release_are_followed() -> None:
     await world.ends("Promoted")
 
 
+async def test_a_list_of_steps_that_is_cut_short_does_not_promote_too_few_pods() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "30s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.respec(steps=[{"weight": 100, "bake": "5s"}])
+    await world.until(lambda: world.status.step is not None and world.status.step.weight == 100)
+    assert world.status.step
+    assert (world.status.step.index, world.status.step.of) == (1, 1), "the one step that there is, done in full"
+    await world.ends("Promoted")
+
+
 async def test_images_of_the_release_are_a_trigger_too() -> None:
     world = await World.begin()
     world.respec(images={"app": "v2"})

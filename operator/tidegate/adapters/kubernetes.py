@@ -44,7 +44,9 @@ async def connect() -> client.ApiClient:
     if _in_pod():
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        # The client takes KUBECONFIG for what it was when the client was imported.
+        file = os.environ.get("KUBECONFIG")
+        await config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = 64
     api = client.ApiClient(configuration)
     api.user_agent = f"tidegate/{__version__}"

@@ -12,13 +12,10 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Time, parse_duration, parse_percent
+from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Rules, Time, parse_duration, parse_percent
 
 COUNTER_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 _LIMIT_PATTERN = rf"{DURATION_PATTERN}|^[0-9]+(\.[0-9]+)?%$"
-
-Rules = tuple[tuple[str, str], ...]
-"""CEL rules of a model: (expression on ``self``, message that names the field and the way out)."""
 
 
 class Advance(StrEnum):

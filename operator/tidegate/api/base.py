@@ -17,6 +17,8 @@ from pydantic.functional_validators import BeforeValidator
 GROUP = "tidegate.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+Rules = tuple[tuple[str, str], ...]
+"""CEL rules of a model: (expression on ``self``, message that names the field and the way out)."""
 
 
 class Model(BaseModel):

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from tidegate.api.base import Duration, Model, Weight
+from tidegate.api.base import Duration, Model, Rules, Weight
 from tidegate.api.release import ReleaseSpec, ReleaseStatus
 
+ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
 STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
 
 
@@ -21,7 +22,17 @@ class CanaryStep(Model):
     bake: Duration = timedelta(minutes=15)
     """How long the step is watched once the router has applied its weight."""
     replicas: Annotated[str, Field(pattern=r"^(100|[1-9][0-9]?)%$", max_length=4)] | None = None
-    """Candidate pods as a whole percentage of the Deployment's. Default: the weight."""
+    """Candidate pods as a whole percentage of the Deployment's, at least the weight. Default: the weight."""
+
+    cel_rules: ClassVar[Rules] = (
+        ("!has(self.replicas) || int(self.replicas.replace('%', '')) >= self.weight", ENOUGH_PODS),
+    )
+
+    @model_validator(mode="after")
+    def _enough_pods(self) -> CanaryStep:
+        if self.percent() < self.weight:
+            raise ValueError(f"{ENOUGH_PODS} (weight {self.weight}, replicas {self.replicas})")
+        return self
 
     def percent(self) -> int:
         """Candidate pods in percent of the Deployment's replicas."""
@@ -40,7 +51,7 @@ class CanarySpec(ReleaseSpec):
     steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = DEFAULT_STEPS
     """The steps, each of a greater weight than the one before. A last step of 100 without a bake is implied."""
 
-    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+    cel_rules: ClassVar[Rules] = (
         (
             "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, b.weight == a.weight)) &&"
             " self.steps.map(s, s.weight).isSorted()",
@@ -70,7 +81,7 @@ class CanaryRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
-    cel_rules: ClassVar[tuple[tuple[str, str], ...]] = (
+    cel_rules: ClassVar[Rules] = (
         (
             "self.spec.targetRef.name == oldSelf.spec.targetRef.name || !has(self.status) || !has(self.status.stable)",
             "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",

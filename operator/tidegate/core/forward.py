@@ -359,9 +359,11 @@ def _wait(draft: Draft) -> Stage | None:
 
 
 def _next(draft: Draft) -> Stage:
-    at = draft.status.step
-    if at and at.index < len(steps(draft)):
-        at_step(draft, at.index + 1)
+    at, plan = draft.status.step, steps(draft)
+    # A step that somebody gave a greater weight meanwhile is yet to be done: what has passed is the one it was.
+    index = at.index + (at.weight >= step(draft).weight) if at else len(plan) + 1
+    if index <= len(plan):
+        at_step(draft, index)
         return Stage.SCALE
     draft.event(Reason.PROMOTING, f"{hash_of(draft, 'candidate')} passed its steps")
     return Stage.WIDEN
