@@ -76,7 +76,7 @@ def ask(world: World, action: RequestAction, id_: str = "1") -> None:
     """Somebody asks something of the candidate, as kubectl annotate would."""
     candidate = world.status.candidate
     text = json.dumps({"id": id_, "action": action, "hash": candidate.hash if candidate else ""})
-    world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: text}}})
+    world.edit(world.kind, {"metadata": {"annotations": {REQUEST: text}}})
 
 
 def ready(world: World) -> bool:

@@ -20,10 +20,10 @@ from tidegate.api.crd import UNSEEN
 from tidegate.core import clamp
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
-    CANARY_RELEASES,
     DEPLOYMENTS,
     POLICIES,
     POLICY_BINDINGS,
+    RELEASES,
     REPLICASETS,
     ROUTES,
     SERVICES,
@@ -155,7 +155,7 @@ class FakeCluster:
         if kind.namespaced:
             meta["namespace"] = namespace
         new.update(apiVersion=kind.api_version, kind=kind.name)
-        if kind == CANARY_RELEASES:
+        if kind in RELEASES:
             new.setdefault("status", copied(UNSEEN))
         return self._commit(who, "create", kind, None, self._admitted(who, kind, None, new))
 

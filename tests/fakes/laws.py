@@ -16,11 +16,12 @@ from tidegate.core.gate import FLOOR, RELEASE
 from tidegate.core.reading import DESIRED, HASH
 from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import (
-    CANARY_RELEASES,
     DEPLOYMENTS,
     EVENTS,
     LEASES,
+    RELEASES,
     REPLICASETS,
+    ROLLING_RELEASES,
     ROUTES,
     SERVICES,
     Kind,
@@ -54,7 +55,7 @@ class Laws:
         if write.who == TIDEGATE and write.client:
             self._rights(write)
             self._fence(write)
-            if write.kind == CANARY_RELEASES and write.after and write.after.get("status"):
+            if write.kind in RELEASES and write.after and write.after.get("status"):
                 self._told(write.before or {}, write.after)
         if write.kind == REPLICASETS and write.before and write.after:
             self._size(write, write.before, write.after)
@@ -66,7 +67,7 @@ class Laws:
         if write.before is None or write.after is None:
             obj = write.after or write.before or {}
             if write.kind != SERVICES or not _ours(obj):
-                if write.kind == CANARY_RELEASES and write.verb == "delete":
+                if write.kind in RELEASES and write.verb == "delete":
                     return  # its last finalizer went
                 self._note(f"Tidegate is not to {write.verb} {write.kind.name} {write.name}")
             return
@@ -107,7 +108,7 @@ class Laws:
 
     def _wished(self, deployment: Object) -> bool:
         """The template has the images that a release wishes for."""
-        releases = self._cluster.all(CANARY_RELEASES, deployment["metadata"]["namespace"])
+        releases = _releases(self._cluster, deployment["metadata"]["namespace"])
         wishes = [release["spec"].get("images") or {} for release in releases]
         images = {c["name"]: c["image"] for c in deployment["spec"]["template"]["spec"]["containers"]}
         return any(wish and wish.items() <= images.items() for wish in wishes)
@@ -128,6 +129,8 @@ class Laws:
         if self._excused() or (status.journal and status.journal.stage in ONWARDS):
             return
         notes = after["metadata"].get("annotations") or {}
+        if self._cluster.all(ROLLING_RELEASES) and _under_way(status):
+            return  # that is how it goes: what serves meanwhile is judged by how many do
         if FLOOR not in notes and self._let_go(status):
             return  # nobody's any more: a new template is rolled out as it would be without us
         desired = int(notes.get(DESIRED, 0))
@@ -147,7 +150,7 @@ class Laws:
 
     def _let_go(self, status: ReleaseStatus) -> bool:
         """The release is being deleted, and no candidate is left of it."""
-        releases = self._cluster.all(CANARY_RELEASES)
+        releases = _releases(self._cluster)
         return any("deletionTimestamp" in release["metadata"] for release in releases) and not _under_way(status)
 
     def _told(self, before: Object, after: Object) -> None:
@@ -198,6 +201,11 @@ class Laws:
             self._note(f"no release goes from {came} to {goes}")
         if _outcome(old) not in (None, _outcome(new)):
             self._note(f"a release that was to end as {_outcome(old)} is to end as {_outcome(new)}")
+
+
+def _releases(cluster: FakeCluster, namespace: str = "") -> list[Object]:
+    """Of every kind."""
+    return [release for kind in RELEASES for release in cluster.all(kind, namespace)]
 
 
 def _under_way(status: ReleaseStatus) -> bool:
@@ -260,7 +268,7 @@ _THEIRS: Mapping[Kind, Callable[[Object], Object]] = {
     DEPLOYMENTS: _deployment,
     REPLICASETS: _replicaset,
     SERVICES: _service,
-    CANARY_RELEASES: _release,
+    **dict.fromkeys(RELEASES, _release),
     **dict.fromkeys(ROUTES, _route),
 }
 """What of each kind is not Tidegate's."""

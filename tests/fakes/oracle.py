@@ -16,15 +16,17 @@ from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tidegate.api.base import GROUP
 from tidegate.api.release import Phase, ReleaseStatus, Stage
+from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FLOOR, RELEASE
 from tidegate.core.reading import HASH
 from tidegate.engine.gate import LET_GO
 from tidegate.ports.cluster import (
-    CANARY_RELEASES,
     DEPLOYMENTS,
     PODS,
     POLICIES,
+    RELEASES,
     REPLICASETS,
+    ROLLING_RELEASES,
     ROUTES,
     SERVICES,
     Kind,
@@ -33,6 +35,10 @@ from tidegate.ports.cluster import (
 
 TAKES_EFFECT = 15.0
 """Seconds until everybody has done what somebody's deed makes them do."""
+
+
+TAKES_OVER = 2.0
+"""Seconds until one version answers in place of another that fell."""
 
 
 @dataclass
@@ -60,6 +66,8 @@ class Oracle:
     most: dict[str, float] = field(default_factory=dict)
     """The greatest share of a rule that an image ever got."""
 
+    _served: dict[str, float] = field(default_factory=dict)
+    """When somebody was last behind a Service."""
     _empty: set[str] = field(default_factory=set)
     """Services that nobody is behind since all who could be fell sick."""
     _read: tuple[Object | None, ReleaseStatus | None] = (None, None)
@@ -136,15 +144,20 @@ class Oracle:
         theirs = self._whose(service)
         if alive:
             self._empty.discard(service)
+            self._served[service] = self.clock.monotonic()
         elif theirs and all(map(self._sick, theirs)):
             self._empty.add(service)  # they fail their probes: it is the version's own fault
-        if service in self._empty:
+        if service in self._empty or (not alive and self._fell_just_now(service)):
             return alive
         if not alive:
             self.note(f"{what}: no endpoint to answer")
         elif len(alive) < len(pods):
             self.note(f"{what}: goes to pods that are gone")
         return alive
+
+    def _fell_just_now(self, service: str) -> bool:
+        """All pods of the version that had the requests failed at once; the others take over within a moment."""
+        return self._somebody_is_sick() and self.clock.monotonic() - self._served.get(service, -math.inf) < TAKES_OVER
 
     def _whose(self, service: str) -> Sequence[Object]:
         """Pods that could answer for the Service, if they were ready."""
@@ -165,7 +178,8 @@ class Oracle:
         ]
         sick = any(self._sick(pod) for pod in self.cluster.all(PODS, self.namespace, f"{HASH}={hash_}"))
         needed = math.ceil(round(share * wanted, 6))
-        if not sick and len(pods) < needed and not self._scaled_lately():
+        batches = bool(self.cluster.all(ROLLING_RELEASES, self.namespace))  # who serves meanwhile is judged for itself
+        if not (sick or batches) and len(pods) < needed and not self._scaled_lately():
             self.note(f"{rule}: {hash_} has {share:.0%} of requests and {len(pods)} of {needed} pods")
         allowed = self._allowed(status, hash_)
         if allowed is not None and share > allowed + 0.001:
@@ -178,6 +192,10 @@ class Oracle:
             return None
         if status.candidate is None or status.candidate.hash != hash_:
             return 0.0 if status.journal.stage is not Stage.REST else None
+        traffic = (status.effective or {}).get("traffic")
+        by_pods = isinstance(traffic, dict) and "podShare" in traffic
+        if by_pods and status.journal.stage in FORWARD - {Stage.PREPARE} | {Stage.REVERT, Stage.DRAIN}:
+            return None  # as many as its pods are, and those come one by one
         match status.journal.stage:
             case Stage.SHIFT | Stage.BAKE | Stage.REVERT | Stage.DRAIN:
                 # Draining is for the requests that come late, whatever a router says.
@@ -201,7 +219,18 @@ class Oracle:
             if name in self.foreign or RELEASE in (service["metadata"].get("labels") or {}):
                 continue
             if name in self.router.endpoints:
-                self._endpoints(f"callers inside of Service {name}", name)
+                self._judge_batches(name, self._endpoints(f"callers inside of Service {name}", name))
+
+    def _judge_batches(self, service: str, pods: Sequence[Object]) -> None:
+        """A rolling release leaves enough pods in service."""
+        release, status = self._release(), self._status()
+        if release is None or release["kind"] != ROLLING_RELEASES.name or status is None or status.stable is None:
+            return
+        batch = int(release["spec"].get("batch", "25%").rstrip("%"))
+        least = max(1, self._wanted() - self._wanted() * batch // 100)
+        serving = [pod for pod in pods if not leaving(pod)]
+        if len(serving) < least and not (self._somebody_is_sick() or self._scaled_lately() or self.excused):
+            self.note(f"Service {service}: {len(serving)} pods in service, {least} are to be at least")
 
     def _rests(self) -> bool:
         """All pods of stable serve, and nothing is under way."""
@@ -252,7 +281,7 @@ class Oracle:
         }
 
     def _release(self) -> Object | None:
-        return next(iter(self.cluster.all(CANARY_RELEASES, self.namespace)), None)
+        return next((obj for kind in RELEASES for obj in self.cluster.all(kind, self.namespace)), None)
 
     def _letting_go(self) -> bool:
         release = self._release()

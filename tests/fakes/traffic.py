@@ -50,6 +50,8 @@ class Router(Controller):
         self.served: dict[str, Object] = {}
         """Routes as the data plane has them, by kind and name."""
         self._slices: dict[str, tuple[str, frozenset[str]]] = {}
+        self.unrouted = ""
+        """A Service that requests go to by no route: callers inside the cluster, or a load balancer."""
         self.changed: Callable[[], None] = lambda: None
         """Told whenever requests go other ways."""
 
@@ -160,6 +162,8 @@ class Router(Controller):
 
     def shares(self) -> Iterator[tuple[str, dict[str, float]]]:
         """Rule by rule: which share of its requests goes to which Service."""
+        if self.unrouted:
+            yield f"Service/{self.unrouted}", {self.unrouted: 1.0}
         for name, route in self.served.items():
             for index, rule in enumerate(route["spec"].get("rules", ())):
                 refs = rule.get("backendRefs", ())

@@ -100,7 +100,7 @@ def route(name: str = NAME, rules: Sequence[Json] | None = None) -> Json:
 
 
 def canary(**spec: Any) -> Json:
-    """The CanaryRelease."""
+    """The release, of any kind."""
     return {"metadata": {"name": NAME}, "spec": {"targetRef": {"name": NAME}, **spec}}
 
 
@@ -116,6 +116,10 @@ class World:
     oracle: Oracle
     lag: float = 0.02
     """Seconds until a watch tells the operator of a change."""
+    kind: Kind = CANARY_RELEASES
+    """Of the release."""
+    routed: bool = True
+    """A route leads to the Service."""
     lease: str = ""
     """By which operators elect a leader, where there are several: NAMESPACE/NAME."""
     owners_rules: Sequence[Json] = ()
@@ -143,11 +147,13 @@ class World:
         rules: Sequence[Json] | None = None,
         settle: bool = True,
         lease: str = "",
+        kind: Kind = CANARY_RELEASES,
+        routed: bool = True,
         **workload: Any,
     ) -> World:
         """A checkout that serves, its release, and an operator; by default all is at rest."""
         world = cls.empty(versions)
-        world.lease = lease
+        world.lease, world.kind, world.routed = lease, kind, routed
         await world.populate(QUICK if spec is None and settle else spec, replicas, rules, settle=settle, **workload)
         return world
 
@@ -164,12 +170,15 @@ class World:
         self.install()
         self.create(DEPLOYMENTS, deployment(replicas=replicas, **workload))
         self.create(SERVICES, service())
-        self.create(HTTPROUTES, route(rules=rules))
-        self.owners_rules = route(rules=rules)["spec"]["rules"]
+        if self.routed:
+            self.create(HTTPROUTES, route(rules=rules))
+            self.owners_rules = route(rules=rules)["spec"]["rules"]
+        else:
+            self.router.unrouted = NAME
         await asyncio.sleep(10)
         self.oracle.awake = True
         if spec is not None:
-            self.create(CANARY_RELEASES, canary(**spec))
+            self.create(self.kind, canary(**spec))
         self.start()
         if settle:
             await self.until(lambda: self.phase == "Idle" and self.condition("Ready") == "True", within=30)
@@ -312,7 +321,7 @@ class World:
 
     def respec(self, **spec: Any) -> None:
         """The user changes the release's spec."""
-        self.edit(CANARY_RELEASES, {"spec": spec})
+        self.edit(self.kind, {"spec": spec})
 
     # Waiting.
 
@@ -356,7 +365,7 @@ class World:
     @property
     def object(self) -> Object | None:
         """The release object."""
-        return self.cluster.find(CANARY_RELEASES, NAMESPACE, NAME)
+        return self.cluster.find(self.kind, NAMESPACE, NAME)
 
     @property
     def status(self) -> ReleaseStatus:

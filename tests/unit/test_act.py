@@ -178,7 +178,10 @@ def notes(floor: str | None, ceiling: str | None, **more: Any) -> Json:
         (
             Select("2222"),
             "Service/checkout",
-            {**annotated(RELEASING, Hold("mine", 7).note()), **spec(selector={"pod-template-hash": "2222"})},
+            {
+                **annotated(RELEASING, Hold("CanaryRelease/mine", 7).note()),
+                **spec(selector={"pod-template-hash": "2222"}),
+            },
         ),
         (
             Select(None, held=False),
@@ -230,12 +233,12 @@ async def test_one_decision_may_write_twice_to_an_object(cluster: Recording) -> 
 async def test_a_new_leader_writes_its_term_to_what_is_held(cluster: Recording) -> None:
     await done(cluster, Seize())
     assert RELEASING not in (cluster.find(SERVICES, "shop", "checkout") or {})["metadata"].get("annotations", {})
-    note = Hold("mine", 6).note(more=1)
+    note = Hold("CanaryRelease/mine", 6).note(more=1)
     cluster.patch_as("user", SERVICES, "shop", "checkout", {"metadata": {"annotations": {RELEASING: note}}})
     await done(cluster, Seize())
     found = cluster.find(SERVICES, "shop", "checkout")
     assert found
-    assert found["metadata"]["annotations"][RELEASING] == Hold("mine", 7).note(more=1)
+    assert found["metadata"]["annotations"][RELEASING] == Hold("CanaryRelease/mine", 7).note(more=1)
 
 
 async def test_the_two_services_are_like_the_users_but_for_what_is_its_own(cluster: Recording) -> None:
@@ -298,4 +301,4 @@ async def test_the_router_is_told_the_weight(cluster: Recording) -> None:
     release = {"metadata": {"name": "mine", "namespace": "shop"}}
     scene = Scene(kind=CANARY_RELEASES, release=release, backends=backends)
     await Actor(cluster, routes).carry_out([Split(25), Split(None)], scene)
-    assert routes.said == [(backends, 25, "mine"), (backends, None, "mine")]
+    assert routes.said == [(backends, 25, "CanaryRelease/mine"), (backends, None, "CanaryRelease/mine")]

@@ -19,7 +19,7 @@ from tests.cluster.interface import ClusterUnavailable
 from tidegate import __version__
 from tidegate.app.cli import let_go
 from tidegate.engine.gate import POLICY
-from tidegate.engine.operator import RELEASES
+from tidegate.ports.cluster import RELEASES
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/tidegate"

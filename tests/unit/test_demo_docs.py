@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from tests.demo.acts import SPEC, TWO_STEPS
 
 from tidegate.api import analysis
+from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanaryRelease, CanarySpec
 from tidegate.api.conditions import ConditionType, Reason
-from tidegate.api.release import Outcome, Phase, ReleaseStatus
+from tidegate.api.release import Outcome, Phase, ReleaseSpec, ReleaseStatus
+from tidegate.api.rolling import RollingSpec
 from tidegate.app.settings import HELP
 from tidegate.engine.meters import Meters
 
@@ -40,8 +42,13 @@ def parts(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from parts(part)
 
 
-def test_every_field_of_the_spec() -> None:
-    assert set(fields(CanarySpec)) <= WORDS
+@pytest.mark.parametrize(
+    ("spec", "page"), [(CanarySpec, "canary"), (BlueGreenSpec, "bluegreen"), (RollingSpec, "rolling")]
+)
+def test_every_field_of_the_spec(spec: type[ReleaseSpec], page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    assert set(fields(spec)) <= WORDS | set(re.findall(r"\w+", text))
+    assert set(spec.model_fields) - set(ReleaseSpec.model_fields) <= set(re.findall(r"\w+", text))
 
 
 def test_every_field_of_the_status() -> None:

@@ -44,7 +44,7 @@ from tidegate.core.plan import (
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 OLD, NEW = "1111", "2222"
-HOLD = Hold("checkout")
+HOLD = Hold("CanaryRelease/checkout")
 SPEC: dict[str, Any] = {
     "targetRef": {"name": "checkout"},
     "steps": [{"weight": 25, "bake": "60s"}, {"weight": 100, "bake": "60s"}],
@@ -81,14 +81,26 @@ def observed(known: ReleaseStatus, *, route: int | None = None, **changes: Any) 
     release = Release("shop", "checkout", "r", 1, spec, known, finalizer=True, **changes.pop("release", {}))
     resting = known.journal is not None and known.journal.stage is Stage.REST
     deadline = {"deadline": 600} if resting else {"deadline": HELD_DEADLINE, "deadline_note": "600"}
-    deployment = Deployment("checkout", "d", 4, settled=True, revision=2, managed_by="checkout", **deadline)
+    deployment = Deployment(
+        "checkout", "d", 4, settled=True, revision=2, managed_by="CanaryRelease/checkout", **deadline
+    )
     obs = Observed(
         release=release,
         deployment=replace(deployment, **changes.pop("deployment", {})),
         replicasets=(
-            ReplicaSet("checkout-1", OLD, 1, replicas=4, current=4, ready=4, bounds=SERVING, managed_by="checkout"),
+            ReplicaSet(
+                "checkout-1",
+                OLD,
+                1,
+                replicas=4,
+                current=4,
+                ready=4,
+                bounds=SERVING,
+                managed_by="CanaryRelease/checkout",
+            ),
             replace(
-                ReplicaSet("checkout-2", NEW, 2, bounds=HELD, managed_by="checkout"), **changes.pop("candidate", {})
+                ReplicaSet("checkout-2", NEW, 2, bounds=HELD, managed_by="CanaryRelease/checkout"),
+                **changes.pop("candidate", {}),
             ),
         ),
         service=Service("checkout", None) if resting else Service("checkout", OLD, frozenset("abcd"), hold=HOLD),
@@ -166,7 +178,7 @@ class TestAtRest:
         plan = decide(obs, NOW)
         assert plan.actions == (
             SetFinalizer(present=True),
-            Manage("checkout"),
+            Manage("CanaryRelease/checkout"),
             Bound("checkout-1", HELD, None),
             Bound("checkout-2", SERVING, None),
         )

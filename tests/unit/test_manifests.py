@@ -18,7 +18,7 @@ from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, REL
 from tidegate.core.hold import RELEASING
 from tidegate.core.observed import Backends
 from tidegate.engine.gate import needed
-from tidegate.engine.operator import RELEASES, WATCHED
+from tidegate.engine.operator import WATCHED
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -26,6 +26,7 @@ from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
     GATEWAYS,
     PODS,
+    RELEASES,
     REPLICASETS,
     ROUTES,
     SERVICES,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules, Weight
-from tidegate.api.release import ReleaseSpec, ReleaseStatus
+from tidegate.api.release import TARGET_STAYS, ReleaseSpec, ReleaseStatus, Step
 
 ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
+POD_SHARES = (
+    "spec.steps: with traffic.podShare a weight is at most 50, or 100, and says how many pods: leave replicas out."
+    " Beyond 50 stable would lack the pods that it needs on the way back"
+)
 STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
 
 
@@ -57,6 +62,11 @@ class CanarySpec(ReleaseSpec):
             " self.steps.map(s, s.weight).isSorted()",
             STEPS_GROW,
         ),
+        (
+            "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.steps) ||"
+            " self.steps.all(s, (s.weight <= 50 || s.weight == 100) && !has(s.replicas))",
+            POD_SHARES,
+        ),
     )
 
     @model_validator(mode="after")
@@ -64,13 +74,22 @@ class CanarySpec(ReleaseSpec):
         weights = [step.weight for step in self.steps]
         if weights != sorted(set(weights)):
             raise ValueError(f"{STEPS_GROW} (got {', '.join(map(str, weights))})")
+        if self.traffic.pod_share and any(50 < step.weight < 100 or step.replicas for step in self.steps):
+            raise ValueError(POD_SHARES)
         return self
 
-    def plan(self) -> tuple[CanaryStep, ...]:
+    def plan(self) -> tuple[Step, ...]:
         """The steps to go, the implied last one included."""
-        if self.steps[-1].weight == 100:
-            return self.steps
-        return (*self.steps, CanaryStep(weight=100, bake=timedelta(0)))
+        steps = self.steps
+        if steps[-1].weight != 100:
+            steps = (*steps, CanaryStep(weight=100, bake=timedelta(0)))
+        return tuple(Step(step.weight, step.bake, self._pods(step)) for step in steps)
+
+    def _pods(self, step: CanaryStep) -> int:
+        """Beside all of stable's pods, where requests are shared by pods: so many that theirs is the step's share."""
+        if self.traffic.pod_share is None or step.weight == 100:
+            return step.percent()
+        return math.ceil(100 * step.weight / (100 - step.weight))
 
 
 class CanaryRelease(Model):
@@ -81,12 +100,7 @@ class CanaryRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
-    cel_rules: ClassVar[Rules] = (
-        (
-            "self.spec.targetRef.name == oldSelf.spec.targetRef.name || !has(self.status) || !has(self.status.stable)",
-            "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",
-        ),
-    )
+    cel_rules: ClassVar[Rules] = TARGET_STAYS
     kind: ClassVar[str] = "CanaryRelease"
     plural: ClassVar[str] = "canaryreleases"
     short_names: ClassVar[tuple[str, ...]] = ("canary",)

@@ -13,9 +13,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from tidegate.api.base import GROUP, VERSION
+from tidegate.api.bluegreen import BlueGreenRelease
 from tidegate.api.canary import CanaryRelease
+from tidegate.api.rolling import RollingRelease
 
-KINDS = (CanaryRelease,)
+ReleaseKind = type[CanaryRelease] | type[BlueGreenRelease] | type[RollingRelease]
+KINDS: tuple[ReleaseKind, ...] = (CanaryRelease, BlueGreenRelease, RollingRelease)
 UNSEEN = {"observedGeneration": -1}
 """The status of an object that the operator has not seen: Helm, Flux and kstatus wait for its generation."""
 Json = dict[str, Any]
@@ -41,7 +44,7 @@ def crds() -> Iterator[tuple[str, Json]]:
         yield f"{GROUP}_{kind.plural}.yaml", _crd(kind)
 
 
-def _crd(kind: type[CanaryRelease]) -> Json:
+def _crd(kind: ReleaseKind) -> Json:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -73,7 +76,7 @@ def _crd(kind: type[CanaryRelease]) -> Json:
     }
 
 
-def _schema(kind: type[CanaryRelease]) -> Json:
+def _schema(kind: ReleaseKind) -> Json:
     whole = kind.model_json_schema(by_alias=True, mode="serialization")
     rules = {model.__name__: _rules(model) for model in _models(kind)}
     schema = _structural(whole, whole.get("$defs", {}), rules)

@@ -5,14 +5,15 @@ A status is a journal: everything needed to go on after a crash stands in it, an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
-from tidegate.api.base import Duration, Model, Time
+from tidegate.api.base import Duration, Model, Rules, Time
 from tidegate.api.conditions import Condition
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -51,20 +52,61 @@ class GatewayTraffic(Model):
     """The routes whose rules point at the Service. Each must."""
 
 
+class PodShare(Model):
+    """No router: whoever asks the Service reaches both revisions, by their pods."""
+
+
 class TrafficSpec(Model):
     """How requests are shared between stable and candidate."""
 
     gateway: GatewayTraffic | None = None
     """Routes of the Gateway API. Default: every HTTPRoute and GRPCRoute of the namespace that points at the Service."""
+    pod_share: PodShare | None = None
+    """No router: requests are shared by the Service alone, in proportion to ready pods."""
     propagation: Duration = timedelta(seconds=5)
     """How long a router that only says that it has read a route may take to apply it."""
+
+
+class RollbackSpec(Model):
+    """Going back to what was promoted before."""
+
+    window: Annotated[int, Field(ge=0, le=10)] = 0
+    """A template that was stable among the last so many promotions is released without steps: its pods first, then
+    all requests at once. 0: it is released like any other."""
 
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a release of any kind, as the machine goes it. Pods are percentages of the Deployment's replicas."""
+
+    weight: int
+    """The candidate's share of requests, in percent."""
+    bake: timedelta
+    """How long it is watched once its weight is applied."""
+    pods: int
+    """Of the candidate."""
+    stable: int = 100
+    """Of stable, while the step lasts."""
+    out: int = 0
+    """So many at most are missing from service while pods are replaced."""
+    judged: bool = True
+    """At its end the evidence is asked. Else only what fails turns it back."""
+    name: str = ""
+    """What a reader knows it by, where its number says little."""
+
+
 class ReleaseSpec(Model):
     """The part of spec that all release kinds have."""
+
+    switches: ClassVar[bool] = False
+    """Callers of the Service itself go over with the last weight, and not at the promotion."""
+    routed: ClassVar[bool] = True
+    """Weights are written to routes, where there are any."""
+    needs_route: ClassVar[bool] = True
+    """Without a route the release is blocked, unless it is to share by pods."""
 
     target_ref: TargetRef
     """The Deployment to release."""
@@ -83,6 +125,26 @@ class ReleaseSpec(Model):
     """Candidate pods that are not Ready by then make the release revert."""
     paused: bool = False
     """Holds the release where it is. Never holds a revert."""
+    rollback: RollbackSpec = RollbackSpec()
+    """Going back to what was promoted before."""
+
+    @property
+    def preview_service(self) -> str:
+        """The name of one more Service that leads to the candidate; none by default."""
+        return ""
+
+    def plan(self) -> tuple[Step, ...]:
+        """The steps to go, the last of which gives the candidate all requests."""
+        raise NotImplementedError
+
+
+TARGET_STAYS: Rules = (
+    (
+        "self.spec.targetRef.name == oldSelf.spec.targetRef.name || !has(self.status) || !has(self.status.stable)",
+        "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",
+    ),
+)
+"""Of every release kind."""
 
 
 class Phase(StrEnum):
@@ -121,9 +183,9 @@ class Stage(StrEnum):
     BAKE = "Bake"
     """The step's weight watched."""
     WIDEN = "Widen"
-    """Promotion: the user's Service selects both revisions."""
+    """The user's Service selects both revisions: at the promotion, or at a switch."""
     NARROW = "Narrow"
-    """Promotion: the user's Service selects the candidate only."""
+    """The user's Service selects the candidate only: at the promotion, or at a switch."""
     RETURN = "Return"
     """Promotion: the routes are back on the user's Service."""
     LIFT = "Lift"
@@ -177,6 +239,8 @@ class StepStatus(Model):
     """Its number, from 1."""
     of: int
     """How many steps there are."""
+    name: str = ""
+    """What it is known by, where its number says little."""
     weight: int
     """Its weight, in percent."""
     started_at: Time | None = None
@@ -276,6 +340,8 @@ class Journal(Model):
     """spec.images as last written to the Deployment: who changes its template after that has the last word."""
     hurried: bool = False
     """Bakes are skipped by a request."""
+    returning: bool = False
+    """The candidate was promoted before, within spec.rollback.window: it needs no steps."""
     served: bool = False
     """The candidate may have had requests."""
     looked_step: int = 0

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
-from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is
+from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
 from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
@@ -25,9 +25,13 @@ def revert(draft: Draft) -> Stage | None:
     if draft.status.traffic and draft.status.traffic.weight:
         draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
     stable = hash_of(draft, "stable")
+    if not _rebuilt(draft):
+        draft.say(Phase.REVERTING, Reason.REVERTING, f"stable gets its pods back: {draft.journal.message}")
+        draft.wake_in(POLL)
+        return None
     if not split_is(obs, None):
         ensure_services(draft)
-    if has_traffic(obs):
+    if _routed(obs):
         draft.urgent.append(Split(0))
     if obs.service and obs.service.hash != stable:
         # A promotion that is aborted had widened it already, or given it to the candidate.
@@ -43,8 +47,26 @@ def revert(draft: Draft) -> Stage | None:
 
 
 def has_traffic(obs: Observed) -> bool:
-    """Some route sends requests to the candidate."""
+    """Some route sends requests to the candidate, or the user's Service where that is what shares them."""
+    stable = obs.release.status.stable
+    shared = obs.by_service and obs.service is not None and stable is not None and obs.service.hash != stable.hash
+    return shared or _routed(obs)
+
+
+def _routed(obs: Observed) -> bool:
     return any(route.weight not in (None, 0, INTRODUCED) for route in obs.routes)
+
+
+def _rebuilt(draft: Draft) -> bool:
+    """Stable has the pods again that a rolling release took from it: until then the candidate's help it out."""
+    obs, spec = draft.obs, draft.obs.release.spec
+    stable, desired = obs.by_hash(hash_of(draft, "stable")), obs.deployment.replicas if obs.deployment else 0
+    if stable is None or spec is None or all(step.stable == 100 for step in steps(draft)):
+        return True
+    draft.serving(stable)
+    ensure_services(draft)
+    back = len(obs.stable_service.endpoints) if obs.stable_service else 0
+    return back >= desired or draft.now > draft.journal.since + spec.progress_deadline
 
 
 def drain(draft: Draft) -> Stage | None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
-from tidegate.api.canary import CanaryStep
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Outcome, Phase, Stage, StepStatus, TrafficStatus
+from tidegate.api.release import Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
@@ -31,13 +30,19 @@ FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
 
-def steps(draft: Draft) -> tuple[CanaryStep, ...]:
+AT_ONCE = (Step(weight=100, bake=timedelta(), pods=100, name="rollback"),)
+"""All pods, then all requests: of a revision that was promoted before."""
+
+
+def steps(draft: Draft) -> tuple[Step, ...]:
     """The steps of the release."""
     spec = draft.obs.release.spec
-    return spec.plan() if spec else ()
+    if spec is None:
+        return ()
+    return AT_ONCE if draft.journal.returning else spec.plan()
 
 
-def step(draft: Draft) -> CanaryStep:
+def step(draft: Draft) -> Step:
     """The step that the release is at. A list that was shortened in mid-release ends with its last step."""
     plan = steps(draft)
     at = draft.status.step.index if draft.status.step else 1
@@ -52,7 +57,8 @@ def weight_of(draft: Draft) -> int:
 def at_step(draft: Draft, index: int) -> None:
     """Go to a step, numbered from 1."""
     plan = steps(draft)
-    draft.set(step=StepStatus(index=index, of=len(plan), weight=plan[index - 1].weight))
+    to = plan[index - 1]
+    draft.set(step=StepStatus(index=index, of=len(plan), name=to.name, weight=to.weight))
 
 
 def follow(draft: Draft) -> None:
@@ -84,8 +90,10 @@ def paused(draft: Draft) -> str:
 
 
 def where(draft: Draft) -> str:
-    """``step 2/5``."""
-    return f"step {draft.status.step.index}/{draft.status.step.of}" if draft.status.step else "step"
+    """``step 2/5``, or ``watch (step 2/3)`` where it has a name."""
+    at = draft.status.step
+    number = f"step {at.index}/{at.of}" if at else "step"
+    return f"{at.name} ({number})" if at and at.name else number
 
 
 def hash_of(draft: Draft, which: str) -> str:
@@ -95,7 +103,7 @@ def hash_of(draft: Draft, which: str) -> str:
 
 
 def split_is(obs: Observed, weight: int | None) -> bool:
-    """All routes say this weight."""
+    """All routes say this weight, if there are any that take part."""
     return all(route.weight == weight for route in obs.routes)
 
 
@@ -121,7 +129,7 @@ def reached(draft: Draft, service: Service) -> bool:
         if route.servers is not None and route.servers.get(service.name, frozenset()) != service.addresses:
             draft.note(settled_at=None)
             return False
-    if all(route.servers is not None for route in routes) or spec is None:
+    if (routes and all(route.servers is not None for route in routes)) or spec is None:
         return True
     settled = draft.journal.settled_at or draft.now
     draft.note(settled_at=settled)
@@ -146,6 +154,9 @@ def prepare(draft: Draft) -> Stage | None:
     # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
     grow(draft, step(draft))
     introduced, moved = split_is(obs, INTRODUCED), split_is(obs, 0)
+    if obs.by_service:
+        draft.set(traffic=TrafficStatus(router="", weight=0))
+        return Stage.SCALE
     if not introduced and not moved:
         if not ours.endpoints:
             way_out = "`kubectl tidegate promote` gives all requests to the candidate"
@@ -175,6 +186,9 @@ def scale(draft: Draft) -> Stage | None:
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
         ensure_weight(draft, draft.status.traffic.weight)
+    shrunk, first = _shrink(draft)
+    if first and not shrunk:
+        return None
     want, sized = grow(draft, step(draft))
     ready = min(candidate.ready if candidate else 0, len(obs.canary_service.endpoints) if obs.canary_service else 0)
     told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
@@ -184,6 +198,26 @@ def scale(draft: Draft) -> Stage | None:
     if not sized or ready < want:
         return None
     return Stage.SHIFT if obs.canary_service is None or reached(draft, obs.canary_service) else None
+
+
+def _shrink(draft: Draft) -> tuple[bool, bool]:
+    """Have stable give up the pods whose place the batch takes: whether it has, and whether it may.
+
+    It may where enough are in service without them. Else (a single pod, say) the candidate's come into service first.
+    """
+    obs, to, deployment = draft.obs, step(draft), draft.obs.deployment
+    stable = obs.by_hash(hash_of(draft, "stable"))
+    if stable is None or deployment is None or to.stable == 100:
+        return True, True
+    size = exactly(to.stable).size(0, deployment.replicas)
+    least = max(1, deployment.replicas - deployment.replicas * to.out // 100)
+    theirs = obs.canary_service.endpoints if obs.canary_service else frozenset()
+    if len(theirs & (obs.service.endpoints if obs.service else frozenset())) + min(size, stable.ready) < least:
+        return stable.current <= size, False
+    told = f"{where(draft)}: {max(0, stable.current - size)} pods of {stable.hash} go out of service"
+    draft.say(Phase.PROGRESSING, Reason.SCALING, told)
+    draft.wake_in(POLL)
+    return draft.bound(stable, exactly(to.stable), size) and stable.current <= size, True
 
 
 def shift(draft: Draft) -> Stage | None:
@@ -196,12 +230,20 @@ def shift(draft: Draft) -> Stage | None:
     if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
-    draft.note(served=True)
+    if weight:
+        draft.note(served=True)
     ensure_weight(draft, weight)
     if spec is None or not split_is(obs, weight):
         return None
     if not applied(obs):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
+        return None
+    if obs.service and selected(draft) != obs.service.hash:
+        if selected(draft) == hash_of(draft, "candidate"):
+            return Stage.WIDEN
+        narrow(draft, selected(draft))
+        return None
+    if not _shrink(draft)[0]:
         return None
     left = step(draft).bake if known.left is None else known.left
     draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + left, "left": None}))
@@ -219,7 +261,7 @@ def bake(draft: Draft) -> Stage | None:
     if deserted(draft):
         return Stage.SCALE
     weight, written = at.weight, draft.status.traffic
-    if written and written.weight == weight and not split_is(draft.obs, weight):
+    if written and written.weight == weight and not (split_is(draft.obs, weight) and _switched(draft)):
         return interrupt(draft)
     ensure_weight(draft, weight)
     _grow_ahead(draft, at)
@@ -239,7 +281,7 @@ def bake(draft: Draft) -> Stage | None:
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
-    elif step(draft).weight and step(draft).bake:
+    elif step(draft).weight and step(draft).bake and step(draft).judged:
         if verdict is Verdict.Unknown:
             if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
                 draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
@@ -260,7 +302,10 @@ def deserted(draft: Draft) -> bool:
     if service is None or service.endpoints or traffic is None or not traffic.weight:
         return False
     draft.set(traffic=TrafficStatus(router="", weight=0))
-    draft.urgent.append(Split(0))
+    if draft.obs.routes:
+        draft.urgent.append(Split(0))
+    if draft.obs.service and draft.obs.service.hash == hash_of(draft, "candidate"):
+        draft.urgent.append(Select(hash_of(draft, "stable")))
     draft.event(Reason.SCALING, f"{where(draft)}: no candidate pod is ready; all requests go to stable", "Warning")
     return True
 
@@ -273,6 +318,7 @@ def interrupt(draft: Draft) -> Stage:
         seen = max(at.started_at, analysis.looked_at) if analysis else at.started_at
         draft.set(step=at.model_copy(update={"until": None, "left": max(at.until - seen, timedelta())}))
         lost = [route.name for route in draft.obs.routes if route.weight != at.weight]
+        lost += [f"Service/{draft.obs.service.name}"] if draft.obs.service and not _switched(draft) else []
         told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
         draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
     return Stage.SHIFT
@@ -285,19 +331,19 @@ def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
     return spec.advance is Advance.Baked or seen.verdict is Verdict.Pass
 
 
-def grow(draft: Draft, to: CanaryStep) -> tuple[int, bool]:
+def grow(draft: Draft, to: Step) -> tuple[int, bool]:
     """Have the candidate sized for a step: how many pods that is, and whether as many are asked for."""
     candidate, deployment = draft.obs.by_hash(hash_of(draft, "candidate")), draft.obs.deployment
     if candidate is None or deployment is None:
         return 0, False
-    want = exactly(to.percent()).size(0, deployment.replicas)
-    return want, draft.bound(candidate, exactly(to.percent()), want)
+    want = exactly(to.pods).size(0, deployment.replicas)
+    return want, draft.bound(candidate, exactly(to.pods), want)
 
 
 def _grow_ahead(draft: Draft, at: StepStatus) -> None:
     """Towards the end of a bake the pods of the next step start, so that it need not wait for them."""
-    spec, plan = draft.obs.release.spec, steps(draft)
-    if spec is None or paused(draft) or at.until is None or at.index >= len(plan):
+    plan = steps(draft)
+    if paused(draft) or at.until is None or at.index >= len(plan) or plan[at.index].stable < 100:
         return
     begins = at.until - min(AHEAD, step(draft).bake / 2)
     if draft.now >= begins:
@@ -310,13 +356,32 @@ def hold(draft: Draft) -> None:
     """What stands in every forward stage, put right where somebody changed it."""
     obs, stable = draft.obs, hash_of(draft, "stable")
     ensure_deadline(draft)
-    if obs.deployment and obs.deployment.managed_by != obs.release.name:
-        draft.act(Manage(obs.release.name))
-    serving = obs.by_hash(stable)
-    if serving:
+    if obs.deployment and obs.deployment.managed_by != obs.release.id:
+        draft.act(Manage(obs.release.id))
+    serving, keep = obs.by_hash(stable), step(draft).stable
+    if serving and (keep == 100 or draft.journal.stage is Stage.PREPARE):
         draft.serving(serving)
+    elif serving and draft.journal.stage is Stage.BAKE:
+        draft.bound(serving, exactly(keep))
     ensure_services(draft)
-    narrow(draft, stable)
+    if obs.service and not (selected(draft) == hash_of(draft, "candidate") != obs.service.hash):
+        # Its way to the candidate leads over both revisions: a stage of its own.
+        narrow(draft, selected(draft))
+
+
+def selected(draft: Draft) -> str | None:
+    """What the user's Service is to select by the weight that is written: None is both revisions."""
+    obs, spec, traffic = draft.obs, draft.obs.release.spec, draft.status.traffic
+    if spec is None or traffic is None or not traffic.weight or not (obs.by_service or spec.switches):
+        return hash_of(draft, "stable")
+    if traffic.weight == 100:
+        return hash_of(draft, "candidate")
+    return None if obs.by_service else hash_of(draft, "stable")
+
+
+def _switched(draft: Draft) -> bool:
+    """The user's Service selects what it is to."""
+    return draft.obs.service is None or draft.obs.service.hash == selected(draft)
 
 
 def narrow(draft: Draft, hash_: str | None) -> None:
@@ -330,7 +395,8 @@ def ensure_services(draft: Draft) -> None:
     """The two Services of the release stand, each on its revision."""
     hashes = hash_of(draft, "stable"), hash_of(draft, "candidate")
     found = draft.obs.stable_service, draft.obs.canary_service
-    if tuple(service.hash if service else None for service in found) != hashes:
+    lead = tuple(service.hash if service else None for service in found)
+    if lead != hashes or draft.obs.previewed not in ("", hashes[1]):
         draft.act(EnsureServices(*hashes))
 
 
@@ -366,7 +432,8 @@ def _next(draft: Draft) -> Stage:
         at_step(draft, index)
         return Stage.SCALE
     draft.event(Reason.PROMOTING, f"{hash_of(draft, 'candidate')} passed its steps")
-    return Stage.WIDEN
+    given = draft.obs.service is not None and draft.obs.service.hash == hash_of(draft, "candidate")
+    return Stage.RETURN if given else Stage.WIDEN
 
 
 def _unknown(draft: Draft) -> Stage | None:

@@ -22,6 +22,7 @@ class Hold:
     """A release holds something."""
 
     release: str
+    """Its id: Kind/name."""
     term: int = 0
     """Of the leader that wrote last: Lease.spec.leaseTransitions; 0 without an election."""
 

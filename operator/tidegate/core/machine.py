@@ -60,10 +60,10 @@ def decide(obs: Observed, now: datetime) -> Plan:
     return draft.plan()
 
 
-def looks_at(status: ReleaseStatus, routes: Sequence[Route]) -> bool:
-    """Whether the candidate has traffic that is to be judged: without a route nobody counts it."""
+def looks_at(obs: Observed, status: ReleaseStatus) -> bool:
+    """Whether the candidate has traffic that is to be judged: where nothing shares requests nobody counts it."""
     stage = status.journal.stage if status.journal else Stage.REST
-    return stage in FORWARD and bool(routes) and status.analysis is not None and bool(status.analysis.journal)
+    return stage in FORWARD and obs.shared and status.analysis is not None and bool(status.analysis.journal)
 
 
 def arms(obs: Observed) -> Arms | None:
@@ -147,10 +147,10 @@ def _turn(draft: Draft) -> bool:
         draft.say(Phase.WAITING, gate.reason if gate else Reason.GATE_MISSING, told)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
-    elif not obs.routes or obs.service is None or status.candidate is None:
+    elif _severed(obs) or status.candidate is None:
         problem = _gone(obs)
         draft.say(Phase.BLOCKED, problem.reason, problem.message)
-        if not obs.routes and draft.journal.stage is Stage.BAKE:
+        if _severed(obs) and draft.journal.stage is Stage.BAKE:
             draft.enter(forward.interrupt(draft))
     else:
         draft.hold() if forward.held(draft) else draft.go_on()
@@ -158,6 +158,11 @@ def _turn(draft: Draft) -> bool:
     draft.hold()
     draft.wake_in(STEADY)
     return False
+
+
+def _severed(obs: Observed) -> bool:
+    """There is nothing by which requests could be shared."""
+    return obs.service is None or not obs.shared
 
 
 def _gone(obs: Observed) -> Problem:
@@ -174,7 +179,7 @@ def _gate(obs: Observed) -> Problem | None:
 def _brake(draft: Draft) -> None:
     """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
     obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
-    if deployment is None or deployment.managed_by != obs.release.name:
+    if deployment is None or deployment.managed_by != obs.release.id:
         return
     gate, stage = _gate(obs), draft.journal.stage
     reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
@@ -230,7 +235,7 @@ def _too_late(draft: Draft) -> tuple[Outcome, Reason, str] | None:
     obs, journal, spec = draft.obs, draft.journal, draft.obs.release.spec
     if spec is None:
         return None
-    if not obs.routes or obs.service is None:
+    if _severed(obs):
         if journal.held_since is None or draft.now < journal.held_since + spec.progress_deadline:
             return None
         problem = _gone(obs)
@@ -247,20 +252,24 @@ def _too_late(draft: Draft) -> tuple[Outcome, Reason, str] | None:
 
 def _begin_analysis(draft: Draft) -> None:
     spec, sides = draft.obs.release.spec, arms(draft.obs)
+    step = draft.status.step
     if spec is None or sides is None or draft.status.analysis is not None or not spec.analysis.metrics:
+        return
+    if step is None or not step.weight:
         return
     from tidegate.core import analysis  # numpy is for who has a release to judge: at rest it would be a tenth of all
 
-    baked = sum((step.bake for step in spec.plan()), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
+    plan = forward.steps(draft)
+    baked = sum((each.bake for each in plan), timedelta()) * (1 + spec.analysis.on_inconclusive.extend)
     looks = max(1, round(baked / spec.analysis.interval))
-    draft.set(analysis=analysis.begin(spec.analysis, sides, draft.now, looks, len(spec.plan())))
-    draft.note(looked_step=1)
+    draft.set(analysis=analysis.begin(spec.analysis, sides, draft.now, looks, len(plan)))
+    draft.note(looked_step=step.index)
 
 
 def _look(draft: Draft) -> None:
     """Take in what the metrics answered, where they were asked; and say when to ask next."""
     obs, spec, sides = draft.obs, draft.obs.release.spec, arms(draft.obs)
-    if spec is None or sides is None or draft.status.analysis is None or not looks_at(draft.status, obs.routes):
+    if spec is None or sides is None or draft.status.analysis is None or not looks_at(obs, draft.status):
         return
     from tidegate.core import analysis
 
@@ -315,7 +324,7 @@ def _at_rest(draft: Draft) -> None:
         draft.unchanged = bool(status.conditions)
         draft.say(Phase.WAITING, Reason.WAITING_FOR_ROLLOUT, "the Deployment controller has yet to see the Deployment")
         return
-    if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.name:
+    if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.id:
         _adopt(draft, current)
         return
     stable = obs.by_hash(status.stable.hash)
@@ -370,7 +379,7 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
         return
     others = [rs for rs in obs.replicasets if rs.hash != current.hash and rs.current]
     if others or current.ready < deployment.replicas:
-        if deployment.managed_by != obs.release.name:
+        if deployment.managed_by != obs.release.id:
             # Its owner took it out of the gate, or it is another one of that name: bounds would hold it up for ever.
             draft.act(*(Bound(rs.name, FREE, None) for rs in obs.replicasets if rs.bounds != FREE))
         draft.say(
@@ -382,8 +391,8 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
         return
     if not obs.release.finalizer:
         draft.act(SetFinalizer(present=True))
-    if deployment.managed_by != obs.release.name:
-        draft.act(Manage(obs.release.name))
+    if deployment.managed_by != obs.release.id:
+        draft.act(Manage(obs.release.id))
     if status.stable is None or draft.journal.target_uid != deployment.uid:
         draft.event(Reason.ADOPTED, f"Deployment {deployment.name} is under management; no pod was changed")
     draft.set(stable=revision(current), candidate=None)
@@ -424,17 +433,27 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
         since=draft.now,
         started_at=draft.now,
         term=obs.term,
+        returning=_promoted_lately(draft, candidate),
     )
     forward.at_step(draft, 1)
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
     _under_way(draft)
 
 
+def _promoted_lately(draft: Draft, candidate: ReplicaSet) -> bool:
+    """It was stable among the last promotions: it is known, and whoever goes back to it is in a hurry."""
+    spec = draft.obs.release.spec
+    promoted = [record.hash for record in draft.status.history if record.outcome is Outcome.PROMOTED]
+    stable = draft.status.stable.hash if draft.status.stable else ""
+    before = [hash_ for hash_ in dict.fromkeys(promoted) if hash_ != stable]
+    return spec is not None and candidate.hash in before[: spec.rollback.window]
+
+
 def _restored(draft: Draft) -> bool:
     """What serves is what the template asks for: else the Deployment would roll out, ungated, what was not promoted."""
     obs, deployment, current = draft.obs, draft.obs.deployment, draft.obs.current()
     stable = obs.by_hash(draft.status.stable.hash) if draft.status.stable else None
-    if deployment is None or deployment.managed_by != obs.release.name or stable is None or not stable.current:
+    if deployment is None or deployment.managed_by != obs.release.id or stable is None or not stable.current:
         return True
     if current is None:
         return False
@@ -452,13 +471,13 @@ def _seize(draft: Draft) -> None:
     if draft.journal.stage is Stage.REST or draft.journal.term == obs.term:
         return
     draft.note(term=obs.term)
-    if any(hold.release == obs.release.name and hold.term != obs.term for hold in obs.holds()):
+    if any(hold.release == obs.release.id and hold.term != obs.term for hold in obs.holds()):
         draft.urgent.append(Seize())
 
 
 def _let_go(draft: Draft) -> None:
     """The release object goes, or Tidegate does: traffic is restored, then Deployment and pods are handed back."""
-    obs, name = draft.obs, draft.obs.release.name
+    obs, name = draft.obs, draft.obs.release.id
     if draft.journal.stage is not Stage.REST:
         _under_way(draft)
         return

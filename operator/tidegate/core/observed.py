@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.api.canary import CanarySpec
+from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.release import ReleaseSpec, ReleaseStatus
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
@@ -28,7 +28,7 @@ class Release:
     name: str
     uid: str
     generation: int
-    spec: CanarySpec | None
+    spec: ReleaseSpec | None
     status: ReleaseStatus
     deleting: bool = False
     let_go: bool = False
@@ -41,6 +41,12 @@ class Release:
     """What in the status is not understood: it is of another version, and is left as it is."""
     request: str = ""
     """What somebody asks of it, as it was written."""
+    kind: str = CanaryRelease.kind
+
+    @property
+    def id(self) -> str:
+        """By which it marks what it manages and holds: releases of two kinds may have one name."""
+        return f"{self.kind}/{self.name}"
 
     @property
     def leaving(self) -> bool:
@@ -172,11 +178,13 @@ class Backends:
     service: str
     stable: str
     canary: str
+    preview: str = ""
+    """One more that leads to the candidate, by a name of the user's choice."""
 
     @classmethod
-    def of(cls, namespace: str, service: str) -> Backends:
+    def of(cls, namespace: str, service: str, preview: str = "") -> Backends:
         """The two are named after the user's."""
-        return cls(namespace, service, f"{service}-stable", f"{service}-canary")
+        return cls(namespace, service, f"{service}-stable", f"{service}-canary", preview)
 
     @property
     def two(self) -> tuple[str, str]:
@@ -204,7 +212,11 @@ class Observed:
     service: Service | None = None
     stable_service: Service | None = None
     canary_service: Service | None = None
+    previewed: str | None = ""
+    """What the preview's Service selects; None where it is to be and is not, nothing where there is to be none."""
     routes: tuple[Route, ...] = ()
+    by_service: bool = False
+    """No route takes part: requests are shared by what the user's Service selects."""
     problems: tuple[Problem, ...] = ()
     """What was found wrong: missing, ambiguous, unsupported."""
     router_series: RouterSeries | None = None
@@ -215,6 +227,11 @@ class Observed:
     """What the metrics answered, where a look was due."""
     term: int = 0
     """Of our leadership: grows with each change of the leader."""
+
+    @property
+    def shared(self) -> bool:
+        """There is something by which requests are shared."""
+        return bool(self.routes) or self.by_service
 
     def current(self) -> ReplicaSet | None:
         """The revision of the Deployment's template, once the controller has made it."""

@@ -33,7 +33,7 @@ def _promoting(draft: Draft, message: str) -> None:
 def widen(draft: Draft) -> Stage | None:
     """The user's Service selects both revisions, and the candidate's pods are among its endpoints."""
     obs = draft.obs
-    _promoting(draft, "promoting: callers inside the cluster see both revisions")
+    _promoting(draft, "callers inside the cluster see both revisions")
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
@@ -46,14 +46,18 @@ def widen(draft: Draft) -> Stage | None:
 def give(draft: Draft) -> Stage | None:
     """The user's Service selects the candidate only."""
     obs, candidate = draft.obs, hash_of(draft, "candidate")
-    _promoting(draft, "promoting: callers inside the cluster see the candidate only")
+    _promoting(draft, "callers inside the cluster see the candidate only")
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
     narrow(draft, candidate)
     if draft.actions:
         return None
-    return Stage.RETURN if obs.service.endpoints and obs.service.endpoints <= obs.canary_service.endpoints else None
+    if not obs.service.endpoints or not obs.service.endpoints <= obs.canary_service.endpoints:
+        return None
+    # At a switch this is how the step's requests come, and its bake begins with them.
+    baked = draft.status.step is not None and draft.status.step.until is not None
+    return Stage.RETURN if baked else Stage.SHIFT
 
 
 def return_routes(draft: Draft) -> Stage | None:
@@ -79,7 +83,8 @@ def lift(draft: Draft) -> Stage | None:
         sick = health.trouble(draft)
         if sick:
             return go_back(draft, Outcome.ROLLED_BACK, *sick)
-    until = draft.journal.since + spec.drain if spec else draft.journal.since
+    # Pods that are no more, or never were, have no requests to end.
+    until = draft.journal.since + spec.drain if spec and stable and stable.current else draft.journal.since
     if draft.now < until:
         draft.wake_at(until)
         return None
@@ -117,7 +122,7 @@ def clean(draft: Draft) -> Stage | None:
 def tidied(draft: Draft) -> bool:
     """Nothing of ours remains in Services and routes; the Deployment has its owner's deadline again."""
     obs, deployment = draft.obs, draft.obs.deployment
-    if any(hold.release != obs.release.name for hold in obs.holds()):
+    if any(hold.release != obs.release.id for hold in obs.holds()):
         # Another release's: it cleans up what is its own.
         return True
     if not split_is(obs, None):
@@ -128,7 +133,7 @@ def tidied(draft: Draft) -> bool:
     done = len(draft.actions)
     if obs.service and (obs.service.hash is not None or obs.service.hold):
         draft.act(Select(None, held=False))
-    if obs.stable_service or obs.canary_service:
+    if obs.stable_service or obs.canary_service or obs.previewed:
         draft.act(DeleteServices())
     if deployment and (deployment.deadline_note or deployment.deadline != deployment.owners_deadline):
         draft.act(SetDeadline(deployment.owners_deadline))

@@ -72,7 +72,8 @@ def _promote(draft: Draft) -> str:
     if draft.journal.stage not in FORWARD:
         return _not_now(draft)
     draft.note(hurried=True, paused=False)
-    at_step(draft, len(steps(draft)))
+    if all(step.stable == 100 for step in steps(draft)):
+        at_step(draft, len(steps(draft)))
     if draft.journal.stage is not Stage.PREPARE:
         draft.enter(Stage.SCALE)
     return ""

@@ -55,11 +55,12 @@ class Actor:
             case EnsureServices(stable, candidate):
                 if scene.backends:
                     await self._ensure(scene, scene.backends.stable, stable)
-                    await self._ensure(scene, scene.backends.canary, candidate)
+                    for name in filter(None, (scene.backends.canary, scene.backends.preview)):
+                        await self._ensure(scene, name, candidate)
             case DeleteServices():
                 if scene.backends:
-                    await self._remove(scene, scene.backends.stable)
-                    await self._remove(scene, scene.backends.canary)
+                    for name in filter(None, (*scene.backends.two, scene.backends.preview)):
+                        await self._remove(scene, name)
             case Select(hash_, held):
                 await self._merge(SERVICES, scene, scene.service, _selection(hash_, scene.hold if held else None))
             case Split(weight):

@@ -14,22 +14,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseStatus, RouteRef, Stage
+from tidegate.api.release import ReleaseSpec, ReleaseStatus, RouteRef, Stage
+from tidegate.api.rolling import RollingSpec
 from tidegate.core import machine, reading
 from tidegate.core.counters import Answer
-from tidegate.core.observed import Backends, Observed, Problem, Release, Route
+from tidegate.core.observed import Backends, Observed, Problem, Release, Route, Service
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
+    CANARY_RELEASES,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
+    RELEASES,
     REPLICASETS,
+    ROLLING_RELEASES,
     SERVICES,
     Kind,
     NotFound,
@@ -59,7 +65,7 @@ class Observer:
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
-        release, term = replace(read_release(obj), let_go=await self._gate.let_go()), self._term()
+        release, term = replace(read_release(kind, obj), let_go=await self._gate.let_go()), self._term()
         scene = Scene(kind=kind, release=obj, term=term)
         deployment = await self._deployment(release)
         if deployment is None:
@@ -100,12 +106,12 @@ class Observer:
         name = service["metadata"]["name"] if service else _begun_on(release)
         if name is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
-        backends = Backends.of(release.namespace, name)
-        two = [svc for one in backends.two if (svc := await self._find(SERVICES, release.namespace, one))]
+        backends = Backends.of(release.namespace, name, spec.preview_service)
+        made = [name for name in (*backends.two, backends.preview) if name]
+        two = [svc for one in made if (svc := await self._find(SERVICES, release.namespace, one))]
         mine = {svc["metadata"]["name"]: reading.service(svc, ()) for svc in two if ours(svc)}
         named = _routes(spec, release)
-        propagation = spec.traffic.propagation if _under_way(release) else None
-        routing = await self._router.read(backends, named, propagation)
+        routing, by_service = await self._routing(release, spec, backends, named)
         scene = replace(scene, service=service, backends=backends, routes=named)
         rivals = await self._rivals(scene)
         return (
@@ -114,7 +120,9 @@ class Observer:
                 service=reading.service(service, ()) if service else None,
                 stable_service=mine.get(backends.stable),
                 canary_service=mine.get(backends.canary),
+                previewed=_leads(mine.get(backends.preview)) if backends.preview else "",
                 routes=routing.routes,
+                by_service=by_service,
                 problems=(
                     *rivals,
                     *obs.problems,
@@ -124,10 +132,23 @@ class Observer:
                     *routing.problems,
                 ),
                 router_series=routing.series,
-                effective=_effective(spec, backends, routing),
+                effective=_effective(spec, backends, routing, by_service=by_service),
             ),
             scene,
         )
+
+    async def _routing(
+        self, release: Release, spec: ReleaseSpec, backends: Backends, named: Sequence[RouteRef] | None
+    ) -> tuple[Routing, bool]:
+        """What routers make of the Service; and whether none takes part, as it was when the release began."""
+        begun = _shares_by_service(release)
+        if begun or not spec.routed or (begun is None and spec.traffic.pod_share):
+            return Routing(()), True
+        propagation = spec.traffic.propagation if _under_way(release) else None
+        routing = await self._router.read(backends, named, propagation)
+        if begun is None and not routing.routes and named is None and not spec.needs_route:
+            return Routing(()), True
+        return routing, False
 
     async def _service(
         self, release: Release, labels: Mapping[str, str] | None
@@ -170,10 +191,16 @@ class Observer:
         name = scene.backends.service if scene.backends else ""
         target = scene.release["spec"].get("targetRef", {}).get("name")
         shared = [f"Deployment/{target}", f"Service/{name}"]
-        for other in await self._cluster.referring(scene.kind, scene.namespace, shared):
-            if other["metadata"]["name"] == scene.name or _rank(other) > _rank(scene.release):
+        others = [
+            (kind, other)
+            for kind in RELEASES
+            for other in await self._cluster.referring(kind, scene.namespace, shared)
+            if other["metadata"]["uid"] != scene.release["metadata"]["uid"]
+        ]
+        for kind, other in others:
+            if _rank(kind, other) > _rank(scene.kind, scene.release):
                 continue
-            told = f"CanaryRelease {other['metadata']['name']}, and a release cannot share it; delete one of the two"
+            told = f"{kind.name} {other['metadata']['name']}, and a release cannot share it; delete one of the two"
             if other["spec"].get("targetRef", {}).get("name") == target:
                 return (Problem(Reason.TARGET_TAKEN, f"spec.targetRef.name: Deployment {target} belongs to {told}"),)
             if name and _service_of(other) == name:
@@ -218,7 +245,7 @@ class Observer:
             release.spec is None
             or sides is None
             or release.status.analysis is None
-            or not machine.looks_at(release.status, obs.routes)
+            or not machine.looks_at(obs, release.status)
         ):
             return None
         from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
@@ -248,7 +275,15 @@ SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
 
 
-def read_release(obj: Object) -> Release:
+SPECS: Mapping[Kind, type[ReleaseSpec]] = {
+    CANARY_RELEASES: CanarySpec,
+    BLUE_GREEN_RELEASES: BlueGreenSpec,
+    ROLLING_RELEASES: RollingSpec,
+}
+"""What a release of each kind wants."""
+
+
+def read_release(kind: Kind, obj: Object) -> Release:
     """A release object as a value; what is wrong with its spec is data, and so is a status that is not ours."""
     meta = obj["metadata"]
     status, unreadable, invalid = ReleaseStatus(), "", ""
@@ -256,12 +291,13 @@ def read_release(obj: Object) -> Release:
         status = _status(obj)
     except ValidationError as error:
         unreadable = reading.mistakes((("status", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
-    spec: CanarySpec | None
+    model = SPECS[kind]
+    spec: ReleaseSpec | None
     try:
-        spec = CanarySpec.model_validate(obj.get("spec") or {})
+        spec = model.model_validate(obj.get("spec") or {})
     except ValidationError as error:
         invalid = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
-        spec = CanarySpec.model_validate(status.effective) if status.effective else None
+        spec = model.model_validate(status.effective) if status.effective else None
     return Release(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -274,6 +310,7 @@ def read_release(obj: Object) -> Release:
         invalid=invalid,
         unreadable=unreadable,
         request=(meta.get("annotations") or {}).get(REQUEST, ""),
+        kind=kind.name,
     )
 
 
@@ -291,21 +328,27 @@ def _begun_on(release: Release) -> str | None:
     return str(found["name"]) if isinstance(found, dict) else None
 
 
-def _routes(spec: CanarySpec, release: Release) -> tuple[RouteRef, ...] | None:
+def _shares_by_service(release: Release) -> bool | None:
+    """Whether the release under way began without a router; None at rest."""
+    traffic = (release.status.effective or {}).get("traffic") if _under_way(release) else None
+    return "podShare" in traffic if isinstance(traffic, dict) else None
+
+
+def _routes(spec: ReleaseSpec, release: Release) -> tuple[RouteRef, ...] | None:
     """The routes that are named; while a release is under way, those that it began with too: all are put back."""
     if spec.traffic.gateway is None:
         return None
     named = list(spec.traffic.gateway.routes)
     if _under_way(release) and release.status.effective:
-        begun = CanarySpec.model_validate(release.status.effective).traffic.gateway
+        begun = type(spec).model_validate(release.status.effective).traffic.gateway
         named += begun.routes if begun else ()
     return tuple(dict.fromkeys(named))
 
 
-def _rank(release: Object) -> tuple[bool, str, str]:
-    """Who comes first: the one that manages its Deployment already, then the older, then by name."""
+def _rank(kind: Kind, release: Object) -> tuple[bool, str, str, str]:
+    """Who comes first: the one that manages its Deployment already, then the older, then by name and kind."""
     meta = release["metadata"]
-    return not (release.get("status") or {}).get("stable"), meta["creationTimestamp"], meta["name"]
+    return not (release.get("status") or {}).get("stable"), meta["creationTimestamp"], meta["name"], kind.name
 
 
 def _service_of(release: Object) -> str:
@@ -313,6 +356,10 @@ def _service_of(release: Object) -> str:
     effective = (release.get("status") or {}).get("effective") or {}
     named = effective.get("serviceRef") or release["spec"].get("serviceRef") or {}
     return str(named.get("name", ""))
+
+
+def _leads(service: Service | None) -> str | None:
+    return service.hash if service else None
 
 
 def _unusable(backends: Backends, two: Sequence[Object]) -> tuple[Problem, ...]:
@@ -331,8 +378,8 @@ def _unusable(backends: Backends, two: Sequence[Object]) -> tuple[Problem, ...]:
 def _held_elsewhere(release: Release, routes: Sequence[Route]) -> tuple[Problem, ...]:
     """A route may lead to Services of several releases; only one of them at a time moves weights on it."""
     for route in routes:
-        if route.hold and route.hold.release != release.name:
-            told = f"{route.name} is in mid-release by CanaryRelease {route.hold.release}"
+        if route.hold and route.hold.release != release.id:
+            told = f"{route.name} is in mid-release by {route.hold.release}"
             return (Problem(Reason.ROUTE_TAKEN, f"{told}; this release waits until that one has ended"),)
     return ()
 
@@ -349,8 +396,10 @@ def _no_target(release: Release) -> tuple[Problem, ...]:
     )
 
 
-def _effective(spec: CanarySpec, backends: Backends, routing: Routing) -> dict[str, object]:
+def _effective(spec: ReleaseSpec, backends: Backends, routing: Routing, *, by_service: bool) -> dict[str, object]:
     refs = [dict(zip(("kind", "name"), route.name.split("/"), strict=True)) for route in routing.routes]
     found = {"serviceRef": {"name": backends.service}}
-    traffic = {**spec.traffic.wire(), "gateway": {"routes": refs}}
+    traffic: dict[str, object] = {**spec.traffic.wire(), "gateway": {"routes": refs}}
+    if by_service:
+        return {**spec.wire(), **found, "traffic": {"propagation": traffic["propagation"], "podShare": {}}}
     return {**spec.wire(), **found, **({"traffic": traffic} if refs else {})}

@@ -16,8 +16,8 @@ from tidegate.engine.scene import ours
 from tidegate.engine.store import Store
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
-    CANARY_RELEASES,
     DEPLOYMENTS,
+    RELEASES,
     REPLICASETS,
     ROUTES,
     SERVICES,
@@ -33,8 +33,6 @@ from tidegate.ports.cluster import (
 
 log = logging.getLogger("tidegate.operator")
 
-RELEASES = (CANARY_RELEASES,)
-"""Kinds of releases."""
 _WORKLOADS = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
 WATCHED = (*_WORKLOADS, *POLICY.kinds)
 WATCHED_BY_WEBHOOK = (*_WORKLOADS, *WEBHOOK.kinds)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import CANARY_RELEASES, HTTPROUTES, REPLICASETS, ROUTES, SERVICES, Kind, Object
+from tidegate.ports.cluster import HTTPROUTES, RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
 
 References = Iterable[tuple[str, ...]]
 """Each alone; those within a tuple together: who refers to them is asked for by all of them."""
@@ -63,7 +63,7 @@ def _route(obj: Object) -> References:
 
 
 _OF: Mapping[Kind, Callable[[Object], References]] = {
-    CANARY_RELEASES: _release,
+    **dict.fromkeys(RELEASES, _release),
     REPLICASETS: _owned,
     SERVICES: _service,
     **dict.fromkeys(ROUTES, _route),

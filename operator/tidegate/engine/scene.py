@@ -49,7 +49,7 @@ class Scene:
     @property
     def hold(self) -> Hold:
         """By which the release and the leader hold what they write to."""
-        return Hold(self.name, self.term)
+        return Hold(f"{self.kind.name}/{self.name}", self.term)
 
     def version(self, kind: Kind, obj: Object) -> str:
         """The version that an object must have for what was decided to be still right."""

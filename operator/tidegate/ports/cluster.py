@@ -38,6 +38,10 @@ ROUTES = (HTTPROUTES, GRPCROUTES)
 GATEWAYS = Kind("apis/gateway.networking.k8s.io/v1", "gateways", "Gateway")
 GATEWAY_CLASSES = Kind("apis/gateway.networking.k8s.io/v1", "gatewayclasses", "GatewayClass", namespaced=False)
 CANARY_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "canaryreleases", "CanaryRelease")
+BLUE_GREEN_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "bluegreenreleases", "BlueGreenRelease")
+ROLLING_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "rollingreleases", "RollingRelease")
+RELEASES = (CANARY_RELEASES, BLUE_GREEN_RELEASES, ROLLING_RELEASES)
+"""Kinds of releases."""
 LEASES = Kind("apis/coordination.k8s.io/v1", "leases", "Lease")
 POLICIES = Kind(
     "apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False

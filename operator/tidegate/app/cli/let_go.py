@@ -18,9 +18,8 @@ from tidegate.api.base import format_duration, parse_duration
 from tidegate.api.release import Phase
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import LET_GO, POLICY, WEBHOOK, Form
-from tidegate.engine.operator import RELEASES
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import Cluster, ClusterError, Kind, NotFound, Object, Rejected, Unavailable
+from tidegate.ports.cluster import RELEASES, Cluster, ClusterError, Kind, NotFound, Object, Rejected, Unavailable
 
 LOOKING = 0.5
 """Seconds between two looks."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import getpass
 import json
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 from tidegate.api.release import RequestAction
 from tidegate.core.requests import REQUEST
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import CANARY_RELEASES, Cluster, ClusterError
+from tidegate.ports.cluster import RELEASES, Cluster, ClusterError, Kind, NotFound, Object, Rejected
 
 VERBS = {
     "promote": (RequestAction.PROMOTE, "go straight to the last step, without bakes"),
@@ -34,7 +35,7 @@ def register(commands: Any) -> None:
     """Add the commands."""
     for verb, (action, what) in VERBS.items():
         parser = commands.add_parser(verb, help=what)
-        parser.add_argument("name", help="of the CanaryRelease")
+        parser.add_argument("name", help="of the release, or Kind/name where releases of several kinds share it")
         parser.add_argument("-n", "--namespace", help="default: the namespace of the kubeconfig's context")
         parser.set_defaults(run=run, action=action)
 
@@ -70,17 +71,34 @@ async def ask(
     cluster: Cluster, clock: Clock, namespace: str, name: str, action: RequestAction, *, by: str
 ) -> dict[str, Any]:
     """Write the request and wait for its answer. Raises ClusterError; no answer in time is an answer of ours."""
-    release = await cluster.get(CANARY_RELEASES, namespace, name)
+    kind, release = await _find(cluster, namespace, name)
+    name = release["metadata"]["name"]
     candidate = release.get("status", {}).get("candidate", {})
     request = {"id": str(uuid.uuid4()), "action": action.value, "hash": candidate.get("hash", ""), "by": by}
     note = {"metadata": {"annotations": {REQUEST: json.dumps(request)}}}
-    await cluster.patch(CANARY_RELEASES, namespace, name, note)
+    await cluster.patch(kind, namespace, name, note)
     deadline = clock.monotonic() + PATIENCE
     while clock.monotonic() < deadline:
-        release = await cluster.get(CANARY_RELEASES, namespace, name)
+        release = await cluster.get(kind, namespace, name)
         last: dict[str, Any] = release.get("status", {}).get("lastRequest", {})
         if last.get("id") == request["id"]:
             return last
         await clock.sleep(0.2)
     waited = f"no answer within {PATIENCE:.0f} s: is the operator running? The request stands and is answered later"
     return {"action": action.value, "outcome": "Unanswered", "message": waited}
+
+
+async def _find(cluster: Cluster, namespace: str, name: str) -> tuple[Kind, Object]:
+    """The release of this name, of whatever kind; or of the kind that is named before it, as kubectl does."""
+    wanted, _, plain = name.rpartition("/")
+    found = []
+    for kind in RELEASES:
+        if not wanted or wanted.lower() in (kind.name.lower(), kind.plural):
+            with contextlib.suppress(NotFound):
+                found.append((kind, await cluster.get(kind, namespace, plain)))
+    if not found:
+        raise NotFound(f"there is no release {name} in namespace {namespace}")
+    if len(found) > 1:
+        kinds = " or ".join(f"{kind.name}/{plain}" for kind, _ in found)
+        raise Rejected(f"several releases are named {plain}: name one as {kinds}")
+    return found[0]

@@ -1,0 +1,183 @@
+"""Blue-green releases: the idle set in full, one switch, the old set warm until nobody needs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.exhaustive.stories import ask
+from tests.fakes.controllers import Version
+from tests.sim.world import World, canary, route
+from tidegate.api.release import RequestAction
+from tidegate.core.reading import HASH
+from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, HTTPROUTES, SERVICES
+
+SWITCH: dict[str, Any] = {
+    "watch": "6s",
+    "keep": "20s",
+    "drain": "1s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {"metrics": []},
+}
+MEASURED = {**SWITCH, "watch": "2m", "keep": "5m", "analysis": {"interval": "2s", "warmup": "0s"}}
+ROUTED = pytest.mark.parametrize("routed", [True, False])
+
+
+async def begin(*, routed: bool, **more: Any) -> World:
+    return await World.begin(**{"spec": SWITCH, "kind": BLUE_GREEN_RELEASES, "routed": routed, **more})
+
+
+def selected(world: World, service: str = "checkout") -> str:
+    found = world.cluster.find(SERVICES, "shop", service)
+    return str(found["spec"]["selector"].get(HASH, "")) if found else ""
+
+
+@ROUTED
+async def test_the_idle_set_stands_in_full_before_one_switch(*, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(lambda: bool(world.pods()["v2"]))
+    assert selected(world) == world.status.stable.hash if world.status.stable else ""
+    await world.until(lambda: world.step == 2)
+    assert world.pods() == {"v1": 4, "v2": 4}
+    assert "v2" not in world.oracle.most, "nobody has seen it yet"
+    await world.ends("Promoted")
+    assert world.pods() == {"v2": 4}
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+    whole = [share for _, by in world.oracle.spans if 0 < (share := by.get("v2", 0.0)) < 1]
+    assert len(whole) <= 1, "but for the moment in which both sets answer, nothing is shared"
+    assert world.status.last_release
+    assert world.condition("Ready") == "True"
+
+
+@ROUTED
+async def test_callers_inside_the_cluster_go_over_with_the_switch(*, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(world.baking(2))
+    assert world.status.candidate
+    assert selected(world) == world.status.candidate.hash
+    assert world.status.step
+    assert (world.status.step.name, world.status.step.index) == ("watch", 2)
+    await world.until(world.baking(3))
+    assert world.pods() == {"v1": 4, "v2": 4}, "the old set is warm"
+    assert "keep" in world.status.message
+
+
+@ROUTED
+@pytest.mark.parametrize("step", [2, 3])
+async def test_a_breach_switches_back_without_a_pod_made_anew(step: int, *, routed: bool) -> None:
+    world = await begin(routed=routed, versions={"v2": Version(fails_after=12.0 if step == 3 else 5.0)})
+    world.release("v2")
+    await world.until(world.baking(step))
+    await world.ends("RolledBack")
+    assert world.reason == "NotReady"
+    assert world.pods() == {"v1": 4}
+    assert world.pods_created()["v1"] == 4
+
+
+async def test_errors_after_the_switch_switch_back() -> None:
+    world = await begin(routed=True, spec=MEASURED, versions={"v2": Version(errors=0.2)})
+    world.release("v2")
+    await world.ends("RolledBack", within=120)
+    assert world.reason == "AnalysisFailed"
+    assert world.pods_created()["v1"] == 4
+
+
+@ROUTED
+async def test_a_new_template_replaces_the_candidate(*, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.release("v3")
+    await world.until(lambda: world.outcome == "Superseded")
+    await world.ends("Promoted")
+    assert world.pods() == {"v3": 4}
+    assert world.pods_created()["v1"] == 4
+
+
+@ROUTED
+@pytest.mark.parametrize("step", [2, 3])
+async def test_the_template_set_back_is_an_instant_way_back(step: int, *, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(world.baking(step))
+    world.release("v1")
+    await world.ends("Aborted")
+    assert world.reason == "TemplateRestored"
+    assert world.pods_created()["v1"] == 4
+
+
+@ROUTED
+async def test_promoted_by_request_the_old_set_is_not_kept(*, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(world.baking(2))
+    ask(world, RequestAction.PROMOTE)
+    await world.ends("Promoted", within=15)
+
+
+@ROUTED
+async def test_somebody_widens_the_service_after_the_switch(*, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.oracle.excuse("the gate was away")
+    world.cluster.patch_as(
+        "tidegate-less",
+        SERVICES,
+        "shop",
+        "checkout",
+        {"spec": {"selector": {HASH: None}}, "metadata": {"annotations": {}}},
+    )
+    await world.ends("Promoted")
+
+
+async def test_the_preview_service_leads_to_the_idle_set() -> None:
+    world = await begin(routed=True, spec={**SWITCH, "preview": {"service": "checkout-preview"}})
+    rules = [{"backendRefs": [{"name": "checkout-preview", "port": 80}]}]
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.create(HTTPROUTES, route("preview", rules))
+    await world.wait(2)
+    assert world.status.candidate
+    assert selected(world, "checkout-preview") == world.status.candidate.hash
+    assert world.rules("preview") == rules, "a route to the preview is its owner's"
+    world.delete(HTTPROUTES, "preview")
+    await world.ends("Promoted")
+    assert world.cluster.find(SERVICES, "shop", "checkout-preview") is None
+
+
+async def test_another_kind_of_release_takes_over_and_nothing_is_left() -> None:
+    world = await World.begin()
+    world.create(BLUE_GREEN_RELEASES, canary(**SWITCH))
+    await world.wait(5)
+    second = world.cluster.find(BLUE_GREEN_RELEASES, "shop", "checkout")
+    assert second
+    assert "belongs to CanaryRelease checkout" in second["status"]["message"]
+    world.delete(CANARY_RELEASES)
+    world.kind = BLUE_GREEN_RELEASES
+    await world.until(lambda: world.condition("Ready") == "True")
+    assert world.target()["metadata"]["annotations"]["tidegate.dev/release"] == "BlueGreenRelease/checkout"
+    world.release("v2")
+    await world.ends("Promoted")
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+@ROUTED
+async def test_back_to_a_revision_of_the_rollback_window_without_steps(*, routed: bool) -> None:
+    world = await begin(routed=routed, spec={**SWITCH, "rollback": {"window": 1}})
+    world.release("v2")
+    await world.ends("Promoted")
+    world.release("v3")
+    await world.ends("Promoted")
+    began = world.clock.monotonic()
+    world.release("v2")
+    await world.until(lambda: world.step == 1 and world.status.step is not None and world.status.step.of == 1)
+    await world.ends("Promoted", within=20)
+    assert world.clock.monotonic() - began < 25
+    world.release("v1")
+    await world.until(lambda: world.step == 1)
+    assert world.status.step
+    assert world.status.step.of == 3, "v1 is out of the window"
