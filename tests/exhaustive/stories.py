@@ -16,6 +16,7 @@ from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REP
 SPEC: dict[str, Any] = {"steps": [{"weight": 50, "bake": "1s"}], "drain": "1s", "analysis": {"metrics": []}}
 QUICK = Version(starts_in=0.2)
 VERSIONS = {"v1": QUICK, "v2": QUICK, "v3": QUICK, "bad": Version(starts_in=0.2, fails_after=1.0)}
+VERSIONS["ill"] = Version(starts_in=0.2, deep=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,14 @@ async def _reverts(world: World) -> None:
     await world.until(lambda: ready(world))
 
 
+async def _proven_ill(world: World) -> None:
+    """One whose pods are ready and do not work; then its author takes it back."""
+    world.release("ill")
+    await world.ends("RolledBack")
+    world.release("v1")
+    await world.until(lambda: ready(world))
+
+
 async def _superseded(world: World) -> None:
     world.release("v2")
     await world.until(lambda: world.stage is Stage.BAKE)
@@ -154,11 +163,14 @@ async def _promoted_by_request(world: World) -> None:
     await world.ends("Promoted")
 
 
+CHECK = {"name": "deep", "http": {"path": "/deep", "port": 80}, "interval": "1s", "failureThreshold": 2}
+CHECKED = {**SPEC, "health": {"checks": [CHECK]}}
 SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
 
 STORIES: Mapping[str, Story] = {
     "promote": Story(_promotes),
     "revert": Story(_reverts),
+    "deep-health": Story(_proven_ill, CHECKED),
     "supersede": Story(_superseded),
     "restore": Story(_restored),
     "abort": Story(_aborted, SLOW),

@@ -53,6 +53,12 @@ class Version:
     """Share of requests answered with a 500."""
     latency: float = 0.05
     """Seconds that a request takes."""
+    deep: bool = True
+    """What its pods answer of their own health is good."""
+    hangs: bool = False
+    """They never answer that."""
+    knows_check: bool = True
+    """They know what they are asked."""
 
     @property
     def sick(self) -> bool:
@@ -476,6 +482,7 @@ class Kubelet(Controller):
         }
         status = {
             "phase": "Running",
+            "podIP": address(pod),
             "conditions": [
                 {"type": type_, "status": said, "lastTransitionTime": since} for type_ in ("Ready", "ContainersReady")
             ],

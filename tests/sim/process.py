@@ -11,12 +11,15 @@ from tests.fakes.cluster import TIDEGATE, FakeCluster
 from tests.fakes.line import Line, LineClock, Watch
 from tests.fakes.memory import StrictStore
 from tests.fakes.metrics import FakeMetrics
+from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.gateway import GatewayRouter, Serving
+from tidegate.core.asking import Call, Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.engine.act import Actor
+from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.leader import Fenced, Leader
@@ -25,6 +28,7 @@ from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached
+from tidegate.ports.cluster import ClusterError
 
 
 class Process:
@@ -37,6 +41,7 @@ class Process:
         clock: VirtualClock,
         router: Router,
         metrics: FakeMetrics,
+        pods: FakePods,
         lag: float,
         lease: str = "",
     ) -> None:
@@ -50,7 +55,10 @@ class Process:
         cached = Cached(Fenced(self.line, self.leader), store)
         gateway = GatewayRouter(cached, [_Plane(self.line, router)], own)
         gate = GateCheck(cached, TIDEGATE, meters)
-        observer = Observer(cached, gateway, _Metrics(self.line, metrics), gate, own, lambda: self.leader.term)
+        checkups = Checkups(_Prober(self.line, pods), own)
+        observer = Observer(
+            cached, gateway, _Metrics(self.line, metrics), gate, own, checkups, lambda: self.leader.term
+        )
         recorder = Recorder(cached, own, name)
         reconciler = Reconciler(cached, gate, observer, Actor(cached, gateway), recorder, meters, own)
         self.operator = Operator(self.line, store, reconciler, meters, own, self.leader)
@@ -116,3 +124,17 @@ class _Metrics:
     async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
         """As the port."""
         return await self._line.over("ask", "metrics", self._metrics.fetch, queries, at)
+
+
+class _Prober:
+    """Pods as this process asks them."""
+
+    def __init__(self, line: Line, pods: FakePods) -> None:
+        self._line, self._pods = line, pods
+
+    async def ask(self, call: Call) -> Reply:
+        """As the port."""
+        try:
+            return await self._line.over("ask", "pod", self._pods.ask, call)
+        except ClusterError as error:
+            return Reply(error=str(error))

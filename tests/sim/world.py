@@ -32,6 +32,7 @@ from tests.fakes.controllers import (
 from tests.fakes.line import Point
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.oracle import Oracle, remains
+from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tests.sim.process import Process
@@ -69,7 +70,7 @@ def template(image: str) -> Json:
     """A pod template."""
     return {
         "metadata": {"labels": {"app": NAME}},
-        "spec": {"containers": [{"name": "app", "image": image}]},
+        "spec": {"containers": [{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
     }
 
 
@@ -113,6 +114,7 @@ class World:
     versions: Versions
     router: Router
     metrics: FakeMetrics
+    pods_answer: FakePods
     oracle: Oracle
     lag: float = 0.02
     """Seconds until a watch tells the operator of a change."""
@@ -193,7 +195,7 @@ class World:
         router = Router(cluster, clock)
         metrics = FakeMetrics(cluster, clock, router, known)
         oracle = Oracle(cluster, clock, router, known)
-        world = cls(cluster, clock, known, router, metrics, oracle)
+        world = cls(cluster, clock, known, router, metrics, FakePods(cluster, known), oracle)
         DeploymentController(cluster, clock)
         ReplicaSetController(cluster, clock)
         Kubelet(cluster, clock, known)
@@ -224,7 +226,14 @@ class World:
         """A fresh operator, with nothing in its memory."""
         self._started += 1
         process = Process(
-            f"operator-{self._started}", self.cluster, self.clock, self.router, self.metrics, self.lag, self.lease
+            f"operator-{self._started}",
+            self.cluster,
+            self.clock,
+            self.router,
+            self.metrics,
+            self.pods_answer,
+            self.lag,
+            self.lease,
         )
         self.processes.append(process)
         process.line.listeners.append(partial(self._met, process))

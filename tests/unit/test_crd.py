@@ -47,12 +47,13 @@ def test_they_are_structural() -> None:
         ),
         *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties"),
         *("x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields"),
-        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string"),
     }
     for version in versions():
         for path, node in nodes(version["schema"]["openAPIV3Schema"]):
             assert set(node) <= allowed, path
-            assert node.get("type") in ("object", "array", "string", "integer", "number", "boolean"), path
+            typed = node.get("type") in ("object", "array", "string", "integer", "number", "boolean")
+            assert typed or node["x-kubernetes-int-or-string"], path
             assert None not in node.get("enum", ()), path
 
 

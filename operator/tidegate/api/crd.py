@@ -35,6 +35,7 @@ _KEPT = (
     "maxProperties",
     "maxItems",
     "minProperties",
+    "x-kubernetes-int-or-string",
 )
 
 

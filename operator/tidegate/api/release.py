@@ -15,6 +15,7 @@ from pydantic import Field
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
 from tidegate.api.base import Duration, Model, Rules, Time
 from tidegate.api.conditions import Condition
+from tidegate.api.health import HealthSpec, HealthStatus
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
@@ -119,6 +120,8 @@ class ReleaseSpec(Model):
     """How requests are shared. Default: discovered, and shown in status.effective."""
     analysis: AnalysisSpec = AnalysisSpec()
     """How the candidate is compared with stable."""
+    health: HealthSpec = HealthSpec()
+    """What is asked of every candidate pod, before it gets traffic and while it has it."""
     drain: Duration = timedelta(seconds=30)
     """Traffic is gone, then this long, then the pods go."""
     progress_deadline: Duration = timedelta(minutes=10)
@@ -379,6 +382,8 @@ class ReleaseStatus(Model):
     """The step of the release under way."""
     analysis: AnalysisStatus | None = None
     """What the metrics say of the candidate."""
+    health: HealthStatus | None = None
+    """What the candidate's pods answer to spec.health."""
     last_release: ReleaseRecord | None = None
     """What became of the last revision."""
     history: Annotated[tuple[ReleaseRecord, ...], Field(max_length=10)] = ()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tidegate import __version__
 from tidegate.adapters.clock import SystemClock
+from tidegate.adapters.http import HttpProber
 from tidegate.adapters.kubernetes import KubeCluster, connect
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.adapters.routers.gateway import GatewayRouter
@@ -23,6 +24,7 @@ from tidegate.app.settings import Settings
 from tidegate.engine.act import Actor
 from tidegate.engine.again import Again
 from tidegate.engine.bundle import Bundle
+from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import FORMS, WEBHOOK, GateCheck
 from tidegate.engine.leader import Fenced, Leader
@@ -59,7 +61,9 @@ async def run(settings: Settings) -> int:
         stack.push_async_callback(traefik.close)
         router = GatewayRouter(cluster, [traefik], clock)
         gate = GateCheck(cluster, identity, meters, form)
-        observer = Observer(cluster, router, metrics, gate, clock, lambda: leader.term)
+        prober = HttpProber()
+        stack.push_async_callback(prober.close)
+        observer = Observer(cluster, router, metrics, gate, clock, Checkups(prober, clock), lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router), recorder, meters, clock)
         operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
-from tidegate.core import health
+from tidegate.core import checks, health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
@@ -196,6 +196,9 @@ def scale(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.SCALING, f"{told}; {why}" if why else told)
     draft.wake_in(POLL)
     if not sized or ready < want:
+        return None
+    if unproven := checks.lacking(draft, want):
+        draft.say(Phase.PROGRESSING, Reason.HEALTH_CHECKING, f"{where(draft)}: {unproven}")
         return None
     return Stage.SHIFT if obs.canary_service is None or reached(draft, obs.canary_service) else None
 
@@ -424,8 +427,11 @@ def _wait(draft: Draft) -> Stage | None:
     return None
 
 
-def _next(draft: Draft) -> Stage:
+def _next(draft: Draft) -> Stage | None:
     at, plan = draft.status.step, steps(draft)
+    if unproven := checks.lacking(draft):
+        draft.say(Phase.WAITING, Reason.HEALTH_CHECKING, f"{where(draft)}: held, {unproven}")
+        return None
     # A step that somebody gave a greater weight meanwhile is yet to be done: what has passed is the one it was.
     index = at.index + (at.weight >= step(draft).weight) if at else len(plan) + 1
     if index <= len(plan):

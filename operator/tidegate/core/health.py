@@ -9,6 +9,7 @@ from datetime import timedelta
 from statistics import median
 
 from tidegate.api.conditions import Reason
+from tidegate.core import checks
 from tidegate.core.draft import Draft
 from tidegate.core.observed import Observed, Pod
 
@@ -32,7 +33,7 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
     for pod in candidate:
         if pod.trouble:
             return pod.trouble, f"pod {pod.name}: {pod.message}"
-    return _greedy(draft) or _unready(draft, candidate, stable)
+    return _greedy(draft) or _unready(draft, candidate, stable) or checks.trouble(draft)
 
 
 def lacking(draft: Draft) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import backward, forward, health, promote, requests
+from tidegate.core import backward, checks, forward, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
@@ -57,6 +57,7 @@ def decide(obs: Observed, now: datetime) -> Plan:
         _at_rest(draft)
     else:
         _under_way(draft)
+    checks.show(draft)
     return draft.plan()
 
 

@@ -97,6 +97,8 @@ class Deployment:
     """What its owner wants spec.progressDeadlineSeconds to be, while a release has another value stand there."""
     images: Mapping[str, str] = field(default_factory=dict)
     """Of the containers of its template, by name."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Those that its template names."""
 
     @property
     def owners_deadline(self) -> int | None:
@@ -130,6 +132,23 @@ class Pod:
     trouble: Reason | None = None
     """What the kubelet reported that cannot end well."""
     message: str = ""
+    uid: str = ""
+    address: str = ""
+    """Its own IP."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Those that its containers name."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of a health check of a pod."""
+
+    failures: int = 0
+    """In a row, until now."""
+    failure: str = ""
+    """What was asked and answered when they began."""
+    status: int = 0
+    """HTTP's, of the last answer."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +244,8 @@ class Observed:
     """The spec with its defaults, the Service and routes as found."""
     answers: Mapping[str, Answer] | None = None
     """What the metrics answered, where a look was due."""
+    checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
+    """What pods answered last, by the names of pod and check; nothing of those that have yet to answer."""
     term: int = 0
     """Of our leadership: grows with each change of the leader."""
 

@@ -46,6 +46,7 @@ def deployment(obj: Json) -> Deployment:
         managed_by=str(_annotations(obj).get(RELEASE, "")),
         deadline_note=str(_annotations(obj).get(DEADLINE_WISH, "")),
         images={c["name"]: str(c.get("image", "")) for c in _containers(spec)},
+        ports=_ports(spec.get("template", {}).get("spec", {})),
     )
 
 
@@ -72,6 +73,13 @@ def _containers(spec: Json) -> Sequence[Json]:
     return found
 
 
+def _ports(spec: Json) -> Mapping[str, int]:
+    """Named ports of a pod's containers. Containers that start first may stay beside the others, and have some."""
+    containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
+    named = (port for container in containers for port in container.get("ports") or ())
+    return {port["name"]: int(port["containerPort"]) for port in named if port.get("name")}
+
+
 def pod(obj: Json) -> Pod:
     """A v1 Pod, with what its kubelet last said of it."""
     meta, status = obj["metadata"], obj.get("status", {})
@@ -96,6 +104,9 @@ def pod(obj: Json) -> Pod:
         excess=str(status.get("message", "")) if status.get("reason") == "Evicted" and not disrupted else "",
         trouble=reason,
         message=message,
+        uid=str(meta.get("uid", "")),
+        address=str(status.get("podIP", "")),
+        ports=_ports(obj.get("spec", {})),
     )
 
 

@@ -31,6 +31,8 @@ _META: Fields = {
 }
 _CONDITIONS: Fields = {"type": WHOLE, "status": WHOLE, "reason": WHOLE, "message": WHOLE}
 _IMAGES: Fields = {"containers": {"name": WHOLE, "image": WHOLE}}
+_PORTS: Fields = {"name": WHOLE, "containerPort": WHOLE}
+_PODS: Fields = {"containers": {"name": WHOLE, "image": WHOLE, "ports": _PORTS}, "initContainers": {"ports": _PORTS}}
 KEPT: Mapping[Kind, Fields] = {
     DEPLOYMENTS: {
         "metadata": _META,
@@ -41,7 +43,7 @@ KEPT: Mapping[Kind, Fields] = {
             "paused": WHOLE,
             "progressDeadlineSeconds": WHOLE,
             "minReadySeconds": WHOLE,
-            "template": {"metadata": {"labels": WHOLE}, "spec": _IMAGES},
+            "template": {"metadata": {"labels": WHOLE}, "spec": _PODS},
         },
         "status": {"observedGeneration": WHOLE, "conditions": _CONDITIONS},
     },

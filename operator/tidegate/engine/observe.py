@@ -19,11 +19,12 @@ from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseSpec, ReleaseStatus, RouteRef, Stage
 from tidegate.api.rolling import RollingSpec
-from tidegate.core import machine, reading
+from tidegate.core import checks, machine, reading
 from tidegate.core.counters import Answer
 from tidegate.core.observed import Backends, Observed, Problem, Release, Route, Service
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
+from tidegate.engine.checkups import Checkups
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
@@ -56,10 +57,11 @@ class Observer:
         metrics: MetricSource,
         gate: GateCheck,
         clock: Clock,
+        checkups: Checkups,
         term: Callable[[], int] = lambda: 0,
     ) -> None:
         self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
-        self._term = term
+        self._checkups, self._term = checkups, term
         self._asked: dict[str, asyncio.Task[Mapping[str, Answer]]] = {}
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
@@ -74,9 +76,10 @@ class Observer:
         uid = deployment["metadata"]["uid"]
         listed = await self._cluster.referring(REPLICASETS, namespace, [uid])
         replicasets = [rs for rs in listed if reading.owned_by(rs, uid)]
+        target = reading.deployment(deployment)
         obs = Observed(
-            release=release,
-            deployment=reading.deployment(deployment),
+            release=replace(release, invalid=release.invalid or checks.unresolved(release.spec, target)),
+            deployment=target,
             replicasets=tuple(map(reading.replicaset, replicasets)),
             problems=await self._gate.problems(),
             term=term,
@@ -210,6 +213,7 @@ class Observer:
     async def _live(self, obs: Observed, scene: Scene) -> Observed:
         """What changes by the second, while a release is under way."""
         if not _under_way(obs.release) or scene.deployment is None:
+            self._checkups.look(obs.release.uid, ())
             return obs
         namespace = scene.namespace
         selector = reading.selector_text(scene.deployment["spec"]["selector"])
@@ -217,9 +221,14 @@ class Observer:
             self._cluster.list(PODS, namespace, selector), self._answers(obs), self._services(scene)
         )
         known = {rs.hash for rs in obs.replicasets}
-        return replace(
+        obs = replace(
             obs,
             pods=tuple(pod for pod in map(reading.pod, pods) if pod.hash in known),
+            checked=self._checkups.known(obs.release.uid),
+        )
+        return replace(
+            obs,
+            checked=self._checkups.look(obs.release.uid, checks.wanted(obs)),
             answers=answers,
             service=service_views[0],
             stable_service=service_views[1],

@@ -5,6 +5,7 @@
 //	ERROR_RATE     share of the answers to / that are 500, by gRPC INTERNAL, 0 to 1, drawn at random
 //	LATENCY_MS     how long an answer to / takes
 //	NOT_READY      "1": /healthz answers 503
+//	DATABASE       what /health/deep says of it (default "ok"; with anything else it answers 503)
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
 //	DRAIN_MS       how long it keeps serving after SIGTERM (default 3000)
 package main
@@ -35,6 +36,7 @@ type settings struct {
 	errorRate float64
 	latency   time.Duration
 	notReady  bool
+	database  string
 	drain     time.Duration
 }
 
@@ -47,6 +49,7 @@ func main() {
 		errorRate: number("ERROR_RATE", 0),
 		latency:   time.Duration(number("LATENCY_MS", 0) * float64(time.Millisecond)),
 		notReady:  os.Getenv("NOT_READY") == "1",
+		database:  text("DATABASE", "ok"),
 		drain:     time.Duration(number("DRAIN_MS", 3000) * float64(time.Millisecond)),
 	}
 	if config.errorRate < 0 || config.errorRate > 1 {
@@ -102,7 +105,10 @@ func handler(config settings, counters *counters, draining *atomic.Bool) http.Ha
 	})
 	mux.HandleFunc("/health/deep", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintln(w, `{"db":"ok","cache":"ok"}`)
+		if config.database != "ok" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintf(w, `{"db":%q,"cache":"ok"}`+"\n", config.database)
 	})
 	mux.HandleFunc("/metrics", counters.serve)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,42 @@
+"""What pods answer when they are asked on their own address, each by the ways of its image."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+from yarl import URL
+
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.controllers import Version, Versions, address
+from tidegate.core.asking import Call, Reply
+from tidegate.ports.cluster import PODS
+
+
+class FakePods:
+    """The Prober port. ``asked`` is how often each image was."""
+
+    def __init__(self, cluster: FakeCluster, versions: Versions) -> None:
+        self._cluster, self._versions = cluster, versions
+        self.asked: Counter[str] = Counter()
+        self.database = "ok"
+        """What all pods say of what they share."""
+
+    async def ask(self, call: Call) -> Reply:
+        """The pod's answer, after a moment; of one that hangs, none."""
+        host = URL(call.url).host
+        pod = next((pod for pod in self._cluster.all(PODS) if address(pod) == host), None)
+        if pod is None:
+            return Reply(error="No route to host")
+        image = pod["spec"]["containers"][0]["image"]
+        version = self._versions.get(image, Version())
+        self.asked[image] += 1
+        if version.hangs:
+            await asyncio.sleep(call.timeout)
+            return Reply(error=f"not within {call.timeout:g} s")
+        await asyncio.sleep(0.01)
+        cache = "ok" if version.deep else "cold"
+        body = {"db": self.database, "cache": cache}
+        status = 200 if self.database == cache == "ok" else 503
+        return Reply(status, json.dumps(body)) if version.knows_check else Reply(404, "not found")

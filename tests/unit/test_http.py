@@ -1,0 +1,114 @@
+"""The one who asks by HTTP, against real servers that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from tidegate.adapters.http import HttpProber
+from tidegate.core.asking import MOST_READ, Call, Reply
+
+
+async def _long(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"x" * 4096)
+
+
+async def _slow(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b".")
+        await asyncio.sleep(0.02)
+
+
+async def _zipped(request: web.Request) -> web.Response:
+    return web.Response(body=b"\x1f\x8bnot really", headers={"Content-Encoding": "gzip"})
+
+
+async def _told(request: web.Request) -> web.Response:
+    headers = {key: request.headers.get(key) for key in ("Host", "X-Key", "Cookie", "Accept-Encoding")}
+    return web.json_response({"path": request.raw_path, **headers}, headers={"Set-Cookie": "a=b"})
+
+
+async def _elsewhere(request: web.Request) -> web.Response:
+    raise web.HTTPFound("/told")
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/told", _told),
+            web.get("/long", _long),
+            web.get("/slow", _slow),
+            web.get("/zipped", _zipped),
+            web.get("/elsewhere", _elsewhere),
+        ]
+    )
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def prober() -> AsyncIterator[HttpProber]:
+    found = HttpProber()
+    yield found
+    await found.close()
+
+
+async def test_the_answer_is_told_as_it_is(prober: HttpProber, url: str) -> None:
+    for _ in range(2):
+        reply = await prober.ask(Call(f"{url}/told?a=%2Fb", headers={"X-Key": "k", "Host": "shop"}, anywhere=True))
+        assert (reply.status, reply.error) == (200, "")
+        assert '"path": "/told?a=%2Fb"' in reply.body
+        assert '"X-Key": "k"' in reply.body
+        assert '"Host": "shop"' in reply.body
+        assert '"Cookie": null' in reply.body, "nothing is remembered of the answer before"
+        assert '"Accept-Encoding": "identity"' in reply.body
+
+
+async def test_redirects_are_answers(prober: HttpProber, url: str) -> None:
+    assert (await prober.ask(Call(f"{url}/elsewhere", anywhere=True))).status == 302
+
+
+async def test_no_more_is_read_than_is_bearable(prober: HttpProber, url: str) -> None:
+    reply = await prober.ask(Call(f"{url}/long", anywhere=True))
+    assert reply == Reply(error=f"status 200 and more than {MOST_READ // 1024} KiB")
+
+
+async def test_time_is_for_all_of_it_and_not_for_each_byte(prober: HttpProber, url: str) -> None:
+    began = time.monotonic()
+    assert await prober.ask(Call(f"{url}/slow", timeout=0.3, anywhere=True)) == Reply(error="not within 0.3 s")
+    assert time.monotonic() - began < 2
+
+
+async def test_nothing_is_unpacked(prober: HttpProber, url: str) -> None:
+    assert (await prober.ask(Call(f"{url}/zipped", anywhere=True))).body.endswith("not really")
+
+
+async def test_who_does_not_listen_is_said(prober: HttpProber) -> None:
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    reply = await prober.ask(Call(f"http://{host}:{port}/", anywhere=True))
+    assert re.search("disconnected|reset by peer", reply.error)
+    server.close()
+    await server.wait_closed()
+    reply = await prober.ask(Call(f"http://{host}:{port}/", anywhere=True))
+    assert reply == Reply(error="Connection refused")
