@@ -74,7 +74,7 @@ class FakeMetrics:
     def _answer(self, query: str, at: datetime) -> Answer:
         if self.outage:
             return Missing(self.outage)
-        asked = re.fullmatch(r'(\w+)\{service="([^"]+)"\}\[(\d+)s\]', query)
+        asked = re.fullmatch(r'(\w+)\{service=~"([^"]+)"\}\[(\d+)s\]', query)
         if asked is None:
             return Missing(f"the fake does not understand {query}")
         now = (at - EPOCH).total_seconds()
@@ -83,7 +83,7 @@ class FakeMetrics:
     def _series(self, name: str, service: str, now: float, window: int) -> list[Series]:
         found = []
         for (known, labels), line in self._lines.items():
-            if known != name or dict(labels)["service"] != service:
+            if known != name or not re.fullmatch(service, dict(labels)["service"]):
                 continue
             first = math.ceil(max(now - window, line.born) / SCRAPE)
             times = [SCRAPE * index for index in range(first, int(now / SCRAPE) + 1)]

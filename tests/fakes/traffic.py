@@ -9,7 +9,7 @@ from typing import Any
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Controller, address
 from tests.fakes.virtual import VirtualClock
-from tidegate.adapters.routers.gateway import Serving
+from tidegate.adapters.routers.serving import Serving
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import (
@@ -135,8 +135,9 @@ class Router(Controller):
             requests="router_requests_total",
             code_label="code",
             bucket="router_duration_seconds_bucket",
-            stable=f'service="{backends.stable}"',
-            candidate=f'service="{backends.canary}"',
+            label="service",
+            stable=backends.stable,
+            candidate=backends.canary,
         )
 
     def install(self, namespace: str) -> None:

@@ -14,7 +14,9 @@ from tests.fakes.metrics import FakeMetrics
 from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
-from tidegate.adapters.routers.gateway import GatewayRouter, Serving
+from tidegate.adapters.routers.gateway import GatewayRouter
+from tidegate.adapters.routers.serving import Serving
+from tidegate.adapters.routers.several import Routers
 from tidegate.core.asking import Call, Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.observed import Backends
@@ -53,14 +55,18 @@ class Process:
         self.watch = Watch(self.line, cluster, WATCHED, lag)
         self.leader = Leader(self.line, own, lease, name)
         cached = Cached(Fenced(self.line, self.leader), store)
-        gateway = GatewayRouter(cached, [_Plane(self.line, router)], own)
+        routers = Routers(
+            [
+                GatewayRouter(cached, [_Plane(self.line, router)], own),
+            ]
+        )
         gate = GateCheck(cached, TIDEGATE, meters)
         checkups = Checkups(_Prober(self.line, pods), own)
         observer = Observer(
-            cached, gateway, _Metrics(self.line, metrics), gate, own, checkups, lambda: self.leader.term
+            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, lambda: self.leader.term
         )
         recorder = Recorder(cached, own, name)
-        reconciler = Reconciler(cached, gate, observer, Actor(cached, gateway), recorder, meters, own)
+        reconciler = Reconciler(cached, gate, observer, Actor(cached, routers), recorder, meters, own)
         self.operator = Operator(self.line, store, reconciler, meters, own, self.leader)
         self.watch.told = self.operator.told
         self._stop = asyncio.Event()

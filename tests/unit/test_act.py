@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
-from tidegate.api.release import RouteRef
 from tidegate.core.gate import DEADLINE_WISH, FREE, HELD, RELEASE, exactly
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import Backends
@@ -42,7 +41,7 @@ from tidegate.ports.cluster import (
     Object,
     PatchType,
 )
-from tidegate.ports.router import Routing
+from tidegate.ports.router import Names, Routing
 
 Json = dict[str, Any]
 
@@ -65,20 +64,20 @@ class Recording(FakeCluster):
 class Routes:
     """The router port: remembers the weight."""
 
+    kinds = ("Route",)
+
     def __init__(self) -> None:
         self.said: list[tuple[Backends, int | None, str]] = []
 
-    async def read(
-        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
-    ) -> Routing:
+    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
         """Not asked here."""
         raise NotImplementedError
 
-    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
+    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
         """As the port."""
         self.said.append((backends, weight, hold.release))
 
-    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+    async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """As the port."""
 
 
@@ -298,7 +297,7 @@ async def test_the_finalizer_is_written_to_what_was_read_and_no_other(cluster: R
 
 async def test_the_router_is_told_the_weight(cluster: Recording) -> None:
     routes, backends = Routes(), Backends.of("shop", "checkout")
-    release = {"metadata": {"name": "mine", "namespace": "shop"}}
+    release = {"metadata": {"name": "mine", "namespace": "shop", "uid": "u"}}
     scene = Scene(kind=CANARY_RELEASES, release=release, backends=backends)
     await Actor(cluster, routes).carry_out([Split(25), Split(None)], scene)
     assert routes.said == [(backends, 25, "CanaryRelease/mine"), (backends, None, "CanaryRelease/mine")]

@@ -20,9 +20,7 @@ from tidegate.core.questions import Protocol
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 ARMS = Arms("shop", "checkout-6fcbd-[a-z0-9]+", "checkout-7d9f5-[a-z0-9]+", "6fcbd", "7d9f5")
-ROUTER = RouterSeries(
-    "router_requests_total", "code", "router_seconds_bucket", 'service="stable"', 'service="candidate"'
-)
+ROUTER = RouterSeries("router_requests_total", "code", "router_seconds_bucket", "service", "stable", "candidate")
 EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
 ERRORS_ONLY = [{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "max": "5%"}]
 LATENCY_ONLY = [{"name": "latency", "preset": "Latency", "maxIncrease": "30%", "max": "1s"}]
@@ -343,8 +341,8 @@ def test_the_journal_fits() -> None:
 def test_the_router_is_asked_where_it_knows_the_arms() -> None:
     arms = replace(ARMS, router=ROUTER)
     assert analysis.queries(spec(interval="15s"), arms) == (
-        'router_requests_total{service="stable"}[60s]',
-        'router_requests_total{service="candidate"}[60s]',
+        'router_requests_total{service=~"stable"}[60s]',
+        'router_requests_total{service=~"candidate"}[60s]',
     )
     from_pods = [{**ERRORS_ONLY[0], "from": "Pods"}]
     assert all("http_requests_total" in query for query in analysis.queries(spec(metrics=from_pods), arms))
@@ -364,7 +362,7 @@ def test_errors_of_grpc_are_asked_of_the_pods_and_latency_of_the_router() -> Non
         query for query in analysis.queries(spec(metrics=metrics), GRPC) if "7d9f5" in query or "cand" in query
     ] == [
         f"grpc_server_handled_total{{{pods}}}[20s]",
-        'router_seconds_bucket{service="candidate"}[20s]',
+        'router_seconds_bucket{service=~"candidate"}[20s]',
         f"grpc_server_handling_seconds_bucket{{{pods}}}[20s]",
     ]
     assert f'{{__name__=~"http_requests_total|grpc_server_handled_total",{pods}}}[20s]' in analysis.queries(

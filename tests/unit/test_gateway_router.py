@@ -10,9 +10,9 @@ from typing import Any
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock, VirtualLoop
 
-from tidegate.adapters.routers.gateway import GatewayRouter, Serving
+from tidegate.adapters.routers.gateway import GatewayRouter
+from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Route
@@ -40,7 +40,7 @@ class Plane:
 
     def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
         """As the protocol."""
-        return RouterSeries("n", "code", "b", "s", "c")
+        return RouterSeries("n", "code", "b", "service", "s", "c")
 
 
 def story(tell: Callable[[FakeCluster, GatewayRouter, Plane], Awaitable[None]], *, known: bool = True) -> None:
@@ -165,14 +165,13 @@ def test_routes_are_found_by_themselves_or_named() -> None:
         found = await router.read(NAMES, None, None)
         assert [route.name for route in found.routes] == ["HTTPRoute/a", "HTTPRoute/b"]
         assert found.series
-        named = [RouteRef(name=name) for name in ("a", "static", "none")]
+        named = ["HTTPRoute/a", "HTTPRoute/static", "HTTPRoute/none"]
         found = await router.read(NAMES, named, None)
         assert [route.name for route in found.routes] == ["HTTPRoute/a"]
         assert [problem.reason for problem in found.problems] == [Reason.ROUTE_NOT_FOUND] * 2
         assert "'static': none of its rules points at Service checkout" in found.problems[0].message
         assert "'none': there is no such HTTPRoute" in found.problems[1].message
-        found = await router.read(Backends.of("shop", "other"), None, None)
-        assert [problem.reason for problem in found.problems] == [Reason.ROUTE_NOT_FOUND]
+        assert not (await router.read(Backends.of("shop", "other"), None, None)).routes
 
     story(tell)
 
@@ -181,11 +180,11 @@ def test_only_named_routes_are_split() -> None:
     async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
         create(cluster, "a")
         create(cluster, "b")
-        await router.split(NAMES, [RouteRef(name="a")], 25, Hold("mine"))
+        await router.split(NAMES, ["HTTPRoute/a"], 25, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None]
         writes = len(cluster.writes)
-        await router.split(NAMES, [RouteRef(name="a")], 25, Hold("mine"))
+        await router.split(NAMES, ["HTTPRoute/a"], 25, Hold("mine"))
         assert len(cluster.writes) == writes
 
     story(tell)
@@ -205,10 +204,10 @@ def test_routes_of_both_kinds_are_one_traffic() -> None:
             ("GRPCRoute/a", 25),
             ("GRPCRoute/b", 25),
         ]
-        await router.split(NAMES, [RouteRef(kind="GRPCRoute", name="a")], None, Hold("mine"))
+        await router.split(NAMES, ["GRPCRoute/a"], None, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None, 25]
-        found = await router.read(NAMES, [RouteRef(name="b")], None)
+        found = await router.read(NAMES, ["HTTPRoute/b"], None)
         assert "'b': there is no such HTTPRoute" in found.problems[0].message
 
     story(tell)

@@ -5,10 +5,11 @@ A status is a journal: everything needed to go on after a crash stands in it, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -45,6 +46,11 @@ class RouteRef(Model):
     name: Name
     """Its name."""
 
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """From Kind/name."""
+        return cls.model_validate(dict(zip(("kind", "name"), name.split("/"), strict=True)))
+
 
 class GatewayTraffic(Model):
     """Traffic steered by routes of the Gateway API."""
@@ -52,13 +58,23 @@ class GatewayTraffic(Model):
     routes: Annotated[tuple[RouteRef, ...], Field(min_length=1, max_length=16)]
     """The routes whose rules point at the Service. Each must."""
 
+    def names(self) -> tuple[str, ...]:
+        """As Kind/name."""
+        return tuple(f"{route.kind}/{route.name}" for route in self.routes)
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> GatewayTraffic | None:
+        """With those of the names that are its; None where there is none."""
+        refs = [RouteRef.of(name) for name in names if name.startswith(("HTTPRoute/", "GRPCRoute/"))]
+        return cls.model_construct(routes=tuple(refs)) if refs else None
+
 
 class PodShare(Model):
     """No router: whoever asks the Service reaches both revisions, by their pods."""
 
 
 class TrafficSpec(Model):
-    """How requests are shared between stable and candidate."""
+    """How requests are shared between stable and candidate. With no router named, all that lead to the Service are."""
 
     gateway: GatewayTraffic | None = None
     """Routes of the Gateway API. Default: every HTTPRoute and GRPCRoute of the namespace that points at the Service."""
@@ -66,6 +82,15 @@ class TrafficSpec(Model):
     """No router: requests are shared by the Service alone, in proportion to ready pods."""
     propagation: Duration = timedelta(seconds=5)
     """How long a router that only says that it has read a route may take to apply it."""
+
+    def names(self) -> tuple[str, ...] | None:
+        """The routes that are named, as Kind/name, and Kind/* for all of a kind; None where nothing is named."""
+        said = [one.names() for one in (self.gateway,) if one is not None]
+        return tuple(name for names in said for name in names) if said else None
+
+    def finding(self, names: Sequence[str]) -> TrafficSpec:
+        """The same with the routes that were found, as Kind/name."""
+        return self.model_copy(update={"gateway": GatewayTraffic.of(names)})
 
 
 class RollbackSpec(Model):

@@ -17,6 +17,7 @@ from tidegate.adapters.http import HttpProber
 from tidegate.adapters.kubernetes import KubeCluster, connect
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.adapters.routers.gateway import GatewayRouter
+from tidegate.adapters.routers.several import Routers
 from tidegate.adapters.routers.traefik import Traefik
 from tidegate.adapters.watch import watch
 from tidegate.app.probes import Probes
@@ -59,7 +60,11 @@ async def run(settings: Settings) -> int:
         stack.push_async_callback(metrics.close)
         traefik = Traefik(cluster, settings.traefik_api)
         stack.push_async_callback(traefik.close)
-        router = GatewayRouter(cluster, [traefik], clock)
+        router = Routers(
+            [
+                GatewayRouter(cluster, [traefik], clock),
+            ]
+        )
         gate = GateCheck(cluster, identity, meters, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)

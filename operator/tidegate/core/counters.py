@@ -12,8 +12,8 @@ ledger remembers, per source, up to when its samples were counted, and its count
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 Sample = tuple[float, float]
 """(Unix time in seconds, value)."""
@@ -47,10 +47,27 @@ class RouterSeries:
     """Its label with the HTTP status."""
     bucket: str
     """The classic histogram of request durations in seconds, with ``_bucket``."""
+    label: str
+    """The label that tells where a request went."""
     stable: str
-    """A label matcher, such as ``service=~"…"``, for the requests that went to stable."""
+    """A regular expression of its values, for the requests that went to stable."""
     candidate: str
     """The same for the candidate."""
+
+    def matcher(self, values: str) -> str:
+        """PromQL's for those whose label fits."""
+        return f'{self.label}=~"{values}"'
+
+
+def joined(several: Sequence[RouterSeries]) -> RouterSeries | None:
+    """Those of several routers as one; None where they do not count by the same names."""
+    if len({replace(one, stable="", candidate="") for one in several}) != 1:
+        return None
+    return replace(
+        several[0],
+        stable="|".join(one.stable for one in several),
+        candidate="|".join(one.candidate for one in several),
+    )
 
 
 Answer = tuple[Series, ...] | Missing

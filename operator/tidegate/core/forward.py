@@ -124,12 +124,11 @@ def overdue(draft: Draft) -> bool:
 
 def reached(draft: Draft, service: Service) -> bool:
     """The router sends the Service's share to its endpoints, all of them and no others; or has had time to."""
-    spec, routes = draft.obs.release.spec, draft.obs.routes
-    for route in routes:
-        if route.servers is not None and route.servers.get(service.name, frozenset()) != service.addresses:
-            draft.note(settled_at=None)
-            return False
-    if (routes and all(route.servers is not None for route in routes)) or spec is None:
+    spec, known = draft.obs.release.spec, [route.behind(service.name) for route in draft.obs.routes]
+    if any(addresses not in (None, service.addresses) for addresses in known):
+        draft.note(settled_at=None)
+        return False
+    if (known and None not in known) or spec is None:
         return True
     settled = draft.journal.settled_at or draft.now
     draft.note(settled_at=settled)

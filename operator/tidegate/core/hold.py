@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.api.base import GROUP
@@ -25,6 +25,8 @@ class Hold:
     """Its id: Kind/name."""
     term: int = 0
     """Of the leader that wrote last: Lease.spec.leaseTransitions; 0 without an election."""
+    owner: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """A reference to the release, for what is made to hold something: it goes with it, whatever happens."""
 
     def note(self, **more: object) -> str:
         """The value of the annotation."""

@@ -183,10 +183,14 @@ class Route:
     """The router serves by what the route says now, as well as can be known."""
     waiting: str = ""
     """What the router has not done yet, where it says."""
-    servers: Mapping[str, frozenset[str]] | None = None
-    """Addresses that the router sends requests to, by Service; None where it cannot be asked."""
+    servers: Mapping[str, frozenset[str] | None] | None = None
+    """Addresses that the router sends requests to, by Service; None where it cannot be asked, at all or of one."""
     hold: Hold | None = None
     """The release that holds it, if one does."""
+
+    def behind(self, service: str) -> frozenset[str] | None:
+        """Addresses that requests to a Service go to; None where nobody can tell."""
+        return None if self.servers is None else self.servers.get(service, frozenset())
 
 
 @dataclass(frozen=True)

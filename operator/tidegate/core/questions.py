@@ -125,7 +125,7 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
     reads = Reads.Buckets if latency else Reads.Requests
     if router is not None:
         name = router.bucket if latency else router.requests
-        matcher = router.stable if side is Side.Stable else router.candidate
+        matcher = router.matcher(router.stable if side is Side.Stable else router.candidate)
         remedy = f"until {side} gets requests the router has none; does Prometheus scrape the router?"
         return (Question(f"{name}{{{matcher}}}[{window(spec)}s]", reads, remedy, (router.code_label,)),)
     if metric.source is CounterSource.Router:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseSpec, ReleaseStatus, RouteRef, Stage
+from tidegate.api.release import PodShare, ReleaseSpec, ReleaseStatus, Stage, TrafficSpec
 from tidegate.api.rolling import RollingSpec
 from tidegate.core import checks, machine, reading
 from tidegate.core.counters import Answer
@@ -44,7 +44,7 @@ from tidegate.ports.cluster import (
     Watched,
 )
 from tidegate.ports.metrics import MetricSource
-from tidegate.ports.router import Router, Routing
+from tidegate.ports.router import Names, Router, Routing
 
 
 class Observer:
@@ -141,7 +141,7 @@ class Observer:
         )
 
     async def _routing(
-        self, release: Release, spec: ReleaseSpec, backends: Backends, named: Sequence[RouteRef] | None
+        self, release: Release, spec: ReleaseSpec, backends: Backends, named: Names
     ) -> tuple[Routing, bool]:
         """What routers make of the Service; and whether none takes part, as it was when the release began."""
         begun = _shares_by_service(release)
@@ -343,15 +343,15 @@ def _shares_by_service(release: Release) -> bool | None:
     return "podShare" in traffic if isinstance(traffic, dict) else None
 
 
-def _routes(spec: ReleaseSpec, release: Release) -> tuple[RouteRef, ...] | None:
+def _routes(spec: ReleaseSpec, release: Release) -> tuple[str, ...] | None:
     """The routes that are named; while a release is under way, those that it began with too: all are put back."""
-    if spec.traffic.gateway is None:
+    named = spec.traffic.names()
+    if named is None:
         return None
-    named = list(spec.traffic.gateway.routes)
+    begun: tuple[str, ...] = ()
     if _under_way(release) and release.status.effective:
-        begun = type(spec).model_validate(release.status.effective).traffic.gateway
-        named += begun.routes if begun else ()
-    return tuple(dict.fromkeys(named))
+        begun = type(spec).model_validate(release.status.effective).traffic.names() or ()
+    return tuple(dict.fromkeys((*named, *begun)))
 
 
 def _rank(kind: Kind, release: Object) -> tuple[bool, str, str, str]:
@@ -406,9 +406,9 @@ def _no_target(release: Release) -> tuple[Problem, ...]:
 
 
 def _effective(spec: ReleaseSpec, backends: Backends, routing: Routing, *, by_service: bool) -> dict[str, object]:
-    refs = [dict(zip(("kind", "name"), route.name.split("/"), strict=True)) for route in routing.routes]
-    found = {"serviceRef": {"name": backends.service}}
-    traffic: dict[str, object] = {**spec.traffic.wire(), "gateway": {"routes": refs}}
+    found: dict[str, object] = {"serviceRef": {"name": backends.service}}
     if by_service:
-        return {**spec.wire(), **found, "traffic": {"propagation": traffic["propagation"], "podShare": {}}}
-    return {**spec.wire(), **found, **({"traffic": traffic} if refs else {})}
+        found["traffic"] = TrafficSpec(propagation=spec.traffic.propagation, pod_share=PodShare()).wire()
+    elif routing.routes:
+        found["traffic"] = spec.traffic.finding([route.name for route in routing.routes]).wire()
+    return {**spec.wire(), **found}

@@ -5,11 +5,14 @@ A reference is ``Kind/name`` of an object of the same namespace, the uid of one,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from pydantic import ValidationError
+
+from tidegate.api.release import TrafficSpec
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import HTTPROUTES, RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
+from tidegate.ports.cluster import RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
 
 References = Iterable[tuple[str, ...]]
 """Each alone; those within a tuple together: who refers to them is asked for by all of them."""
@@ -31,8 +34,8 @@ def _release(obj: Object) -> References:
     for name in {ref.get("name", "") for said in (spec, effective) if (ref := said.get("serviceRef"))}:
         for suffix in ("", "-stable", "-canary"):
             yield (f"Service/{name}{suffix}",)
-    for ref in ((spec.get("traffic") or {}).get("gateway") or {}).get("routes") or ():
-        yield (f"{ref.get('kind', HTTPROUTES.name)}/{ref.get('name', '')}",)
+    for name in _named(spec.get("traffic") or {}):
+        yield (name,)
     if not effective.get("serviceRef"):
         yield (ANY_SERVICE,)
 
@@ -51,11 +54,35 @@ def _service(obj: Object) -> References:
     return [labels] if labels else []
 
 
+def _named(traffic: Object) -> Iterable[str]:
+    """The routes that a release names."""
+    if not traffic:
+        return ()
+    try:
+        return TrafficSpec.model_validate(traffic).names() or ()
+    except ValidationError:
+        return ()  # what is wrong is said when the release is read
+
+
 def backends(route: Object) -> set[str]:
-    """The Services that a route leads to; any, of one that a release has taken: it may have led there before."""
-    refs = (ref for rule in route.get("spec", {}).get("rules") or () for ref in rule.get("backendRefs") or ())
+    """The Services that a route leads to; any, of one that a release has taken: it may have led there before.
+
+    Whatever is called a name in its spec may be one's: how a route is written, only its router knows.
+    """
     held = RELEASING in (route["metadata"].get("annotations") or {})
-    return {f"Service/{ref.get('name', '')}" for ref in refs} | ({ANY_SERVICE} if held else set())
+    return {f"Service/{name}" for name in _names(route.get("spec"))} | ({ANY_SERVICE} if held else set())
+
+
+def _names(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _names(item)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "name" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _names(inner)
 
 
 def _route(obj: Object) -> References:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.api.release import RouteRef
 from tidegate.core.gate import RELEASE
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends
@@ -20,8 +19,9 @@ def ours(service: Object) -> bool:
 
 @dataclass(frozen=True)
 class Scene:
-    """JSON beside the values that the core decides upon. ``routes`` are those that the release names, if it does.
+    """JSON beside the values that the core decides upon.
 
+    ``routes`` are those that the release names, if it does, as Kind/name.
     ``versions`` are those that the decision was made upon, and then of our own writes: what is written to anything
     else is refused by the API server, and decided anew.
     """
@@ -32,7 +32,7 @@ class Scene:
     replicasets: Mapping[str, Object] = field(default_factory=dict)
     service: Object | None = None
     backends: Backends | None = None
-    routes: tuple[RouteRef, ...] | None = None
+    routes: tuple[str, ...] | None = None
     term: int = 0
     versions: dict[tuple[Kind, str], str] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class Scene:
     @property
     def hold(self) -> Hold:
         """By which the release and the leader hold what they write to."""
-        return Hold(f"{self.kind.name}/{self.name}", self.term)
+        return Hold(f"{self.kind.name}/{self.name}", self.term, self.owner())
 
     def version(self, kind: Kind, obj: Object) -> str:
         """The version that an object must have for what was decided to be still right."""

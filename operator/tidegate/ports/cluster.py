@@ -33,8 +33,9 @@ ENDPOINT_SLICES = Kind("apis/discovery.k8s.io/v1", "endpointslices", "EndpointSl
 EVENTS = Kind("api/v1", "events", "Event")
 HTTPROUTES = Kind("apis/gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute")
 GRPCROUTES = Kind("apis/gateway.networking.k8s.io/v1", "grpcroutes", "GRPCRoute")
-ROUTES = (HTTPROUTES, GRPCROUTES)
-"""Kinds of routes whose weights are written."""
+GATEWAY_ROUTES = (HTTPROUTES, GRPCROUTES)
+ROUTES = GATEWAY_ROUTES
+"""Kinds of routes, which are watched. Not all of them are installed in every cluster."""
 GATEWAYS = Kind("apis/gateway.networking.k8s.io/v1", "gateways", "Gateway")
 GATEWAY_CLASSES = Kind("apis/gateway.networking.k8s.io/v1", "gatewayclasses", "GatewayClass", namespaced=False)
 CANARY_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "canaryreleases", "CanaryRelease")

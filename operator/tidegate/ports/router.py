@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from tidegate.api.release import RouteRef
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
@@ -21,24 +20,39 @@ class Routing:
     problems: tuple[Problem, ...] = ()
     series: RouterSeries | None = None
     """Where it counts the requests of the two revisions, if it is known to."""
+    passed_over: tuple[Problem, ...] = ()
+    """Why something that leads to the Service is no route here: said where there is no other."""
+
+
+Names = Sequence[str] | None
+"""Routes as ``Kind/name``; ``Kind/*`` for all of a kind that lead to the Service; None for all that do, of any kind."""
+
+
+def named(names: Names, kinds: Collection[str]) -> list[str] | None:
+    """Those of some kinds; None for all of them."""
+    mine = [name for name in names or () if name.partition("/")[0] in kinds]
+    return None if names is None or any(name.endswith("/*") for name in mine) else mine
 
 
 class Router(Protocol):
     """One kind of routes. Raises ClusterError only."""
 
-    async def read(
-        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
-    ) -> Routing:
-        """The routes that lead to the Service (those ``named``, or all that do), and what they say.
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Kinds of its routes, as in ``Route.name``. It is asked for no others."""
+        ...
+
+    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+        """The routes that lead to the Service (those that are named, or all that do), and what they say.
 
         Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell.
         """
         ...
 
-    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
+    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
         """Write the candidate's share to all of them; None puts them back as they were."""
         ...
 
-    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+    async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, and change nothing else."""
         ...

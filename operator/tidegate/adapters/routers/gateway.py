@@ -6,13 +6,12 @@ plane that can be asked is asked; of any other we wait ``traffic.propagation`` f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
+from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import RouteRef
 from tidegate.core import parents, routes
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder
@@ -20,27 +19,17 @@ from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
+    GATEWAY_ROUTES,
     GATEWAYS,
-    ROUTES,
     ClusterError,
     NotFound,
     Object,
     Rejected,
     Watched,
 )
-from tidegate.ports.router import Routing
+from tidegate.ports.router import Names, Routing, named
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What a data plane does with a route."""
-
-    waiting: str
-    """Why it does not serve by the route yet; empty when it does."""
-    servers: Mapping[str, frozenset[str]]
-    """Addresses behind each of its Services."""
 
 
 class DataPlane(Protocol):
@@ -61,17 +50,16 @@ class DataPlane(Protocol):
 class GatewayRouter:
     """The router port for HTTPRoutes and GRPCRoutes."""
 
+    kinds = tuple(kind.name for kind in GATEWAY_ROUTES)
+
     def __init__(self, cluster: Watched, planes: Sequence[DataPlane], clock: Clock) -> None:
-        self._cluster, self._clock = cluster, clock
+        self._cluster, self._patience = cluster, Patience(clock)
         self._planes = {plane.controller: plane for plane in planes}
-        self._caught_up: dict[tuple[str, int], datetime] = {}
         self._controllers: dict[tuple[str, str], str] = {}
 
-    async def read(
-        self, backends: Backends, named: Sequence[RouteRef] | None, propagation: timedelta | None
-    ) -> Routing:
+    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
         """The routes that lead to the Service, and what they say."""
-        objects, problems = await self._find(backends, named)
+        objects, problems = await self._find(backends, names)
         problems += [problem for obj in objects if (problem := _unsplittable(obj, backends))]
         planes = [await self._plane(obj) for obj in objects]
         # A route that no Gateway has taken carries no requests: where another does, nobody waits for it.
@@ -88,65 +76,50 @@ class GatewayRouter:
             series=known.series(served, backends) if known else None,
         )
 
-    async def split(self, backends: Backends, named: Sequence[RouteRef] | None, weight: int | None, hold: Hold) -> None:
+    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
-        for obj in (await self._find(backends, named))[0]:
+        for obj in (await self._find(backends, names))[0]:
             try:
                 patch = routes.patch(obj, backends, weight, hold)
             except ValueError as error:
                 raise Rejected(f"{_name(obj)}: {error}") from error
             await self._write(obj, patch)
 
-    async def seize(self, backends: Backends, named: Sequence[RouteRef] | None, hold: Hold) -> None:
+    async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
-        for obj in (await self._find(backends, named))[0]:
+        for obj in (await self._find(backends, names))[0]:
             if holder(obj):
                 await self._write(obj, routes.seize(obj, hold))
 
     async def _write(self, obj: Object, patch: list[Json]) -> None:
         if patch:
-            kind, meta = next(kind for kind in ROUTES if kind.name == obj["kind"]), obj["metadata"]
+            kind, meta = next(kind for kind in GATEWAY_ROUTES if kind.name == obj["kind"]), obj["metadata"]
             await self._cluster.patch(kind, meta["namespace"], meta["name"], patch, type_="json")
 
-    async def _find(self, backends: Backends, named: Sequence[RouteRef] | None) -> tuple[list[Object], list[Problem]]:
+    async def _find(self, backends: Backends, names: Names) -> tuple[list[Object], list[Problem]]:
         """The routes, each with its kind, which an item of a list may lack."""
         services = [f"Service/{name}" for name in (backends.service, *backends.two, "*")]
         leading = {
-            RouteRef(kind=kind.name, name=obj["metadata"]["name"]): {**obj, "kind": kind.name}
-            for kind in ROUTES
+            f"{kind.name}/{obj['metadata']['name']}": {**obj, "kind": kind.name}
+            for kind in GATEWAY_ROUTES
             for obj in await self._cluster.referring(kind, backends.namespace, services)
             if routes.leads_to(obj, backends)
         }
-        if named is None:
-            return list(leading.values()), [] if leading else [
-                Problem(
-                    Reason.ROUTE_NOT_FOUND,
-                    f"no {' or '.join(kind.name for kind in ROUTES)} of namespace {backends.namespace} points at"
-                    f" Service {backends.service}; point one at it, or name one in spec.traffic.gateway.routes",
-                )
-            ]
-        astray = [ref for ref in named if ref not in leading and await self._exists(backends.namespace, ref)]
-        problems = [
-            Problem(
-                Reason.ROUTE_NOT_FOUND,
-                f"spec.traffic.gateway.routes: {ref.name!r}: "
-                + (
-                    f"none of its rules points at Service {backends.service}"
-                    if ref in astray
-                    else f"there is no such {ref.kind}"
-                ),
-            )
-            for ref in named
-            if ref not in leading
-        ]
-        return [leading[ref] for ref in named if ref in leading], problems
+        wanted = named(names, self.kinds)
+        if wanted is None:
+            return list(leading.values()), []
+        problems = [await self._astray(backends, name) for name in wanted if name not in leading]
+        return [leading[name] for name in wanted if name in leading], problems
 
-    async def _exists(self, namespace: str, ref: RouteRef) -> bool:
+    async def _astray(self, backends: Backends, route: str) -> Problem:
+        """Why a route that is named is none of the Service's."""
+        kind, _, name = route.partition("/")
+        told = f"none of its rules points at Service {backends.service}"
         try:
-            await self._cluster.get(next(kind for kind in ROUTES if kind.name == ref.kind), namespace, ref.name)
+            await self._cluster.get(next(one for one in GATEWAY_ROUTES if one.name == kind), backends.namespace, name)
         except NotFound:
-            return False
-        return True
+            told = f"there is no such {kind}"
+        return Problem(Reason.ROUTE_NOT_FOUND, f"spec.traffic.gateway.routes: {name!r}: {told}")
 
     async def _plane(self, route: Object) -> DataPlane | None:
         """The implementation behind the route; None where it is none that we know more of."""
@@ -182,7 +155,11 @@ class GatewayRouter:
         waiting, servers = parents.unread(obj) if holds else "", None
         if propagation is not None:
             serving = await self._serving(obj, plane) if holds else None
-            waiting = waiting or (serving.waiting if serving else self._in_time(obj, propagation))
+            waiting = waiting or (
+                serving.waiting
+                if serving
+                else self._patience.waiting(obj, str(obj["metadata"]["generation"]), propagation)
+            )
             servers = serving.servers if serving else None
         return Route(
             name=_name(obj),
@@ -198,20 +175,6 @@ class GatewayRouter:
             return await plane.serving(obj) if plane else None
         except ClusterError as error:
             return Serving(f"the router could not be asked: {error}", {})
-
-    def _in_time(self, obj: Object, propagation: timedelta) -> str:
-        """A router that cannot be asked has this long from when its status caught up."""
-        key = (obj["metadata"]["uid"], int(obj["metadata"]["generation"]))
-        since = self._caught_up.setdefault(key, self._clock.now())
-        self._forget(key)
-        if self._clock.now() < since + propagation:
-            return f"waiting {propagation.total_seconds():.0f} s for the router to apply the route"
-        return ""
-
-    def _forget(self, newest: tuple[str, int]) -> None:
-        """Generations that are no more need no memory."""
-        for key in [key for key in self._caught_up if key[0] == newest[0] and key[1] < newest[1]]:
-            del self._caught_up[key]
 
 
 def _name(route: Object) -> str:

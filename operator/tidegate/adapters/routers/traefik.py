@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from tidegate.adapters.routers.gateway import Serving
+from tidegate.adapters.routers.serving import Serving
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import ENDPOINT_SLICES, Cluster
@@ -51,17 +51,11 @@ class Traefik:
         """Series are named after route and Service; rule, match hash and place of the backend are left open."""
         names = "|".join(_prefix(route) for route in routes)
 
-        def matcher(service: str) -> str:
+        def of(service: str) -> str:
             backend = f"svc-{_normal(backends.namespace)}-{_normal(service)}-[0-9]+"
-            return f'service=~"({names})-gw-.+-{backend}@kubernetesgateway"'
+            return f"({names})-gw-.+-{backend}@kubernetesgateway"
 
-        return RouterSeries(
-            requests="traefik_service_requests_total",
-            code_label="code",
-            bucket="traefik_service_request_duration_seconds_bucket",
-            stable=matcher(backends.stable),
-            candidate=matcher(backends.canary),
-        )
+        return counted(of(backends.stable), of(backends.canary))
 
     async def _replicas(self) -> list[str]:
         where, _, port = self._api.rpartition(":")
@@ -91,6 +85,18 @@ class Traefik:
             if wanted and weights.get(index) != wanted:
                 return Serving(f"Traefik at {address} serves rule {index} by other weights still", servers)
         return Serving("", servers)
+
+
+def counted(stable: str, candidate: str) -> RouterSeries:
+    """Traefik's metrics of its services whose names are like these."""
+    return RouterSeries(
+        requests="traefik_service_requests_total",
+        code_label="code",
+        bucket="traefik_service_request_duration_seconds_bucket",
+        label="service",
+        stable=stable,
+        candidate=candidate,
+    )
 
 
 def _normal(name: str) -> str:
