@@ -55,6 +55,8 @@ from tidegate.ports.cluster import (
 
 Json = dict[str, Any]
 NAMESPACE, NAME, USER = "shop", "checkout", "user"
+TICK = 1e-6
+"""Seconds that pass in any case: a loop does not move on for what its clock cannot tell apart."""
 RESTARTS_IN = 0.5
 """Seconds until another process stands where one died."""
 
@@ -348,7 +350,7 @@ class World:
         """Wait until something happens, or so long."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), within)
+            await asyncio.wait_for(self._changed.wait(), max(within, TICK))
 
     async def wait(self, seconds: float) -> None:
         """Time passes."""
