@@ -13,6 +13,7 @@ LOOKING = 0.25
 """Seconds between two looks by kubectl."""
 IMAGE = "localhost/tidegate-demo"
 GATEWAY = {"name": "tidegate", "namespace": "tidegate-demo"}
+RELEASES = "canaryreleases,bluegreenreleases,rollingreleases"
 Json = dict[str, Any]
 
 
@@ -29,6 +30,8 @@ class App:
     """More of the pod's spec."""
     container: Json = field(default_factory=dict)
     """More of the container's."""
+    kind: str = "CanaryRelease"
+    """Of its release."""
 
     @property
     def host(self) -> str:
@@ -97,10 +100,10 @@ class App:
         }
 
     def release(self, **spec: object) -> Json:
-        """A CanaryRelease of it."""
+        """A release of it."""
         return {
             "apiVersion": "tidegate.dev/v1alpha1",
-            "kind": "CanaryRelease",
+            "kind": self.kind,
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {"targetRef": {"name": self.name}, **spec},
         }
@@ -131,12 +134,12 @@ class App:
     def delete(self, *, wait: bool = False) -> None:
         """Let go, and gone with its namespace; its pods may take their time, unless that is to be waited for."""
         if self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name"):
-            self.cluster.kubectl("-n", self.namespace, "delete", "canaryreleases", "--all", "--timeout=60s")
+            self.cluster.kubectl("-n", self.namespace, "delete", RELEASES, "--all", "--timeout=60s")
             self.cluster.kubectl("delete", "namespace", self.namespace, f"--wait={str(wait).lower()}", timeout=150)
 
     def status(self) -> Json:
         """Of its release."""
-        status: Json = self.cluster.get("canaryrelease", self.name, "-n", self.namespace).get("status", {})
+        status: Json = self.cluster.get(self.kind.lower(), self.name, "-n", self.namespace).get("status", {})
         return status
 
     def await_phase(

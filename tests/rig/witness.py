@@ -18,13 +18,14 @@ from tests.cluster.interface import Cluster
 from tests.rig.app import App, Json
 from tidegate.core.gate import RELEASE
 from tidegate.core.reading import HASH
+from tidegate.ports.cluster import RELEASES
 
 RESOURCES = {
     "Pod": ("/api/v1", "pods"),
     "Service": ("/api/v1", "services"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
-    "CanaryRelease": ("/apis/tidegate.dev/v1alpha1", "canaryreleases"),
+    **{kind.name: (f"/{kind.path}", kind.plural) for kind in RELEASES},
 }
 DEADLINE = "progressDeadlineSeconds"
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Moment:
 
     def untruths(self, app: App) -> Iterator[str]:
         """What the release's status says that is not so."""
-        status = self.objects.get(("CanaryRelease", app.name), {}).get("status", {})
+        status = self.objects.get((app.kind, app.name), {}).get("status", {})
         traffic, weights = status.get("traffic", {}), dict(self.weights(app))
         asked, there = traffic.get("weight"), weights.get(f"{app.name}-canary")
         if traffic.get("applied") and there not in {None, asked}:
