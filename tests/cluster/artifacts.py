@@ -28,6 +28,7 @@ DEMO_TAGS = ("latest", "v1", "v2", "v3")
 PAUSE_IMAGE = "localhost/tidegate-pause:latest"
 TRAEFIK_IMAGE = "localhost/tidegate-traefik:latest"
 PROMETHEUS_IMAGE = "localhost/tidegate-prometheus:latest"
+TRAEFIK_API = ("github.com/traefik/traefik/v3@v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw=")
 GATEWAY_API = ("sigs.k8s.io/gateway-api@v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=")
 
 
@@ -99,6 +100,16 @@ def gateway_api() -> Path:
     return golang.module(*GATEWAY_API) / "config/crd/standard"
 
 
+def traefik_api() -> Path:
+    """The folder with the definitions of Traefik's own kinds."""
+    return golang.module(*TRAEFIK_API) / "docs/content/reference/dynamic-configuration"
+
+
+def definitions() -> list[Path]:
+    """The files with all definitions that a cluster is furnished with."""
+    return [*sorted(gateway_api().glob("*.yaml")), *sorted(traefik_api().glob("traefik.io_*.yaml"))]
+
+
 def image_archives() -> list[Path]:
     """The images that every cluster has: pause, demo service, Traefik and Prometheus."""
     demo = golang.program(places.SOURCES / "demo", name="demo")
@@ -113,7 +124,7 @@ def image_archives() -> list[Path]:
 def build() -> None:
     """Make everything that is not in the cache yet; needs no privileges."""
     with ThreadPoolExecutor() as threads:  # the linker uses one core, so that another compiler has the rest
-        for done in [threads.submit(make) for make in (kubernetes, load_generator, image_archives, gateway_api)]:
+        for done in [threads.submit(make) for make in (kubernetes, load_generator, image_archives, definitions)]:
             done.result()
 
 

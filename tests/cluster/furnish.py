@@ -29,7 +29,7 @@ def manifests() -> Path:
 def digest() -> str:
     """A name for all that a cluster is furnished with: another one, and `up` furnishes again."""
     content = hashlib.sha256()
-    for file in [*sorted(manifests().glob("*.yaml")), *sorted(artifacts.gateway_api().glob("*.yaml"))]:
+    for file in [*sorted(manifests().glob("*.yaml")), *artifacts.definitions()]:
         content.update(file.read_bytes())
     for archive in artifacts.image_archives():
         content.update(archive.name.encode())
@@ -39,7 +39,7 @@ def digest() -> str:
 def furnish(cluster: Cluster) -> None:
     """Apply everything, and wait until it serves."""
     apply = ("apply", "--server-side", "--force-conflicts")
-    cluster.kubectl(*apply, f"--filename={artifacts.gateway_api()}")
+    cluster.kubectl(*apply, *(f"--filename={file}" for file in artifacts.definitions()))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:g}s")
     cluster.kubectl(*apply, f"--filename={manifests()}")
     with ThreadPoolExecutor() as threads:

@@ -21,12 +21,13 @@ from tidegate.core import clamp
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
+    GATEWAY_ROUTES,
     POLICIES,
     POLICY_BINDINGS,
     RELEASES,
     REPLICASETS,
-    ROUTES,
     SERVICES,
+    TRAEFIK_SERVICES,
     Conflict,
     Kind,
     NotFound,
@@ -39,7 +40,8 @@ TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
 GARBAGE_COLLECTOR = "garbage-collector"
 GATES = {
     REPLICASETS: "tidegate-replicasets",
-    **dict.fromkeys(ROUTES, "tidegate-routes"),
+    **dict.fromkeys(GATEWAY_ROUTES, "tidegate-routes"),
+    TRAEFIK_SERVICES: "tidegate-traefikservices",
     SERVICES: "tidegate-services",
     DEPLOYMENTS: "tidegate-deployments",
 }

@@ -18,12 +18,14 @@ from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
+    INGRESSES,
     LEASES,
     RELEASES,
     REPLICASETS,
     ROLLING_RELEASES,
     ROUTES,
     SERVICES,
+    TRAEFIK_SERVICES,
     Kind,
     Object,
 )
@@ -66,7 +68,7 @@ class Laws:
             return
         if write.before is None or write.after is None:
             obj = write.after or write.before or {}
-            if write.kind != SERVICES or not _ours(obj):
+            if write.kind not in (SERVICES, INGRESSES) or not _ours(obj):
                 if write.kind in RELEASES and write.verb == "delete":
                     return  # its last finalizer went
                 self._note(f"Tidegate is not to {write.verb} {write.kind.name} {write.name}")
@@ -257,6 +259,12 @@ def _route(obj: Object) -> Object:
     return bare
 
 
+def _traefik_service(obj: Object) -> Object:
+    bare = _bare(obj)
+    (bare["spec"].get("weighted") or {}).pop("services", None)
+    return bare
+
+
 def _release(obj: Object) -> Object:
     bare = _bare(obj)
     meta = bare["metadata"]
@@ -270,5 +278,6 @@ _THEIRS: Mapping[Kind, Callable[[Object], Object]] = {
     SERVICES: _service,
     **dict.fromkeys(RELEASES, _release),
     **dict.fromkeys(ROUTES, _route),
+    TRAEFIK_SERVICES: _traefik_service,
 }
 """What of each kind is not Tidegate's."""

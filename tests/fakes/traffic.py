@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from tests.fakes import traefik
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Controller, address
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.serving import Serving
+from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import (
     ENDPOINT_SLICES,
     GATEWAY_CLASSES,
+    GATEWAY_ROUTES,
     GATEWAYS,
     PODS,
     ROUTES,
@@ -58,7 +62,7 @@ class Router(Controller):
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
         loop = asyncio.get_running_loop()
         if kind in ROUTES:
-            if type_ != "DELETED":
+            if type_ != "DELETED" and kind in GATEWAY_ROUTES:
                 loop.call_later(self.reads, self._read, kind, obj)
             loop.call_later(self.reads + self.applies, self._apply, type_, obj)
         elif kind == ENDPOINT_SLICES:
@@ -113,9 +117,7 @@ class Router(Controller):
 
     async def serving(self, route: Json) -> Serving | None:
         """As the DataPlane of adapters/routers."""
-        if self.down:
-            raise Unavailable("the router does not answer")
-        if not self.answers:
+        if not self._asked():
             return None
         served = self.served.get(_called(route))
         by = served["spec"] if served else {}
@@ -138,6 +140,32 @@ class Router(Controller):
             label="service",
             stable=backends.stable,
             candidate=backends.canary,
+        )
+
+    async def ingress(self, main: Json, backends: Backends, weight: int | None) -> Serving | None:
+        """As the DataPlane of Ingresses."""
+        return read_ingress(self._listing(main), main, backends, weight) if self._asked() else None
+
+    def ingress_series(self, main: Json, backends: Backends) -> RouterSeries:
+        """The same."""
+        return replace(self.series([main], backends), stable=backends.service)
+
+    async def traefik_service(self, obj: Json, backends: Backends) -> Serving | None:
+        """As the DataPlane of TraefikServices."""
+        return read_traefik_service(self._listing(obj), obj, backends) if self._asked() else None
+
+    def traefik_series(self, objs: Sequence[Json], backends: Backends) -> RouterSeries:
+        """The same."""
+        return self.series(objs, backends)
+
+    def _asked(self) -> bool:
+        if self.down:
+            raise Unavailable("the router does not answer")
+        return self.answers
+
+    def _listing(self, obj: Json) -> list[Json]:
+        return traefik.listing(
+            self.served, {service: self._addresses(pods, obj) for service, pods in self.endpoints.items()}
         )
 
     def install(self, namespace: str) -> None:
@@ -166,6 +194,9 @@ class Router(Controller):
         if self.unrouted:
             yield f"Service/{self.unrouted}", {self.unrouted: 1.0}
         for name, route in self.served.items():
+            if route["kind"] not in {kind.name for kind in GATEWAY_ROUTES}:
+                yield from traefik.shares(name, route, self.served, self.endpoints)
+                continue
             for index, rule in enumerate(route["spec"].get("rules", ())):
                 refs = rule.get("backendRefs", ())
                 whole = sum(ref.get("weight", 1) for ref in refs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.gate import births, deployments, routes, services, sizes
+from tests.gate import births, deployments, routes, services, sizes, traefikservices
 from tests.gate.case import Case
 
 CASES: Mapping[str, Case] = {
@@ -13,6 +13,7 @@ CASES: Mapping[str, Case] = {
         ("birth", births.CASES),
         ("size", sizes.CASES),
         ("route", routes.CASES),
+        ("traefikservice", traefikservices.CASES),
         ("service", services.CASES),
         ("deployment", deployments.CASES),
     )

@@ -19,6 +19,7 @@ PATHS = {
     "ReplicaSet": "apis/apps/v1",
     "HTTPRoute": "apis/gateway.networking.k8s.io/v1",
     "GRPCRoute": "apis/gateway.networking.k8s.io/v1",
+    "TraefikService": "apis/traefik.io/v1alpha1",
 }
 TIMEOUT = 30
 

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Json] = {
     "Service": {},
     "HTTPRoute": {},
     "GRPCRoute": {},
+    "TraefikService": {},
 }
 """What the API server fills in before admission, as far as it matters."""
 

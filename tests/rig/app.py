@@ -99,6 +99,10 @@ class App:
             },
         }
 
+    def routes(self) -> list[Json]:
+        """All that makes it reachable through the router."""
+        return [self.route()]
+
     def release(self, **spec: object) -> Json:
         """A release of it."""
         return {
@@ -115,7 +119,7 @@ class App:
             "-f-",
             stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}),
         )
-        self.apply(self.deployment(self.version), self.service(), self.route())
+        self.apply(self.deployment(self.version), self.service(), *self.routes())
         self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"deployment/{self.name}", "--timeout=120s")
         self.await_answers()
 

@@ -15,8 +15,10 @@ from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.gateway import GatewayRouter
+from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.several import Routers
+from tidegate.adapters.routers.traefikservice import TraefikServiceRouter
 from tidegate.core.asking import Call, Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.observed import Backends
@@ -58,6 +60,8 @@ class Process:
         routers = Routers(
             [
                 GatewayRouter(cached, [_Plane(self.line, router)], own),
+                IngressRouter(cached, _Plane(self.line, router), own),
+                TraefikServiceRouter(cached, _Plane(self.line, router), own),
             ]
         )
         gate = GateCheck(cached, TIDEGATE, meters)
@@ -119,6 +123,22 @@ class _Plane:
     def series(self, routes: Sequence[dict[str, Any]], backends: Backends) -> RouterSeries:
         """As the DataPlane."""
         return self._router.series(routes, backends)
+
+    async def ingress(self, main: dict[str, Any], backends: Backends, weight: int | None) -> Serving | None:
+        """As the DataPlane of Ingresses."""
+        return await self._line.over("ask", "router", self._router.ingress, main, backends, weight)
+
+    def ingress_series(self, main: dict[str, Any], backends: Backends) -> RouterSeries:
+        """The same."""
+        return self._router.ingress_series(main, backends)
+
+    async def traefik_service(self, obj: dict[str, Any], backends: Backends) -> Serving | None:
+        """As the DataPlane of TraefikServices."""
+        return await self._line.over("ask", "router", self._router.traefik_service, obj, backends)
+
+    def traefik_series(self, objs: Sequence[dict[str, Any]], backends: Backends) -> RouterSeries:
+        """The same."""
+        return self._router.traefik_series(objs, backends)
 
 
 class _Metrics:

@@ -25,6 +25,8 @@ from tidegate.ports.cluster import (
     EVENTS,
     GATEWAY_CLASSES,
     GATEWAYS,
+    INGRESS_CLASSES,
+    INGRESSES,
     PODS,
     RELEASES,
     REPLICASETS,
@@ -40,14 +42,21 @@ WRITES = {
     DEPLOYMENTS: {"patch"},
     REPLICASETS: {"patch"},
     SERVICES: {"create", "patch", "delete"},
-    **{kind: {"patch"} for kind in ROUTES},
+    **{kind: {"patch"} for kind in ROUTES if kind != INGRESSES},
+    INGRESSES: {"create", "patch", "delete"},
     EVENTS: {"create"},
     **{kind: {"patch"} for kind in RELEASES},
 }
 """What the interpreter of actions and the recorder of events write."""
 OWNERSHIP = "tidegate-ownership"
 """The policy on the operator's own writes: without it nothing is unsafe."""
-READS = {PODS: {"list"}, ENDPOINT_SLICES: {"list"}, GATEWAYS: {"get"}, GATEWAY_CLASSES: {"get"}}
+READS = {
+    PODS: {"list"},
+    ENDPOINT_SLICES: {"list"},
+    GATEWAYS: {"get"},
+    GATEWAY_CLASSES: {"get"},
+    INGRESS_CLASSES: {"get"},
+}
 """What is read and not watched."""
 
 Json = dict[str, Any]
@@ -107,6 +116,7 @@ def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
     [
         ("replicasets.yaml", {RELEASE, FLOOR, CEILING}),
         ("routes.yaml", {RELEASING}),
+        ("traefikservices.yaml", {RELEASING}),
         ("services.yaml", {RELEASING}),
         ("deployments.yaml", {RELEASE, DEADLINE_WISH}),
     ],
@@ -117,8 +127,9 @@ def test_policies_know_the_annotations_by_the_names_of_the_code(file: str, known
     assert {name.replace("~1", "/") for name in said} == known
 
 
-def test_the_routes_policy_knows_the_services_of_a_release_by_their_names() -> None:
-    policy = next(objects(MANIFESTS / "admission/routes.yaml"))
+@pytest.mark.parametrize("file", ["routes.yaml", "traefikservices.yaml"])
+def test_the_routes_policies_know_the_services_of_a_release_by_their_names(file: str) -> None:
+    policy = next(objects(MANIFESTS / "admission" / file))
     said = set(re.findall(r"endsWith\('([^']+)'\)", yaml.safe_dump(policy["spec"], width=10_000).replace("''", "'")))
     ours = Backends.of("shop", "checkout")
     assert {f"checkout{suffix}" for suffix in said} == {ours.stable, ours.canary}
@@ -128,7 +139,8 @@ def test_the_ownership_policy_knows_what_is_written_and_by_which_name() -> None:
     spec = next(objects(MANIFESTS / "admission/ownership.yaml"))["spec"]
     rules = spec["matchConstraints"]["resourceRules"]
     told = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
-    borrowed = {(kind.api_version.rpartition("/")[0], kind.plural) for kind in (DEPLOYMENTS, SERVICES, *ROUTES)}
+    kinds = (kind for kind in (DEPLOYMENTS, SERVICES, *ROUTES) if kind != INGRESSES)
+    borrowed = {(kind.api_version.rpartition("/")[0], kind.plural) for kind in kinds}
     assert told == borrowed
     (manager,) = parse_qs(WRITE)["fieldManager"]
     assert f"orValue('') == '{manager}'" in spec["variables"][0]["expression"]

@@ -125,6 +125,8 @@ def test_series_of_several_are_one_expression() -> None:
     [
         ({}, None),
         ({"gateway": {"routes": [{"name": "x"}, {"kind": "GRPCRoute", "name": "y"}]}}, ("HTTPRoute/x", "GRPCRoute/y")),
+        ({"nginx": {"ingress": "x"}, "traefik": {"service": "y"}}, ("Ingress/x", "TraefikService/y")),
+        ({"nginx": {}, "traefik": {}}, ("Ingress/*", "TraefikService/*")),
     ],
 )
 def test_what_a_spec_names(spec: dict[str, object], names: tuple[str, ...] | None) -> None:
@@ -135,6 +137,8 @@ def test_what_a_spec_names(spec: dict[str, object], names: tuple[str, ...] | Non
     ("names", "wire"),
     [
         (["HTTPRoute/x"], {"gateway": {"routes": [{"kind": "HTTPRoute", "name": "x"}]}}),
+        (["Ingress/x", "TraefikService/y"], {"nginx": {"ingress": "x"}, "traefik": {"service": "y"}}),
+        (["Ingress/x", "Ingress/y"], {"nginx": {}}),
     ],
 )
 def test_what_was_found_is_told_in_the_shape_of_the_spec(names: list[str], wire: dict[str, object]) -> None:

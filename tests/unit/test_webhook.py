@@ -54,7 +54,7 @@ async def test_a_certificate_is_added_to_every_webhook_once_and_others_stay() ->
     assert await bundle.hosts() == {SERVICE}
     for certificate in (others, mine, mine):
         assert await bundle.ensure(certificate)
-    assert len(bundles(cluster)) == 5
+    assert len(bundles(cluster)) == 6
     assert set(bundles(cluster)) == {others + mine}
     assert cluster.requests["patch", WEBHOOKS.plural] == 2, "what stands is not written again"
 

@@ -69,6 +69,40 @@ class GatewayTraffic(Model):
         return cls.model_construct(routes=tuple(refs)) if refs else None
 
 
+class NginxTraffic(Model):
+    """Traffic steered by an Ingress, with the canary annotations of ingress-nginx."""
+
+    ingress: Name | None = None
+    """The Ingress whose paths lead to the Service. Default: every Ingress of the namespace that leads to it."""
+
+    def names(self) -> tuple[str, ...]:
+        """As Kind/name."""
+        return (f"Ingress/{self.ingress or '*'}",)
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Self | None:
+        """With that of the names which is its; with none where there are several; None where there is none."""
+        found = [name.partition("/")[2] for name in names if name.startswith("Ingress/")]
+        return cls(ingress=found[0] if len(found) == 1 else None) if found else None
+
+
+class TraefikTraffic(Model):
+    """Traffic steered by the weights of a TraefikService."""
+
+    service: Name | None = None
+    """The TraefikService that lists the Service. Default: every one of the namespace that lists it."""
+
+    def names(self) -> tuple[str, ...]:
+        """As Kind/name."""
+        return (f"TraefikService/{self.service or '*'}",)
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Self | None:
+        """With that of the names which is its; with none where there are several; None where there is none."""
+        found = [name.partition("/")[2] for name in names if name.startswith("TraefikService/")]
+        return cls(service=found[0] if len(found) == 1 else None) if found else None
+
+
 class PodShare(Model):
     """No router: whoever asks the Service reaches both revisions, by their pods."""
 
@@ -78,6 +112,10 @@ class TrafficSpec(Model):
 
     gateway: GatewayTraffic | None = None
     """Routes of the Gateway API. Default: every HTTPRoute and GRPCRoute of the namespace that points at the Service."""
+    nginx: NginxTraffic | None = None
+    """An Ingress of ingress-nginx, or of Traefik in its place."""
+    traefik: TraefikTraffic | None = None
+    """A TraefikService of weights."""
     pod_share: PodShare | None = None
     """No router: requests are shared by the Service alone, in proportion to ready pods."""
     propagation: Duration = timedelta(seconds=5)
@@ -85,12 +123,13 @@ class TrafficSpec(Model):
 
     def names(self) -> tuple[str, ...] | None:
         """The routes that are named, as Kind/name, and Kind/* for all of a kind; None where nothing is named."""
-        said = [one.names() for one in (self.gateway,) if one is not None]
+        said = [one.names() for one in (self.gateway, self.nginx, self.traefik) if one is not None]
         return tuple(name for names in said for name in names) if said else None
 
     def finding(self, names: Sequence[str]) -> TrafficSpec:
         """The same with the routes that were found, as Kind/name."""
-        return self.model_copy(update={"gateway": GatewayTraffic.of(names)})
+        found = {"gateway": GatewayTraffic.of(names), "nginx": NginxTraffic.of(names)}
+        return self.model_copy(update={**found, "traefik": TraefikTraffic.of(names)})
 
 
 class RollbackSpec(Model):

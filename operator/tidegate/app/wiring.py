@@ -17,8 +17,10 @@ from tidegate.adapters.http import HttpProber
 from tidegate.adapters.kubernetes import KubeCluster, connect
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.adapters.routers.gateway import GatewayRouter
+from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.several import Routers
 from tidegate.adapters.routers.traefik import Traefik
+from tidegate.adapters.routers.traefikservice import TraefikServiceRouter
 from tidegate.adapters.watch import watch
 from tidegate.app.probes import Probes
 from tidegate.app.settings import Settings
@@ -63,6 +65,8 @@ async def run(settings: Settings) -> int:
         router = Routers(
             [
                 GatewayRouter(cluster, [traefik], clock),
+                IngressRouter(cluster, traefik, clock),
+                TraefikServiceRouter(cluster, traefik, clock),
             ]
         )
         gate = GateCheck(cluster, identity, meters, form)

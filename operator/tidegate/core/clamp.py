@@ -178,12 +178,30 @@ def _leads_to_a_release(rule: Json) -> bool:
     return any(ref["name"].endswith(("-stable", "-canary")) for ref in rule.get("backendRefs") or ())
 
 
+# TraefikServices.
+
+
+def _traefik_service(before: Json | None, asked: Json) -> list[Json]:
+    if before is None or RELEASING not in _notes(before):
+        return []
+    note = _note(asked, {RELEASING: _notes(before)[RELEASING]})
+    held = (before["spec"].get("weighted") or {}).get("services") or []
+    if not any(entry["name"].endswith(("-stable", "-canary")) for entry in held):
+        return note
+    if "weighted" not in asked["spec"]:
+        return [*note, _add("/spec/weighted", before["spec"]["weighted"])]
+    if asked["spec"]["weighted"].get("services") == held:
+        return note
+    return [*note, _add("/spec/weighted/services", held)]
+
+
 CLAMPS: Mapping[str, Clamp] = {
     "ReplicaSet": _replicaset,
     "Deployment": _deployment,
     "Service": _service,
     "HTTPRoute": _route,
     "GRPCRoute": _route,
+    "TraefikService": _traefik_service,
 }
 """By kind."""
 
@@ -192,7 +210,7 @@ CLAMPS: Mapping[str, Clamp] = {
 
 MANAGER = "tidegate"
 """Who writes, in metadata.managedFields."""
-BORROWED = {"Deployment", "Service", "HTTPRoute", "GRPCRoute"}
+BORROWED = {"Deployment", "Service", "HTTPRoute", "GRPCRoute", "TraefikService"}
 """Kinds of the user's objects, of which a release writes fields and puts them back."""
 
 

@@ -1,0 +1,173 @@
+"""An Ingress and the canary beside it: what the two say, and what the canary should be. JSON in, JSON out.
+
+The user's Ingress is not touched: it leads to the user's Service, which a release narrows to stable. The candidate's
+share is an annotation of a second Ingress of the same hosts and paths, which is ours: ingress-nginx takes the two
+together, and so does Traefik in its place. That second one exists as long as the release holds the Ingress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tidegate.core.gate import RELEASE
+from tidegate.core.hold import RELEASING, Hold, noted
+from tidegate.core.observed import INTRODUCED, MIXED, Backends
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+CANARY = f"{PREFIX}canary"
+WEIGHT = f"{PREFIX}canary-weight"
+CLASS = "kubernetes.io/ingress.class"
+"""Where classes were named before spec.ingressClassName."""
+_SHARED = ("affinity", "session-cookie-", "load-balance", "upstream-hash-by")
+"""Annotations that ingress-nginx reads of a canary as well: all others count of the main Ingress only."""
+
+Json = dict[str, Any]
+
+
+class Path(NamedTuple):
+    """Where an Ingress leads to a Service."""
+
+    host: str
+    path: str
+    type: str
+    port: str
+
+
+def class_of(ingress: Json) -> str:
+    """The ingress class that it names; empty where it names none."""
+    return str(ingress["spec"].get("ingressClassName") or _annotations(ingress).get(CLASS, ""))
+
+
+def is_canary(ingress: Json) -> bool:
+    """A canary, whoever made it."""
+    return _annotations(ingress).get(CANARY) == "true"
+
+
+def is_ours(ingress: Json) -> bool:
+    """A canary that a release made."""
+    return RELEASE in (ingress["metadata"].get("labels") or {})
+
+
+def canary_of(ingress: Json) -> str:
+    """What its canary is called."""
+    return f"{ingress['metadata']['name']}-canary"
+
+
+def main_of(canary: Json) -> str:
+    """What the Ingress is called that a canary of ours is beside."""
+    return str(canary["metadata"]["name"]).removesuffix("-canary")
+
+
+def paths(ingress: Json, service: str) -> list[Path]:
+    """Where it leads to a Service by its rules."""
+    return [
+        Path(rule.get("host", ""), path.get("path", ""), path.get("pathType", ""), port_of(path["backend"]))
+        for rule, path in _paths(ingress)
+        if _service(path["backend"]) == service
+    ]
+
+
+def by_default(ingress: Json, service: str) -> bool:
+    """It leads to a Service with what no rule matches."""
+    return _service(ingress["spec"].get("defaultBackend") or {}) == service
+
+
+def places(ingress: Json) -> set[tuple[str, str]]:
+    """Hosts and paths of its rules."""
+    return {(rule.get("host", ""), path.get("path", "")) for rule, path in _paths(ingress)}
+
+
+def held(canary: Json | None, names: Backends) -> bool:
+    """The canary is of the release of this Service: no two releases share a Service, but they may share an Ingress."""
+    return canary is not None and is_ours(canary) and noted(canary).get("service") == names.service
+
+
+def weight(main: Json | None, canary: Json | None, names: Backends) -> int | None:
+    """The candidate's share in percent; None where the Ingress is at rest; MIXED where the canary is not as it should.
+
+    MIXED too of a canary that is left alone: the Ingress is gone, or leads to the Service no more.
+    """
+    if canary is None or not held(canary, names):
+        return None
+    said, share = _annotations(canary).get(WEIGHT, ""), noted(canary).get("weight")
+    if main is None or not said.isdecimal() or not _is(canary, wanted(main, names, int(said), Hold(""))):
+        return MIXED
+    return INTRODUCED if share == INTRODUCED and said == "0" else int(said)
+
+
+def wanted(main: Json, names: Backends, share: int, hold: Hold) -> Json:
+    """The canary that gives the candidate this share."""
+    notes = _annotations(main)
+    shared = {key: notes[key] for key in notes if key.startswith(tuple(f"{PREFIX}{name}" for name in _SHARED))}
+    annotations = {
+        **shared,
+        **({CLASS: notes[CLASS]} if CLASS in notes else {}),
+        CANARY: "true",
+        WEIGHT: str(max(share, 0)),
+        RELEASING: hold.note(service=names.service, weight=share),
+    }
+    classed = {key: main["spec"][key] for key in ("ingressClassName",) if key in main["spec"]}
+    return {
+        "metadata": {
+            "name": canary_of(main),
+            "labels": {RELEASE: str(hold.owner.get("name", ""))},
+            "annotations": annotations,
+            "ownerReferences": [dict(hold.owner)] if hold.owner else [],
+        },
+        "spec": {**classed, "rules": list(_rules(main, names))},
+    }
+
+
+def leaks(main: Json, others: Sequence[Json], names: Backends) -> Json | None:
+    """Another Ingress that would have the canary as well: its controller knows one for each port of a Service."""
+    ports = {path.port for path in paths(main, names.service)}
+    for other in others:
+        if class_of(other) == class_of(main) and ports & {path.port for path in paths(other, names.service)}:
+            return other
+    return None
+
+
+def rival(main: Json, others: Sequence[Json]) -> Json | None:
+    """A canary of the user's own on the same host and path: a path has one canary at most."""
+    here = (other for other in others if is_canary(other) and not is_ours(other))
+    return next((other for other in here if places(other) & places(main)), None)
+
+
+def port_of(backend: Json) -> str:
+    """The port that a backend names, by name or number."""
+    port = backend.get("service", {}).get("port", {})
+    return str(port.get("name") or port.get("number") or "")
+
+
+def _rules(main: Json, names: Backends) -> Iterator[Json]:
+    """Its rules, as far as they lead to the Service, to the candidate's."""
+    for rule in main["spec"].get("rules") or ():
+        led = [
+            {**path, "backend": {"service": {**path["backend"]["service"], "name": names.canary}}}
+            for path in (rule.get("http") or {}).get("paths") or ()
+            if _service(path["backend"]) == names.service
+        ]
+        if led:
+            yield {**rule, "http": {"paths": led}}
+
+
+def _is(found: Json, wanted_: Json) -> bool:
+    """It routes as it is to; what others noted on it is their business."""
+    told, asked = _annotations(found), dict(wanted_["metadata"]["annotations"])
+    del asked[RELEASING]
+    return found["spec"] == wanted_["spec"] and asked.items() <= told.items()
+
+
+def _paths(ingress: Json) -> Iterator[tuple[Json, Json]]:
+    for rule in ingress["spec"].get("rules") or ():
+        for path in (rule.get("http") or {}).get("paths") or ():
+            yield rule, path
+
+
+def _service(backend: Json) -> str:
+    return str((backend.get("service") or {}).get("name", ""))
+
+
+def _annotations(ingress: Json) -> Mapping[str, str]:
+    return ingress["metadata"].get("annotations") or {}

@@ -1,0 +1,140 @@
+"""A TraefikService of weights: what it says, and the smallest patch that changes it. JSON in, JSON out.
+
+It is held as routes are (``core/routes.py``): a JSON patch with a test of the version, and a note on the object itself
+of what its list was. Unlike a route it may list nobody who has no endpoints: Traefik then takes all of it away, even
+where that one's weight is 0. So the candidate is listed while it has weight, and stable while it has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidegate.core.hold import RELEASING, Hold, noted, renoted
+from tidegate.core.observed import INTRODUCED, MIXED, Backends
+
+Json = dict[str, Any]
+
+
+def entries(obj: Json) -> list[Json]:
+    """What it shares requests between; nothing of one of another type."""
+    return list((obj.get("spec", {}).get("weighted") or {}).get("services") or ())
+
+
+def leads_to(obj: Json, names: Backends) -> bool:
+    """It lists the Service or the two of its release; or did when the release took it."""
+    ours = {names.service, *names.two}
+    rest = _noted(obj) if held(obj, names) else []
+    return any(points(entry, obj, ours) for entry in (*entries(obj), *rest))
+
+
+def points(entry: Json, obj: Json, services: set[str]) -> bool:
+    """An entry is one of these Services, of the object's own namespace."""
+    own = obj["metadata"].get("namespace", "")
+    kind, where = entry.get("kind", "Service"), entry.get("namespace") or own
+    return kind == "Service" and where == own and entry.get("name") in services
+
+
+def held(obj: Json, names: Backends) -> bool:
+    """The release of this Service holds it: no two releases share a Service, but they may share a TraefikService."""
+    return RELEASING in _annotations(obj) and noted(obj).get("service") == names.service
+
+
+def weight(obj: Json, names: Backends) -> int | None:
+    """The candidate's share in percent; None where it is at rest; MIXED where it is not as it was written."""
+    split = any(points(entry, obj, set(names.two)) for entry in entries(obj))
+    if not held(obj, names):
+        return MIXED if split and RELEASING not in _annotations(obj) else None
+    said = noted(obj).get("weight")
+    return said if isinstance(said, int) and entries(obj) == shared(obj, names, said) else MIXED
+
+
+def shared(obj: Json, names: Backends, share: int) -> list[Json]:
+    """Its list with this share for the candidate: the others keep theirs."""
+    rest, ours = _rest(obj, names), {names.service}
+    if share == INTRODUCED:
+        beside = [{**entry, "name": names.stable, "weight": 0} for entry in rest if points(entry, obj, ours)]
+        return [*rest, *beside]
+    result = []
+    for entry in rest:
+        whole = int(entry.get("weight", 1)) if len(rest) > 1 else 1
+        if points(entry, obj, ours):
+            parts = ((names.stable, whole * (100 - share)), (names.canary, whole * share))
+            result += [{**entry, "name": name, "weight": part} for name, part in parts if part]
+        else:
+            result.append({**entry, "weight": whole * 100})
+    return result
+
+
+def patch(obj: Json, names: Backends, share: int | None, hold: Hold) -> list[Json]:
+    """JSON patch that gives the candidate this share, or (None) puts the list back.
+
+    One that lists the Service no more is let go whatever the share; one that another release holds is left alone.
+    """
+    if RELEASING in _annotations(obj) and not held(obj, names):
+        return []
+    if not any(points(entry, obj, {names.service, *names.two}) for entry in entries(obj)):
+        return _as_read(obj, _annotate(obj, None))
+    rest = _rest(obj, names)
+    wanted = rest if share is None else shared(obj, names, share)
+    changes: list[Json] = []
+    if wanted != entries(obj):
+        changes.append({"op": "replace", "path": "/spec/weighted/services", "value": wanted})
+    note = None if share is None else hold.note(service=names.service, weight=share, services=rest)
+    return _as_read(obj, [*changes, *_annotate(obj, note)])
+
+
+def seize(obj: Json, hold: Hold) -> list[Json]:
+    """JSON patch by which a new leader writes its term to one that is held, and changes nothing else."""
+    return _as_read(obj, _annotate(obj, renoted(obj, hold)))
+
+
+def empty_weights(obj: Json, names: Backends) -> bool:
+    """The Service has no share of it that a release could divide."""
+    mine = [entry for entry in _rest(obj, names) if points(entry, obj, {names.service})]
+    return not any(int(entry.get("weight", 1)) for entry in mine)
+
+
+def _rest(obj: Json, names: Backends) -> list[Json]:
+    """Its list at rest: as noted, else the two Services are one again."""
+    known = _noted(obj) if held(obj, names) else []
+    if known:
+        return known
+    merged: list[Json] = []
+    two = [entry for entry in entries(obj) if points(entry, obj, set(names.two))]
+    others = [entry for entry in entries(obj) if entry not in two]
+    if any(points(entry, obj, {names.service}) for entry in others) or not two:
+        return others
+    for entry in two:
+        if any(entry.get("port") == one.get("port") for one in merged):
+            continue
+        both = sum(int(one.get("weight", 1)) for one in two if one.get("port") == entry.get("port"))
+        merged.append({**entry, "name": names.service, "weight": max(both // 100, 1)})
+    return [*merged, *({**entry, "weight": int(entry.get("weight", 1)) // 100} for entry in others)]
+
+
+def _noted(obj: Json) -> list[Json]:
+    services = noted(obj).get("services")
+    if not isinstance(services, list) or not all(isinstance(entry, dict) for entry in services):
+        return []
+    return services
+
+
+def _annotate(obj: Json, note: str | None) -> list[Json]:
+    path = f"/metadata/annotations/{RELEASING.replace('/', '~1')}"
+    if note is None:
+        return [{"op": "remove", "path": path}] if RELEASING in _annotations(obj) else []
+    if _annotations(obj).get(RELEASING) == note:
+        return []
+    if "annotations" not in obj["metadata"]:
+        return [{"op": "add", "path": "/metadata/annotations", "value": {RELEASING: note}}]
+    return [{"op": "add", "path": path, "value": note}]
+
+
+def _as_read(obj: Json, changes: list[Json]) -> list[Json]:
+    version = {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]}
+    return [version, *changes] if changes else []
+
+
+def _annotations(obj: Json) -> Mapping[str, str]:
+    return obj["metadata"].get("annotations") or {}

@@ -1,0 +1,111 @@
+"""Routers other than the Gateway API, on the real Traefik: a good release goes through, a bad one goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.waiting import wait_until
+from tests.e2e.conftest import STEADY
+from tests.rig.app import App, Json
+from tests.rig.load import Load
+
+pytestmark = pytest.mark.e2e
+
+
+class ByIngress(App):
+    """Reached by an Ingress with the annotations of ingress-nginx."""
+
+    kind, traffic = "ingress", {"nginx": {"ingress": "checkout"}}
+    remains = "ingresses"
+
+    def route(self) -> Json:
+        """Its Ingress."""
+        path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": self.name, "port": {"number": 80}}}}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {"ingressClassName": "nginx", "rules": [{"host": self.host, "http": {"paths": [path]}}]},
+        }
+
+    def at(self, weight: int) -> str | None:
+        """Why its canary has not this weight."""
+        found = self.cluster.get("ingresses", "-n", self.namespace)["items"]
+        said = {obj["metadata"]["name"]: obj["metadata"].get("annotations", {}) for obj in found}
+        told = said.get(f"{self.name}-canary", {}).get("nginx.ingress.kubernetes.io/canary-weight")
+        return None if told == str(weight) else f"{told}: {self.status().get('message')}"
+
+
+class ByTraefikService(App):
+    """Reached by an IngressRoute that leads to a TraefikService."""
+
+    kind, traffic = "traefikservice", {"traefik": {"service": "checkout"}}
+    remains = "traefikservices"
+
+    def route(self) -> Json:
+        """Its TraefikService: the Service has nine parts of ten, another of its names the tenth."""
+        listed = [{"name": self.name, "port": 80, "weight": 9}, {"name": "legacy", "port": 80, "weight": 1}]
+        return {
+            "apiVersion": "traefik.io/v1alpha1",
+            "kind": "TraefikService",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {"weighted": {"services": listed}},
+        }
+
+    def routes(self) -> list[Json]:
+        """With the IngressRoute, and a Service of other pods that nobody releases."""
+        meta = {"name": self.name, "namespace": self.namespace}
+        to = {
+            "match": f"Host(`{self.host}`)",
+            "kind": "Rule",
+            "services": [{"name": self.name, "kind": "TraefikService"}],
+        }
+        legacy, service = self.deployment("legacy"), self.service()
+        for obj in (legacy, service):
+            obj["metadata"]["name"] = "legacy"
+        legacy["spec"] |= {"replicas": 1, "selector": {"matchLabels": {"app": "legacy"}}}
+        legacy["spec"]["template"]["metadata"]["labels"] = service["spec"]["selector"] = {"app": "legacy"}
+        entry: Json = {
+            "apiVersion": "traefik.io/v1alpha1",
+            "kind": "IngressRoute",
+            "metadata": meta,
+            "spec": {"entryPoints": ["web"], "routes": [to]},
+        }
+        return [legacy, service, self.route(), entry]
+
+    def at(self, weight: int) -> str | None:
+        """Why it has not this weight."""
+        found = self.cluster.get("traefikservice", self.name, "-n", self.namespace)["spec"]["weighted"]["services"]
+        wanted = [("checkout-stable", 9 * (100 - weight)), ("checkout-canary", 9 * weight), ("legacy", 100)]
+        told = [(entry["name"], entry["weight"]) for entry in found]
+        return None if told == wanted else f"{told}: {self.status().get('message')}"
+
+
+@pytest.mark.parametrize("kind", [ByIngress, ByTraefikService])
+def test_a_good_release_is_promoted_and_a_bad_one_reverted(
+    kind: type[ByIngress | ByTraefikService], new_app: Callable[..., ByIngress | ByTraefikService], folder: Path
+) -> None:
+    app = new_app(kind)
+    app.apply(app.release(**STEADY))
+    status = app.await_phase("Idle", 20)
+    assert status["effective"]["traffic"] == {"propagation": "5s", **kind.traffic}
+    before = app.cluster.get(kind.kind, app.name, "-n", app.namespace)["spec"]
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        wait_until("25 % to v2", lambda: app.at(25), 60)
+        app.await_phase("Idle", 60, outcome="Promoted")
+        app.ship("v3", ERROR_RATE="0.5")
+        last = app.await_phase("RolledBack", 60, outcome="RolledBack")["lastRelease"]
+        result = load.stop()
+    assert last["reason"] == "AnalysisFailed"
+    assert "errors" in last["message"]
+    assert result.failed(but="v3") == {}
+    assert result.of("v2") > 500
+    assert 0 < result.counts["v3 500"] < 0.1 * result.total
+    assert app.cluster.get(kind.kind, app.name, "-n", app.namespace)["spec"] == before
+    left = app.cluster.get(kind.remains, "-n", app.namespace)["items"]
+    assert [obj["metadata"]["name"] for obj in left] == [app.name]
+    assert "tidegate.dev/releasing" not in left[0]["metadata"].get("annotations", {})

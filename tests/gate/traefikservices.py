@@ -1,0 +1,61 @@
+"""TraefikServices in mid-release: they keep their list and take every other edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.gate.case import ABSENT, Case, Json, Only, notes
+from tidegate.core.hold import RELEASING
+
+NOTE = '{"release":"checkout","services":[]}'
+HELD = {RELEASING: NOTE, "by": "user"}
+REST = [{"name": "checkout", "port": 80}]
+STABLE, CANARY = {"name": "checkout-stable", "port": 80}, {"name": "checkout-canary", "port": 80}
+SPLIT = [{**STABLE, "weight": 90}, {**CANARY, "weight": 10}]
+OTHER = [{"name": "catalog", "port": 80, "weight": 1}]
+STICKY = {"sticky": {"cookie": {"name": "shop"}}}
+
+
+def service(services: list[Json], annotations: Json | None) -> Json:
+    """One of weights."""
+    return {
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "TraefikService",
+        "metadata": {} if annotations is None else {"annotations": annotations},
+        "spec": {"weighted": {"services": services}},
+    }
+
+
+def _edit(
+    before: list[Json], weighted: Json | None, after: list[Json], change: Json | None = None, **more: Any
+) -> Case:
+    held, kept = more.pop("held", HELD), more.pop("kept", None)
+    annotations = ABSENT if held is None else Only(held if kept is None else kept)
+    written: Json = {"spec": {"weighted": weighted}, **(change or {})}
+    return Case(
+        service(before, held),
+        written,
+        {"metadata": {"annotations": annotations}, "spec": {"weighted": {"services": after}}},
+        **more,
+    )
+
+
+CASES = {
+    "list set back": _edit(SPLIT, {"services": REST}, SPLIT),
+    "only weights": _edit(SPLIT, {"services": [{**STABLE, "weight": 1}, {**CANARY, "weight": 9}]}, SPLIT),
+    "one revision alone": _edit([{**STABLE, "weight": 100}], {"services": REST}, [{**STABLE, "weight": 100}]),
+    "one more": _edit(SPLIT, {"services": [*SPLIT, *OTHER]}, SPLIT),
+    "list kept, another field": _edit(SPLIT, {**STICKY, "services": SPLIT}, SPLIT),
+    "list left out": _edit(SPLIT, {"services": None}, SPLIT),
+    "of another type": _edit(SPLIT, None, SPLIT),
+    "the note removed": _edit(SPLIT, {"services": REST}, SPLIT, notes(**{RELEASING: None})),
+    "all annotations removed": _edit(
+        SPLIT, {"services": REST}, SPLIT, {"metadata": {"annotations": None}}, kept={RELEASING: NOTE}
+    ),
+    "another annotation": _edit(SPLIT, {"services": REST}, SPLIT, notes(team="shop"), kept={**HELD, "team": "shop"}),
+    "held, and of no release's Services": _edit(OTHER, {"services": REST}, REST),
+    "at rest": _edit(REST, {"services": OTHER}, OTHER, held=None),
+    "by Tidegate": _edit(
+        SPLIT, {"services": REST}, REST, notes(**{RELEASING: None}), kept={"by": "user"}, by_tidegate=True
+    ),
+}

@@ -1,0 +1,229 @@
+"""Routers other than the Gateway API: the same releases over Ingresses and TraefikServices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.fakes.controllers import Version
+from tests.sim.world import QUICK, World
+from tidegate.core.requests import REQUEST
+from tidegate.ports.cluster import (
+    CANARY_RELEASES,
+    HTTPROUTES,
+    INGRESS_CLASSES,
+    INGRESSES,
+    TRAEFIK_SERVICES,
+    Kind,
+    Object,
+)
+
+Json = dict[str, Any]
+MEASURED: Json = {**QUICK, "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10}}
+
+
+def ingress(name: str = "checkout", host: str = "shop.example", **spec: Any) -> Json:
+    """The user's Ingress."""
+    backend = {"service": {"name": "checkout", "port": {"number": 80}}}
+    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    return {"metadata": {"name": name}, "spec": {"ingressClassName": "nginx", "rules": [rule], **spec}}
+
+
+def listed(name: str = "checkout") -> Json:
+    """The user's TraefikService."""
+    return {"metadata": {"name": name}, "spec": {"weighted": {"services": [{"name": "checkout", "port": 80}]}}}
+
+
+ROUTERS = [pytest.param(INGRESSES, ingress, id="nginx"), pytest.param(TRAEFIK_SERVICES, listed, id="traefik")]
+
+
+async def begin(kind: Kind, body: Callable[[], Json], **settings: Any) -> World:
+    """A checkout that is reached by nothing but this."""
+    world = await World.begin(**settings)
+    nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+    world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
+    world.create(kind, body())
+    await world.wait(5)
+    world.delete(HTTPROUTES)
+    await world.wait(5)
+    return world
+
+
+def spec_of(world: World, kind: Kind) -> Json:
+    found = world.cluster.find(kind, "shop", "checkout")
+    assert found
+    return dict(found["spec"])
+
+
+def canary(world: World) -> Object | None:
+    """The Ingress that is ours."""
+    return world.cluster.find(INGRESSES, "shop", "checkout-canary")
+
+
+def share(world: World) -> float:
+    """Of the candidate, as requests go."""
+    return max(found.get("checkout-canary", 0.0) for _, found in world.router.shares())
+
+
+@pytest.mark.parametrize(("kind", "body"), ROUTERS)
+async def test_a_promotion(kind: Kind, body: Callable[[], Json]) -> None:
+    world = await begin(kind, body)
+    before = spec_of(world, kind)
+    world.release("v2")
+    await world.until(world.baking(1))
+    assert share(world) == 0.25
+    assert world.status.traffic
+    assert world.status.traffic.router == f"{kind.name}/checkout"
+    assert world.status.effective
+    named = {"nginx": {"ingress": "checkout"}} if kind is INGRESSES else {"traefik": {"service": "checkout"}}
+    assert world.status.effective["traffic"] == {"propagation": "5s", **named}
+    await world.ends("Promoted")
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+    assert spec_of(world, kind) == before
+    assert canary(world) is None
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["asked", "not asked"])
+@pytest.mark.parametrize(("kind", "body"), ROUTERS)
+async def test_a_bad_version_is_reverted(kind: Kind, body: Callable[[], Json], answers: bool) -> None:
+    world = await begin(kind, body, spec=MEASURED, versions={"v2": Version(errors=0.5)})
+    world.router.answers = answers
+    before = spec_of(world, kind)
+    world.release("v2")
+    # Nobody knows where a controller of Ingresses that cannot be asked counts: there the bakes hold.
+    if kind is INGRESSES and not answers:
+        await world.until(world.baking(1))
+        asked = {"id": "1", "action": "Abort", "hash": world.status.candidate.hash if world.status.candidate else ""}
+        world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: json.dumps(asked)}}})
+        await world.ends("Aborted")
+    else:
+        await world.ends("RolledBack")
+        assert world.reason == "AnalysisFailed"
+    assert spec_of(world, kind) == before
+    assert canary(world) is None
+
+
+@pytest.mark.parametrize(("kind", "body"), ROUTERS)
+async def test_an_abort_by_the_template_and_a_second_release(kind: Kind, body: Callable[[], Json]) -> None:
+    world = await begin(kind, body)
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.release("v1")
+    await world.ends("Aborted")
+    assert share(world) == 0
+    world.release("v3")
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize(("kind", "body"), ROUTERS)
+async def test_the_operator_is_killed_in_each_stage(kind: Kind, body: Callable[[], Json]) -> None:
+    world = await begin(kind, body)
+    world.release("v2")
+    seen: set[str] = set()
+
+    def fresh() -> bool:
+        return world.stage.value not in seen
+
+    while not (world.outcome == "Promoted" and world.at_rest):
+        await world.until(lambda: fresh() or world.at_rest)
+        if fresh():
+            seen.add(world.stage.value)
+            world.kill(world.process)
+            await world.until(lambda: bool(world.processes))
+        else:
+            await world.wait(1)
+    assert {"Prepare", "Scale", "Shift", "Bake", "Return", "Lift"} <= seen
+    await world.ends("Promoted")
+
+
+async def test_a_gitops_tool_does_not_change_the_weights_of_a_traefikservice() -> None:
+    world = await begin(TRAEFIK_SERVICES, listed)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(TRAEFIK_SERVICES, {"spec": listed()["spec"]})
+    await world.wait(2)
+    assert share(world) == 0.25
+    await world.ends("Promoted")
+    assert "WeightLost" not in world.events()
+
+
+async def test_without_the_policy_a_changed_list_is_put_right() -> None:
+    world = await begin(TRAEFIK_SERVICES, listed, spec={**QUICK, "steps": [{"weight": 25, "bake": "30s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.cluster.patch_as("admin", TRAEFIK_SERVICES, "shop", "checkout", {"metadata": {"labels": {"a": "b"}}})
+    found = world.cluster.find(TRAEFIK_SERVICES, "shop", "checkout")
+    assert found
+    world.delete(TRAEFIK_SERVICES)
+    world.create(TRAEFIK_SERVICES, listed())
+    await world.until(lambda: "WeightLost" in world.events())
+    await world.until(world.baking(1))
+    assert share(world) == 0.25
+    await world.ends("Promoted")
+
+
+async def test_a_canary_that_somebody_deletes_or_changes_comes_back() -> None:
+    world = await begin(INGRESSES, ingress, spec={**QUICK, "steps": [{"weight": 25, "bake": "30s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.delete(INGRESSES, "checkout-canary")
+    await world.until(lambda: "WeightLost" in world.events())
+    await world.until(world.baking(1))
+    assert share(world) == 0.25
+    weight = {"metadata": {"annotations": {"nginx.ingress.kubernetes.io/canary-weight": "90"}}}
+    world.oracle.excuse("somebody gives the candidate more", 5)
+    world.edit(INGRESSES, weight, "checkout-canary")
+    await world.until(lambda: world.events().count("WeightLost") == 2)
+    await world.ends("Promoted")
+
+
+async def test_an_ingress_that_gets_another_host_takes_its_canary_along() -> None:
+    world = await begin(INGRESSES, ingress, spec={**QUICK, "steps": [{"weight": 25, "bake": "30s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(INGRESSES, {"spec": ingress(host="other.example")["spec"]})
+    await world.wait(3)
+    found = canary(world)
+    assert found
+    assert found["spec"]["rules"][0]["host"] == "other.example"
+    await world.ends("Promoted")
+
+
+async def test_an_ingress_that_goes_takes_its_canary_along() -> None:
+    world = await begin(INGRESSES, ingress, spec={**QUICK, "steps": [{"weight": 25, "bake": "30s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.delete(INGRESSES)
+    await world.until(lambda: world.why() == "RouteNotFound")
+    assert canary(world) is None
+    world.create(INGRESSES, ingress())
+    await world.ends("Promoted")
+
+
+async def test_routers_of_several_kinds_move_together() -> None:
+    world = await World.begin()
+    nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+    world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
+    world.create(INGRESSES, ingress())
+    world.create(INGRESSES, ingress("www", "www.example"))
+    world.create(TRAEFIK_SERVICES, listed())
+    await world.wait(5)
+    world.release("v2")
+    await world.until(world.baking(1))
+    assert [found.get("checkout-canary") for _, found in world.router.shares()] == [0.25] * 4
+    assert world.status.traffic
+    assert world.status.traffic.router == ("HTTPRoute/checkout, Ingress/checkout, Ingress/www, TraefikService/checkout")
+    await world.ends("Promoted")
+
+
+async def test_a_deleted_release_takes_its_canary_along() -> None:
+    world = await begin(INGRESSES, ingress)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.delete(CANARY_RELEASES)
+    await world.until(lambda: world.object is None)
+    assert canary(world) is None
+    assert not world.traces()

@@ -1,0 +1,148 @@
+"""The list of a TraefikService: the smallest change of it, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.fakes.cluster import patched
+
+from tidegate.core import traefikservices as lists
+from tidegate.core.hold import RELEASING, Hold, holder
+from tidegate.core.observed import INTRODUCED, MIXED, Backends
+
+NAMES = Backends.of("shop", "checkout")
+HOLD = Hold("CanaryRelease/mine", 7)
+Json = dict[str, Any]
+MINE: Json = {"name": "checkout", "port": 80, "scheme": "h2c"}
+OTHER: Json = {"name": "legacy", "kind": "Service", "port": 80, "weight": 1}
+NESTED: Json = {"name": "checkout", "kind": "TraefikService"}
+STABLE, CANARY = {**MINE, "name": "checkout-stable"}, {**MINE, "name": "checkout-canary"}
+
+
+def service(*entries: Json, **notes: str) -> Json:
+    annotations = {"annotations": dict(notes)} if notes else {}
+    return {
+        "metadata": {"name": "checkout", "namespace": "shop", "resourceVersion": "1", **annotations},
+        "spec": {"weighted": {"services": list(entries), "sticky": {"cookie": {"name": "c"}}}},
+    }
+
+
+def after(obj: Json, share: int | None, hold: Hold = HOLD) -> Json:
+    return patched(obj, lists.patch(obj, NAMES, share, hold))
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [
+        (INTRODUCED, [MINE, {**STABLE, "weight": 0}]),
+        (0, [{**STABLE, "weight": 100}]),
+        (25, [{**STABLE, "weight": 75}, {**CANARY, "weight": 25}]),
+        (100, [{**CANARY, "weight": 100}]),
+    ],
+)
+def test_nobody_is_listed_who_may_have_no_endpoints(share: int, wanted: list[Json]) -> None:
+    """Traefik takes all of it away where it lists a Service without endpoints, though its weight be 0."""
+    rest = service(MINE)
+    split = after(rest, share)
+    assert lists.entries(split) == wanted
+    assert lists.weight(split, NAMES) == share
+    assert lists.patch(split, NAMES, share, HOLD) == [], "once is enough"
+    assert after(split, None)["spec"] == rest["spec"]
+    assert RELEASING not in after(split, None)["metadata"]["annotations"]
+
+
+def test_the_others_keep_their_share() -> None:
+    split = after(service({**MINE, "weight": 9}, OTHER, NESTED), 25)
+    assert lists.entries(split) == [
+        {**STABLE, "weight": 675},
+        {**CANARY, "weight": 225},
+        {**OTHER, "weight": 100},
+        {**NESTED, "weight": 100},
+    ]
+    assert lists.entries(after(after(split, 60), None)) == [{**MINE, "weight": 9}, OTHER, NESTED]
+
+
+def test_each_port_of_the_service_is_divided() -> None:
+    split = after(service(MINE, {**MINE, "port": "admin"}), 10)
+    assert [(entry["name"], entry["port"], entry["weight"]) for entry in lists.entries(split)] == [
+        ("checkout-stable", 80, 90),
+        ("checkout-canary", 80, 10),
+        ("checkout-stable", "admin", 90),
+        ("checkout-canary", "admin", 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "leads"),
+    [
+        (MINE, True),
+        ({**MINE, "namespace": "shop"}, True),
+        ({**MINE, "namespace": "other"}, False),
+        (NESTED, False),
+        (OTHER, False),
+    ],
+)
+def test_what_leads_to_the_service(entry: Json, leads: bool) -> None:
+    assert lists.leads_to(service(entry), NAMES) is leads
+
+
+def test_one_of_another_type_leads_nowhere() -> None:
+    mirroring = {"metadata": {"name": "m", "namespace": "shop"}, "spec": {"mirroring": {"name": "checkout"}}}
+    assert not lists.leads_to(mirroring, NAMES)
+
+
+def test_what_somebody_wrote_over_it_is_no_weight_and_is_put_right() -> None:
+    split = after(service(MINE), 25)
+    for entries in ([MINE], [{**STABLE, "weight": 1}, {**CANARY, "weight": 9}]):
+        over = {**split, "spec": {"weighted": {**split["spec"]["weighted"], "services": entries}}}
+        assert lists.weight(over, NAMES) == MIXED
+        assert lists.entries(after(over, 25)) == lists.entries(split)
+        assert lists.entries(after(over, None)) == [MINE]
+
+
+@pytest.mark.parametrize("spec", [{"weighted": {"services": [OTHER]}}, {"mirroring": {"name": "checkout"}}])
+def test_one_that_lists_the_service_no_more_is_let_go(spec: Json) -> None:
+    gone = {**after(service(MINE), 25), "spec": spec}
+    assert lists.leads_to(gone, NAMES), "as long as it carries the note"
+    assert lists.weight(gone, NAMES) == MIXED
+    free = after(gone, 25)
+    assert free["spec"] == spec
+    assert not lists.leads_to(free, NAMES)
+
+
+def test_one_that_another_release_holds_is_left_alone() -> None:
+    obj = after(service(MINE, {**OTHER, "name": "cart"}), 25)
+    cart = Backends.of("shop", "cart")
+    assert lists.patch(obj, cart, 50, Hold("CanaryRelease/cart")) == []
+    assert lists.weight(obj, cart) is None
+    assert lists.leads_to(obj, cart)
+
+
+def test_what_is_left_without_a_note_is_put_back_as_well_as_can_be() -> None:
+    lost = service({**STABLE, "weight": 675}, {**CANARY, "weight": 225}, {**OTHER, "weight": 100})
+    assert lists.weight(lost, NAMES) == MIXED
+    assert lists.entries(after(lost, None)) == [{**MINE, "weight": 9}, OTHER]
+    alone = service({**CANARY, "weight": 100})
+    assert lists.entries(after(alone, None)) == [{**MINE, "weight": 1}]
+    assert lists.entries(after(service(MINE, {**STABLE, "weight": 0}), None)) == [MINE]
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{", '{"service":"checkout","services":7}', '{"service":"checkout"}'])
+def test_a_note_that_cannot_be_read_is_none(note: str) -> None:
+    lists.weight(service({**STABLE, "weight": 90}, {**CANARY, "weight": 10}, **{RELEASING: note}), NAMES)
+
+
+def test_a_service_without_a_share_cannot_be_divided() -> None:
+    assert lists.empty_weights(service({**MINE, "weight": 0}, OTHER), NAMES)
+    assert not lists.empty_weights(service(MINE), NAMES)
+    assert not lists.empty_weights(after(service(MINE), 25), NAMES)
+
+
+def test_a_new_leader_writes_its_term_and_nothing_else() -> None:
+    held = after(service(MINE), 25)
+    seized = patched(held, lists.seize(held, Hold("CanaryRelease/mine", 8)))
+    assert seized["spec"] == held["spec"]
+    assert holder(seized) == Hold("CanaryRelease/mine", 8)
+    assert json.loads(seized["metadata"]["annotations"][RELEASING])["services"] == [MINE]
