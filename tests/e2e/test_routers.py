@@ -89,9 +89,9 @@ def test_a_good_release_is_promoted_and_a_bad_one_reverted(
     kind: type[ByIngress | ByTraefikService], new_app: Callable[..., ByIngress | ByTraefikService], folder: Path
 ) -> None:
     app = new_app(kind)
-    app.apply(app.release(**STEADY))
+    app.apply(app.release(**STEADY, traffic={"propagation": "1s"}))
     status = app.await_phase("Idle", 20)
-    assert status["effective"]["traffic"] == {"propagation": "5s", **kind.traffic}
+    assert status["effective"]["traffic"] == {"propagation": "1s", **kind.traffic}
     before = app.cluster.get(kind.kind, app.name, "-n", app.namespace)["spec"]
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
