@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.exhaustive.history import AFTER, ARGUMENTS, DEEDS, SPECS, STAGES, Deed, History, Telling, tell
+from tests.exhaustive.history import AFTER, ARGUMENTS, DEEDS, SCENES, STAGES, Deed, History, Telling, tell
 from tests.fakes.virtual import VirtualLoop
 
 
@@ -34,7 +34,7 @@ HISTORY = st.builds(
         st.builds(Deed, st.just("release"), st.sampled_from(ARGUMENTS["release"]), after=st.sampled_from(AFTER)),
         st.lists(DEED, min_size=1, max_size=7),
     ),
-    spec=st.sampled_from(sorted(SPECS)),
+    scene=st.sampled_from(sorted(SCENES)),
     replicas=st.sampled_from((4, 4, 1, 3, 7, 0)),
     seed=st.integers(0, 2**16),
 )

@@ -27,14 +27,17 @@ from tidegate.core.gate import CEILING, FLOOR, RELEASE
 from tidegate.core.reading import HASH
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
     CANARY_RELEASES,
     DEPLOYMENTS,
     HTTPROUTES,
     PODS,
     REPLICASETS,
+    ROLLING_RELEASES,
     SERVICES,
     ClusterError,
     Conflict,
+    Kind,
     Object,
     Unavailable,
 )
@@ -65,7 +68,48 @@ MEASURED: dict[str, Any] = {
     "steps": [{"weight": 25, "bake": "20s"}, {"weight": 100, "bake": "6s"}],
     "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10},
 }
-SPECS: Mapping[str, dict[str, Any]] = {"quiet": QUIET, "measured": MEASURED}
+SWITCH: dict[str, Any] = {
+    "watch": "4s",
+    "keep": "3s",
+    "drain": "1s",
+    "progressDeadline": "60s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {"metrics": []},
+}
+BATCHES: dict[str, Any] = {
+    "batch": "30%",
+    "bake": "2s",
+    "drain": "1s",
+    "progressDeadline": "60s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {"metrics": []},
+}
+BY_PODS: dict[str, Any] = {
+    **QUIET,
+    "steps": [{"weight": 25, "bake": "4s"}, {"weight": 50, "bake": "2s"}],
+    "traffic": {"podShare": {}, "propagation": "1s"},
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What kind of release it is, and what leads to the Service."""
+
+    spec: Mapping[str, Any]
+    kind: Kind = CANARY_RELEASES
+    routed: bool = True
+
+
+SCENES: Mapping[str, Scene] = {
+    "quiet": Scene(QUIET),
+    "measured": Scene(MEASURED),
+    "by-pods": Scene(BY_PODS, routed=False),
+    "switch": Scene(SWITCH, BLUE_GREEN_RELEASES),
+    "switch-judged": Scene({**SWITCH, "watch": "30s", "analysis": MEASURED["analysis"]}, BLUE_GREEN_RELEASES),
+    "switch-service": Scene(SWITCH, BLUE_GREEN_RELEASES, routed=False),
+    "batches": Scene(BATCHES, ROLLING_RELEASES, routed=False),
+    "batches-routed": Scene(BATCHES, ROLLING_RELEASES),
+}
 
 RESTS_WITHIN = 900.0
 """Seconds of virtual time, of which a watch that lost something may take 330 until the next audit."""
@@ -95,7 +139,7 @@ class History:
     """How the shop was, and what befell it."""
 
     deeds: tuple[Deed, ...]
-    spec: str = "quiet"
+    scene: str = "quiet"
     replicas: int = 4
     seed: int = 0
     """Of what is left to chance within it: which requests a storm hits, in which order watches tell."""
@@ -187,10 +231,10 @@ class Telling:
             world.release("v1")
         if world.cluster.find(SERVICES, NAMESPACE, NAME) is None:
             world.create(SERVICES, service())
-        if world.cluster.find(HTTPROUTES, NAMESPACE, NAME) is None:
+        if world.routed and world.cluster.find(HTTPROUTES, NAMESPACE, NAME) is None:
             world.create(HTTPROUTES, route(rules=world.owners_rules))
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
-            world.edit(CANARY_RELEASES, {"spec": {"paused": None, **SPECS[self.history.spec]}})
+            world.edit(world.kind, {"spec": {"paused": None, **SCENES[self.history.scene].spec}})
             if self.paused:
                 ask(self, RequestAction.RESUME)
 
@@ -221,7 +265,7 @@ class Telling:
                 world.release("v1")
             await world.wait(60)
             assert set(world.pods()) <= {self.image}, world.describe()
-            world.create(CANARY_RELEASES, canary(**SPECS[self.history.spec]))
+            world.create(world.kind, canary(**SCENES[self.history.scene].spec))
             await world.until(lambda: world.phase == Phase.IDLE, within=400)
             await world.wait(6)
 
@@ -287,8 +331,13 @@ class Telling:
 
 async def tell(history: History) -> Telling:
     """Tell it in a fresh world."""
+    scene = SCENES[history.scene]
     world = await World.begin(
-        spec=SPECS[history.spec], replicas=history.replicas, versions={**VERSIONS, PROBE: Version()}
+        spec=dict(scene.spec),
+        kind=scene.kind,
+        routed=scene.routed,
+        replicas=history.replicas,
+        versions={**VERSIONS, PROBE: Version()},
     )
     telling = Telling(history, world, Random(history.seed))
     try:
@@ -351,7 +400,7 @@ def ask(t: Telling, action: str, *, right: bool = True, again: bool = False) -> 
     text = json.dumps({"id": str(t.asked), "action": action, "hash": hash_})
     t.aborted = t.aborted or action == RequestAction.ABORT
     t.paused = t.paused or action == RequestAction.PAUSE
-    t.world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: text}}})
+    t.world.edit(t.world.kind, {"metadata": {"annotations": {REQUEST: text}}})
 
 
 async def _ask(t: Telling, action: str) -> None:
@@ -361,18 +410,18 @@ async def _ask(t: Telling, action: str) -> None:
 async def _ask_wrongly(t: Telling, how: str) -> None:
     if how == "malformed":
         if t.world.object is not None:
-            t.world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: "{not json"}}})
+            t.world.edit(t.world.kind, {"metadata": {"annotations": {REQUEST: "{not json"}}})
     else:
         ask(t, RequestAction.ABORT, right=how != "hash", again=how == "again")
 
 
 async def _delete_release(t: Telling, _: None) -> None:
-    t.world.delete(CANARY_RELEASES)
+    t.world.delete(t.world.kind)
 
 
 async def _create_release(t: Telling, _: None) -> None:
     if t.world.object is None:
-        t.world.create(CANARY_RELEASES, canary(**SPECS[t.history.spec]))
+        t.world.create(t.world.kind, canary(**SCENES[t.history.scene].spec))
 
 
 async def _delete_deployment(t: Telling, _: None) -> None:

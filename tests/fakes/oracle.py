@@ -227,7 +227,8 @@ class Oracle:
         if release is None or release["kind"] != ROLLING_RELEASES.name or status is None or status.stable is None:
             return
         batch = int(release["spec"].get("batch", "25%").rstrip("%"))
-        least = max(1, self._wanted() - self._wanted() * batch // 100)
+        wanted = self._wanted()
+        least = min(wanted, max(1, wanted - wanted * batch // 100))
         serving = [pod for pod in pods if not leaving(pod)]
         if len(serving) < least and not (self._somebody_is_sick() or self._scaled_lately() or self.excused):
             self.note(f"Service {service}: {len(serving)} pods in service, {least} are to be at least")

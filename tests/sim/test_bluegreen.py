@@ -68,7 +68,7 @@ async def test_callers_inside_the_cluster_go_over_with_the_switch(*, routed: boo
 @ROUTED
 @pytest.mark.parametrize("step", [2, 3])
 async def test_a_breach_switches_back_without_a_pod_made_anew(step: int, *, routed: bool) -> None:
-    world = await begin(routed=routed, versions={"v2": Version(fails_after=12.0 if step == 3 else 5.0)})
+    world = await begin(routed=routed, versions={"v2": Version(fails_after=15.0 if step == 3 else 7.0)})
     world.release("v2")
     await world.until(world.baking(step))
     await world.ends("RolledBack")

@@ -214,7 +214,9 @@ def _shrink(draft: Draft) -> tuple[bool, bool]:
     size = exactly(to.stable).size(0, deployment.replicas)
     least = max(1, deployment.replicas - deployment.replicas * to.out // 100)
     theirs = obs.canary_service.endpoints if obs.canary_service else frozenset()
-    if len(theirs & (obs.service.endpoints if obs.service else frozenset())) + min(size, stable.ready) < least:
+    beside = len(theirs & (obs.service.endpoints if obs.service else frozenset()))
+    # Pods that are not ready are the first to go, and nobody misses them.
+    if stable.ready > size and beside + size < least:
         return stable.current <= size, False
     told = f"{where(draft)}: {max(0, stable.current - size)} pods of {stable.hash} go out of service"
     draft.say(Phase.PROGRESSING, Reason.SCALING, told)
@@ -244,6 +246,8 @@ def shift(draft: Draft) -> Stage | None:
         if selected(draft) == hash_of(draft, "candidate"):
             return Stage.WIDEN
         narrow(draft, selected(draft))
+        return None
+    if obs.by_service and obs.service and not reached(draft, obs.service):
         return None
     if not _shrink(draft)[0]:
         return None
@@ -290,7 +294,7 @@ def bake(draft: Draft) -> Stage | None:
             return _unknown(draft)
         draft.note(unknown_since=None)
         if draft.now < at.until:
-            early = spec.analysis.advance is Advance.Proven and verdict is Verdict.Pass
+            early = draft.status.analysis and spec.analysis.advance is Advance.Proven and verdict is Verdict.Pass
             return _next(draft) if early else _wait(draft)
         if draft.status.analysis and not enough(spec.analysis, draft.status.analysis):
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
