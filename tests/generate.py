@@ -12,10 +12,14 @@ from pathlib import Path
 
 import yaml
 
+from tidegate.api.base import GROUP
+from tidegate.api.crd import KINDS
+
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "charts/tidegate/files"
 ADMISSION = ROOT / "manifests/admission"
 PACKED = ROOT / "operator/tidegate/engine/gate.json"
+ARGO = ROOT / "manifests/health/argocd-cm.yaml"
 HEADER = "# Generated from {} by `make generate`. Do not edit.\n"
 
 
@@ -30,7 +34,20 @@ def copies() -> dict[Path, str]:
         copy: HEADER.format(source.relative_to(ROOT)) + source.read_text(encoding="utf-8")
         for copy, source in sources.items()
     }
-    return {**texts, PACKED: packed()}
+    return {**texts, PACKED: packed(), ARGO: argo()}
+
+
+def argo() -> str:
+    """The check of health for Argo CD's ConfigMap, which wants it once for each kind."""
+    lua = ARGO.with_name("argocd.lua").read_text(encoding="utf-8")
+    block = "".join(f"    {line}".rstrip() + "\n" for line in lua.splitlines())
+    kinds = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{block}" for kind in KINDS)
+    return (
+        "# Generated from manifests/health/argocd.lua by `make generate`. Do not edit.\n"
+        "# Argo CD: health of releases, for its ConfigMap argocd-cm.\n"
+        "#     kubectl -n argocd patch configmap argocd-cm --patch-file manifests/health/argocd-cm.yaml\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\ndata:\n" + kinds
+    )
 
 
 def packed() -> str:
@@ -47,7 +64,7 @@ def packed() -> str:
 def stale() -> list[Path]:
     """Copies that are missing, say something else, or are of nothing."""
     wanted = copies()
-    there = {path for path in (*FILES.rglob("*"), PACKED) if path.is_file()}
+    there = {path for path in (*FILES.rglob("*"), PACKED, ARGO) if path.is_file()}
     differ = {path for path in wanted.keys() & there if path.read_text(encoding="utf-8") != wanted[path]}
     return sorted({*differ, *(wanted.keys() ^ there)})
 

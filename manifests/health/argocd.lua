@@ -1,4 +1,4 @@
--- Health of a CanaryRelease (tidegate.dev) for Argo CD. Lua 5.1, no library needed.
+-- Health of a release (tidegate.dev, any kind) for Argo CD. Lua 5.1, no library needed.
 --   Healthy      what the manifest asks for serves, and nothing is under way
 --   Progressing  a release is under way; or it goes back because its owner changed the template again
 --   Suspended    somebody paused the release, or its Deployment

@@ -11,7 +11,16 @@ from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, World, canary
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.requests import REQUEST
-from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REPLICASETS, SERVICES
+from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
+    CANARY_RELEASES,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    REPLICASETS,
+    ROLLING_RELEASES,
+    SERVICES,
+    Kind,
+)
 
 SPEC: dict[str, Any] = {"steps": [{"weight": 50, "bake": "1s"}], "drain": "1s", "analysis": {"metrics": []}}
 QUICK = Version(starts_in=0.2)
@@ -27,11 +36,12 @@ class Story:
     spec: Mapping[str, Any] = field(default_factory=lambda: SPEC)
     managed: bool = True
     """The release is there from the beginning, and at rest."""
+    kind: Kind = CANARY_RELEASES
 
     async def begin(self, lease: str = "") -> World:
         """A shop in which it can happen."""
         world = World.empty(dict(VERSIONS))
-        world.lease = lease
+        world.lease, world.kind = lease, self.kind
         world.router.reads, world.router.applies = 0.1, 0.2
         await world.populate(dict(self.spec) if self.managed else None, settle=self.managed)
         return world
@@ -121,7 +131,7 @@ async def _superseded(world: World) -> None:
 
 async def _restored(world: World) -> None:
     world.release("v2")
-    await world.until(lambda: world.stage is Stage.BAKE)
+    await world.until(lambda: world.stage is Stage.BAKE and bool(world.status.traffic and world.status.traffic.weight))
     world.release("v1")
     await world.until(lambda: ready(world) and world.pods() == {"v1": 4})
 
@@ -165,6 +175,14 @@ async def _promoted_by_request(world: World) -> None:
 
 CHECK = {"name": "deep", "http": {"path": "/deep", "port": 80}, "interval": "1s", "failureThreshold": 2}
 CHECKED = {**SPEC, "health": {"checks": [CHECK]}}
+SWITCH = {
+    "watch": "1s",
+    "keep": "1s",
+    "drain": "1s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {"metrics": []},
+}
+BATCHES = {"batch": "50%", "bake": "1s", "drain": "1s", "traffic": {"propagation": "1s"}, "analysis": {"metrics": []}}
 SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
 
 STORIES: Mapping[str, Story] = {
@@ -176,6 +194,10 @@ STORIES: Mapping[str, Story] = {
     "abort": Story(_aborted, SLOW),
     "let-go": Story(_let_go, SLOW),
     "scale": Story(_scaled),
+    "switch": Story(_promotes, SWITCH, kind=BLUE_GREEN_RELEASES),
+    "switch-back": Story(_restored, {**SWITCH, "watch": "1h"}, kind=BLUE_GREEN_RELEASES),
+    "batches": Story(_promotes, BATCHES, kind=ROLLING_RELEASES),
+    "batches-back": Story(_reverts, BATCHES, kind=ROLLING_RELEASES),
     "adopt": Story(_adopted, managed=False),
     "promote-by-request": Story(_promoted_by_request, SLOW),
 }

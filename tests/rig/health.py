@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.cluster import artifacts
+from tidegate.ports.cluster import RELEASES
 
 CHECKS = Path(__file__).parents[2] / "manifests/health"
 KEY = "resource.customizations.health.tidegate.dev_CanaryRelease"
@@ -35,9 +36,12 @@ def argo_script() -> str:
 
 
 def flux_check() -> Json:
-    """The entry of healthCheckExprs."""
-    (check,) = yaml.safe_load((CHECKS / "flux.yaml").read_text())["spec"]["healthCheckExprs"]
-    return dict(check)
+    """The entries of healthCheckExprs, which are the same for each kind."""
+    checks = yaml.safe_load((CHECKS / "flux.yaml").read_text())["spec"]["healthCheckExprs"]
+    (check,) = {json.dumps({**check, "kind": "CanaryRelease"}, sort_keys=True) for check in checks}
+    assert {check["kind"] for check in checks} == {kind.name for kind in RELEASES}
+    said: Json = json.loads(check)
+    return said
 
 
 def judged(objects: Iterable[Json], folder: Path, *, script: str = "") -> list[Health]:

@@ -254,7 +254,7 @@ async def test_an_object_without_a_status_is_never_done(tmp_path: Path) -> None:
 
 
 def test_the_script_is_the_same_in_both_files() -> None:
-    assert argo_script() == (CHECKS / "argocd.lua").read_text(), "copy argocd.lua into argocd-cm.yaml"
+    assert argo_script() == (CHECKS / "argocd.lua").read_text()
 
 
 def test_a_script_that_takes_a_library_is_found_out(tmp_path: Path) -> None:
