@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import FAST
-from tests.rig.app import App, Json
+from tests.rig.app import IMAGE, App, Json
 from tests.rig.load import Load
 
 pytestmark = pytest.mark.e2e
@@ -36,3 +37,53 @@ def test_a_candidate_that_does_not_work_is_given_no_traffic(app: App, folder: Pa
     assert 'answered 503 {"db":"down","cache":"ok"}, expected status 200' in last["message"]
     assert "check works: GET http://" in last["message"]
     assert status["health"]["checks"][0]["passed"] == 0
+
+
+def smoke(path: str, at: str, name: str = "smoke") -> Json:
+    """A Job that asks the candidate's Service."""
+    container = {
+        "name": "ask",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "GET", "value": f"http://$(TIDEGATE_CANARY_SERVICE){path}"}],
+    }
+    return {"name": name, "at": at, "job": {"template": {"spec": {"containers": [container]}}}}
+
+
+def state(app: App, gate: str) -> str:
+    """Where a gate stands."""
+    return next((known["state"] for known in app.status().get("gates", ()) if known["name"] == gate), "unknown")
+
+
+def test_a_job_and_a_person_say_yes(app: App, folder: Path) -> None:
+    gates = [smoke("/", "BeforeTraffic"), {"name": "cab", "at": "BeforePromotion", "manual": {}}]
+    app.apply(app.release(**SPEC, gates=gates))
+    app.await_phase("Idle", 20)
+    with Load(app.cluster, app.host, folder, rate=300) as load:
+        app.ship("v2")
+        status = app.await_phase("Waiting", 60)
+        assert "kubectl tidegate approve checkout --gate cab" in status["message"]
+        assert state(app, "cab") == "Running"
+        approve = [sys.executable, "-m", "tidegate.app.main", "approve", app.name, "-n", app.namespace, "--gate", "cab"]
+        assert "Approve: Done" in app.cluster.run(*approve)
+        status = app.await_phase("Idle", 60, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
+    assert result.of("v2") > 0
+    job, cab = status["gates"]
+    assert (job["state"], job["message"]) == ("Passed", "200 of v2: v2"), "asked of the candidate, before anybody else"
+    assert (cab["state"], cab["message"]) == ("Passed", f"approved by {cab['by']}")
+    app.cluster.kubectl("-n", app.namespace, "get", job["by"])
+    app.apply(app.release(**{**SPEC, "health": {}}, gates=[smoke("/health/deep", "BeforeTraffic")]))
+    pods = app.pods()
+    with Load(app.cluster, app.host, folder, rate=300) as load:
+        app.ship("bad", DATABASE="down")
+        status = app.await_phase("RolledBack", 60, outcome="RolledBack")
+        result = load.stop()
+    assert (result.failed(), result.of("bad")) == ({}, 0)
+    assert app.pods() == pods
+    last = status["lastRelease"]
+    assert last["reason"] == "GateFailed"
+    assert 'container ask exited with code 1: 503 of bad: {"db":"down","cache":"ok"}' in last["message"]
+    jobs = app.cluster.get("jobs", "-n", app.namespace)["items"]
+    assert [f"job/{job['metadata']['name']}" for job in jobs] == [status["gates"][0]["by"]], "the other has gone"

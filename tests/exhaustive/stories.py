@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.controllers import Version
+from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAMESPACE, World, canary
+from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
@@ -72,6 +73,8 @@ def ending(world: World) -> str:
         "history": [(record.images, record.outcome, record.reason) for record in status.history],
         "asked": [status.last_request.outcome] if status.last_request else [],
         "pods": dict(sorted(world.pods().items())),
+        "gates": [(known.name, known.state, known.attempts) for known in status.gates],
+        "jobs": sorted(world.jobs().values()),
         "replicasets": sets,
         "objects": objects,
     }
@@ -120,6 +123,16 @@ async def _proven_ill(world: World) -> None:
     await world.ends("RolledBack")
     world.release("v1")
     await world.until(lambda: ready(world))
+
+
+async def _gated(world: World) -> None:
+    """A Job says yes before traffic, once, and a person at the end."""
+    world.works["smoke"] = Work(seconds=0.3)
+    world.release("v2")
+    await world.until(lambda: world.gate("cab").state is GateState.RUNNING)
+    ask(world, RequestAction.APPROVE)
+    await world.ends("Promoted")
+    assert world.jobs_created()["smoke"] == 1
 
 
 async def _superseded(world: World) -> None:
@@ -174,6 +187,12 @@ async def _promoted_by_request(world: World) -> None:
 
 
 CHECK = {"name": "deep", "http": {"path": "/deep", "port": 80}, "interval": "1s", "failureThreshold": 2}
+JOB = {"template": {"spec": {"containers": [{"name": "smoke", "image": "smoke"}]}}}
+GATES = [
+    {"name": "smoke", "at": "BeforeTraffic", "job": JOB},
+    {"name": "cab", "at": "BeforePromotion", "manual": {}},
+]
+GATED = {**SPEC, "gates": GATES}
 CHECKED = {**SPEC, "health": {"checks": [CHECK]}}
 SWITCH = {
     "watch": "1s",
@@ -189,6 +208,7 @@ STORIES: Mapping[str, Story] = {
     "promote": Story(_promotes),
     "revert": Story(_reverts),
     "deep-health": Story(_proven_ill, CHECKED),
+    "gates": Story(_gated, GATED),
     "supersede": Story(_superseded),
     "restore": Story(_restored),
     "abort": Story(_aborted, SLOW),

@@ -16,10 +16,12 @@ from typing import Any
 
 from tests.fakes.cluster import FakeCluster, merge
 from tests.fakes.virtual import VirtualClock
+from tidegate.core.jobs import JOB_NAME
 from tidegate.core.reading import DESIRED, HASH, REVISION, selector_text
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    JOBS,
     PODS,
     REPLICASETS,
     SERVICES,
@@ -420,7 +422,7 @@ class Kubelet(Controller):
         self._known: set[str] = set()
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
-        if kind != PODS or type_ == "DELETED":
+        if kind != PODS or type_ == "DELETED" or JOB_NAME in (obj["metadata"].get("labels") or {}):
             return
         loop, uid = asyncio.get_running_loop(), obj["metadata"]["uid"]
         if type_ == "ADDED":
@@ -538,6 +540,62 @@ class EndpointSliceController(Controller):
         found = self.cluster.find(ENDPOINT_SLICES, meta["namespace"], name)
         if found is not None:
             self.patch(ENDPOINT_SLICES, found, {"endpoints": endpoints})
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the Job of an image does."""
+
+    seconds: float = 2.0
+    code: int = 0
+    says: str = ""
+
+
+class JobController(Controller):
+    """A pod a Job, which ends by the ways of its image, or at its deadline."""
+
+    name = "job-controller"
+
+    def __init__(self, cluster: FakeCluster, clock: VirtualClock, works: Mapping[str, Work]) -> None:
+        super().__init__(cluster, clock)
+        self._works = works
+
+    def _told(self, kind: Kind, type_: str, obj: Object) -> None:
+        if kind != JOBS or type_ != "ADDED":
+            return
+        meta, template = obj["metadata"], obj["spec"]["template"]
+        body = {
+            "metadata": {
+                "generateName": f"{meta['name']}-",
+                "labels": {**template["metadata"]["labels"], JOB_NAME: meta["name"]},
+                "ownerReferences": [reference(JOBS, obj)],
+            },
+            "spec": template["spec"],
+        }
+        work = self._works.get(images(template)[0], Work())
+        deadline = obj["spec"].get("activeDeadlineSeconds") or math.inf
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, self.cluster.create_as, self.name, PODS, meta["namespace"], body)
+        loop.call_later(min(work.seconds, deadline) + 0.2, self._end, obj, work, work.seconds > deadline)
+
+    def _end(self, job: Object, work: Work, late: bool) -> None:
+        meta = job["metadata"]
+        now = self.cluster.find(JOBS, meta["namespace"], meta["name"])
+        if now is None or now["metadata"]["uid"] != meta["uid"]:
+            return
+        for pod in owned(self.cluster.all(PODS, meta["namespace"]), job):
+            if late:
+                self.cluster.delete_as(self.name, PODS, meta["namespace"], pod["metadata"]["name"])
+                continue
+            ended = {"terminated": {"exitCode": work.code, "message": work.says}}
+            status = {
+                "phase": "Failed" if work.code else "Succeeded",
+                "containerStatuses": [{"name": "work", "state": ended}],
+            }
+            self.patch(PODS, pod, {"status": status}, "status")
+        failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded" if late else "BackoffLimitExceeded"}
+        condition = failed if work.code or late else {"type": "Complete", "status": "True"}
+        self.patch(JOBS, now, {"status": {"conditions": [condition]}}, "status")
 
 
 def address(pod: Object) -> str:

@@ -19,6 +19,7 @@ from tidegate.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
     INGRESSES,
+    JOBS,
     LEASES,
     RELEASES,
     REPLICASETS,
@@ -68,7 +69,7 @@ class Laws:
             return
         if write.before is None or write.after is None:
             obj = write.after or write.before or {}
-            if write.kind not in (SERVICES, INGRESSES) or not _ours(obj):
+            if write.kind not in (SERVICES, INGRESSES, JOBS) or not _ours(obj):
                 if write.kind in RELEASES and write.verb == "delete":
                     return  # its last finalizer went
                 self._note(f"Tidegate is not to {write.verb} {write.kind.name} {write.name}")

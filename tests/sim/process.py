@@ -26,6 +26,7 @@ from tidegate.engine.act import Actor
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import GateCheck
+from tidegate.engine.jobs import Jobs
 from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
@@ -65,12 +66,12 @@ class Process:
             ]
         )
         gate = GateCheck(cached, TIDEGATE, meters)
-        checkups = Checkups(_Prober(self.line, pods), own)
+        checkups, jobs = Checkups(_Prober(self.line, pods), own), Jobs(cached)
         observer = Observer(
-            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, lambda: self.leader.term
+            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, jobs, lambda: self.leader.term
         )
         recorder = Recorder(cached, own, name)
-        reconciler = Reconciler(cached, gate, observer, Actor(cached, routers), recorder, meters, own)
+        reconciler = Reconciler(cached, gate, observer, Actor(cached, routers, jobs), recorder, meters, own)
         self.operator = Operator(self.line, store, reconciler, meters, own, self.leader)
         self.watch.told = self.operator.told
         self._stop = asyncio.Event()

@@ -23,9 +23,11 @@ from tests.fakes.controllers import (
     GRACEFUL,
     DeploymentController,
     EndpointSliceController,
+    JobController,
     Kubelet,
     ReplicaSetController,
     Versions,
+    Work,
     leaving,
     ready,
 )
@@ -37,6 +39,7 @@ from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tests.sim.process import Process
 from tidegate.api.base import GROUP
+from tidegate.api.gates import GateStatus
 from tidegate.api.release import ReleaseRecord, ReleaseStatus, Stage
 from tidegate.core.reading import HASH
 from tidegate.engine.gate import needed
@@ -46,6 +49,7 @@ from tidegate.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
     HTTPROUTES,
+    JOBS,
     PODS,
     REPLICASETS,
     SERVICES,
@@ -118,6 +122,8 @@ class World:
     metrics: FakeMetrics
     pods_answer: FakePods
     oracle: Oracle
+    works: dict[str, Work] = field(default_factory=dict)
+    """What Jobs of gates do, by image."""
     lag: float = 0.02
     """Seconds until a watch tells the operator of a change."""
     kind: Kind = CANARY_RELEASES
@@ -202,6 +208,7 @@ class World:
         ReplicaSetController(cluster, clock)
         Kubelet(cluster, clock, known)
         EndpointSliceController(cluster, clock)
+        JobController(cluster, clock, world.works)
         cluster.watchers.append(world._told)
         router.changed = world.look_soon
         return world
@@ -443,6 +450,23 @@ class World:
             for pod in self.cluster.all(PODS, NAMESPACE)
             if ready(pod) and "deletionTimestamp" not in pod["metadata"]
         )
+
+    def jobs(self) -> dict[str, str]:
+        """Jobs that exist, and the image that each runs."""
+        found = self.cluster.all(JOBS, NAMESPACE)
+        return {j["metadata"]["name"]: j["spec"]["template"]["spec"]["containers"][0]["image"] for j in found}
+
+    def jobs_created(self) -> Counter[str]:
+        """Jobs ever created, by image."""
+        return Counter(
+            w.after["spec"]["template"]["spec"]["containers"][0]["image"]
+            for w in self.cluster.writes
+            if w.kind == JOBS and w.verb == "create" and w.after
+        )
+
+    def gate(self, name: str) -> GateStatus:
+        """What became of a gate."""
+        return next((known for known in self.status.gates if known.name == name), GateStatus(name=name))
 
     def pods_created(self) -> Counter[str]:
         """Pods ever created, by image."""

@@ -27,6 +27,7 @@ from tidegate.ports.cluster import (
     GATEWAYS,
     INGRESS_CLASSES,
     INGRESSES,
+    JOBS,
     PODS,
     RELEASES,
     REPLICASETS,
@@ -45,6 +46,7 @@ WRITES = {
     **{kind: {"patch"} for kind in ROUTES if kind != INGRESSES},
     INGRESSES: {"create", "patch", "delete"},
     EVENTS: {"create"},
+    JOBS: {"create", "delete"},
     **{kind: {"patch"} for kind in RELEASES},
 }
 """What the interpreter of actions and the recorder of events write."""
@@ -52,6 +54,7 @@ OWNERSHIP = "tidegate-ownership"
 """The policy on the operator's own writes: without it nothing is unsafe."""
 READS = {
     PODS: {"list"},
+    JOBS: {"list"},
     ENDPOINT_SLICES: {"list"},
     GATEWAYS: {"get"},
     GATEWAY_CLASSES: {"get"},

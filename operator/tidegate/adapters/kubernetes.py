@@ -113,9 +113,12 @@ class KubeCluster:
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, version: str = "") -> None:
         """Remove an object."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
+        # A Job would leave its pods behind, by a default from before there was another way.
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if version:
+            body["preconditions"] = {"resourceVersion": version}
         try:
-            await self._request("DELETE", _path(kind, namespace, name), body if version else None, kind=kind)
+            await self._request("DELETE", _path(kind, namespace, name), body, kind=kind)
         except NotFound:
             return
 

@@ -36,6 +36,8 @@ _KEPT = (
     "maxItems",
     "minProperties",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
 )
 
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
 from tidegate.api.base import Duration, Model, Rules, Time
 from tidegate.api.conditions import Condition
+from tidegate.api.gates import GateAt, Gates, GateStatus
 from tidegate.api.health import HealthSpec, HealthStatus
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -186,6 +187,8 @@ class ReleaseSpec(Model):
     """How the candidate is compared with stable."""
     health: HealthSpec = HealthSpec()
     """What is asked of every candidate pod, before it gets traffic and while it has it."""
+    gates: Gates = ()
+    """Who or what must say yes, and at which point."""
     drain: Duration = timedelta(seconds=30)
     """Traffic is gone, then this long, then the pods go."""
     progress_deadline: Duration = timedelta(minutes=10)
@@ -358,6 +361,8 @@ class RequestAction(StrEnum):
     """Release the revision again that was reverted."""
     SKIP_STEP = "SkipStep"
     """End the bake of this step."""
+    APPROVE = "Approve"
+    """Say yes to a manual gate that waits: to the one that is named, or to all."""
 
 
 class RequestOutcome(StrEnum):
@@ -413,6 +418,8 @@ class Journal(Model):
     """The candidate may have had requests."""
     looked_step: int = 0
     """The step that the analysis last looked at."""
+    gate: GateAt | None = None
+    """The point at which the release stands until its gates have passed."""
     unready_since: Time | None = None
     """Since when candidate pods that were ready are not."""
     unknown_since: Time | None = None
@@ -448,6 +455,8 @@ class ReleaseStatus(Model):
     """What the metrics say of the candidate."""
     health: HealthStatus | None = None
     """What the candidate's pods answer to spec.health."""
+    gates: tuple[GateStatus, ...] = ()
+    """What became of spec.gates, for this candidate."""
     last_release: ReleaseRecord | None = None
     """What became of the last revision."""
     history: Annotated[tuple[ReleaseRecord, ...], Field(max_length=10)] = ()

@@ -30,6 +30,7 @@ from tidegate.engine.bundle import Bundle
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import FORMS, WEBHOOK, GateCheck
+from tidegate.engine.jobs import Jobs
 from tidegate.engine.leader import Fenced, Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
@@ -72,9 +73,10 @@ async def run(settings: Settings) -> int:
         gate = GateCheck(cluster, identity, meters, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)
-        observer = Observer(cluster, router, metrics, gate, clock, Checkups(prober, clock), lambda: leader.term)
+        jobs, checkups = Jobs(cluster), Checkups(prober, clock)
+        observer = Observer(cluster, router, metrics, gate, clock, checkups, jobs, lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
-        reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router), recorder, meters, clock)
+        reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
         operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)
         # Every replica answers the API server, leading or not.
         webhook = _webhook(Cached(kube, store), identity, meters, clock) if form is WEBHOOK else None

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import ConditionStatus, ConditionType, Reason, set_conditions
+from tidegate.api.gates import GateAt
 from tidegate.api.release import (
     Journal,
     Outcome,
@@ -63,6 +64,8 @@ class Draft:
     """What the stage waits for is long overdue."""
     unchanged: bool = False
     """Nothing is decided yet: what was said before stands."""
+    gate: GateAt | None = None
+    """The point at which the release stands until its gates have passed."""
 
     def __post_init__(self) -> None:
         self.status = self.obs.release.status

@@ -9,8 +9,9 @@ from datetime import timedelta
 
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.conditions import Reason
+from tidegate.api.gates import GateAt
 from tidegate.api.release import Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
-from tidegate.core import checks, health
+from tidegate.core import checks, gates, health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
@@ -144,6 +145,9 @@ def prepare(draft: Draft) -> Stage | None:
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
     draft.wake_in(POLL)
+    ensure_deadline(draft)
+    if not gates.passed(draft, GateAt.BEFORE_START):
+        return None
     hold(draft)
     ours, theirs = obs.stable_service, obs.canary_service
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
@@ -185,6 +189,9 @@ def scale(draft: Draft) -> Stage | None:
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
         ensure_weight(draft, draft.status.traffic.weight)
+    if step(draft).stable < 100 and not gates.passed(draft, GateAt.BEFORE_STEP):
+        # Before pods of stable make room for it, where they do.
+        return None
     shrunk, first = _shrink(draft)
     if first and not shrunk:
         return None
@@ -199,7 +206,9 @@ def scale(draft: Draft) -> Stage | None:
     if unproven := checks.lacking(draft, want):
         draft.say(Phase.PROGRESSING, Reason.HEALTH_CHECKING, f"{where(draft)}: {unproven}")
         return None
-    return Stage.SHIFT if obs.canary_service is None or reached(draft, obs.canary_service) else None
+    if obs.canary_service and not reached(draft, obs.canary_service):
+        return None
+    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, weight_of(draft))) else None
 
 
 def _shrink(draft: Draft) -> tuple[bool, bool]:
@@ -440,6 +449,8 @@ def _next(draft: Draft) -> Stage | None:
     if index <= len(plan):
         at_step(draft, index)
         return Stage.SCALE
+    if not gates.passed(draft, GateAt.BEFORE_PROMOTION):
+        return None
     draft.event(Reason.PROMOTING, f"{hash_of(draft, 'candidate')} passed its steps")
     given = draft.obs.service is not None and draft.obs.service.hash == hash_of(draft, "candidate")
     return Stage.RETURN if given else Stage.WIDEN

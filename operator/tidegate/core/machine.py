@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import backward, checks, forward, health, promote, requests
+from tidegate.core import backward, checks, forward, gates, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
@@ -48,6 +48,7 @@ def decide(obs: Observed, now: datetime) -> Plan:
     _brake(draft)
     if obs.release.leaving:
         _let_go(draft)
+        gates.tend(draft)
         return draft.plan()
     requests.answer(draft)
     _ask_for_images(draft)
@@ -58,6 +59,7 @@ def decide(obs: Observed, now: datetime) -> Plan:
     else:
         _under_way(draft)
     checks.show(draft)
+    gates.tend(draft)
     return draft.plan()
 
 
@@ -100,6 +102,7 @@ def _under_way(draft: Draft) -> None:
         draft.enter(Stage.CLEAN)
     if draft.journal.stage in FORWARD:
         forward.follow(draft)
+        gates.follow(draft)
         if not _turn(draft):
             return
     elif draft.journal.stage in PROMOTION and draft.now > draft.journal.since + ROUTER_DEADLINE:
@@ -222,7 +225,7 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         if status.stable and current.hash == status.stable.hash:
             return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
         return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
-    found = health.trouble(draft)
+    found = health.trouble(draft) or gates.failed(draft)
     if found:
         return Outcome.ROLLED_BACK, *found
     _look(draft)
@@ -241,11 +244,11 @@ def _too_late(draft: Draft) -> tuple[Outcome, Reason, str] | None:
             return None
         problem = _gone(obs)
         return Outcome.ABORTED, problem.reason, f"{problem.message} (for spec.progressDeadline)"
-    if journal.stage is Stage.BAKE or draft.waited() < spec.progress_deadline:
+    if journal.stage is Stage.BAKE or journal.gate or draft.waited() < spec.progress_deadline:
         return None
     if journal.stage is Stage.SCALE:
         late = f"candidate pods were not Ready within spec.progressDeadline ({spec.progress_deadline})"
-        why = health.lacking(draft)
+        why = health.lacking(draft) or checks.lacking(draft)
         return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{late}: {why}" if why else late
     late = f"traffic was not where it should be within spec.progressDeadline ({spec.progress_deadline})"
     return Outcome.ABORTED, Reason.TRAFFIC_DEADLINE, f"{late}: {draft.status.message}"
@@ -344,6 +347,7 @@ def _at_rest(draft: Draft) -> None:
         draft.set(candidate=None)
         last = status.last_release
         draft.say(Phase.IDLE, Reason.IDLE, last.message if last else f"revision {current.revision} serves")
+        gates.after(draft)
     elif status.last_release and status.candidate and status.candidate.hash == current.hash:
         draft.drifted = True
         draft.say(Phase.ROLLED_BACK, known(status.last_release.reason), status.last_release.message)
@@ -437,6 +441,7 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
         returning=_promoted_lately(draft, candidate),
     )
     forward.at_step(draft, 1)
+    gates.begin(draft)
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
     _under_way(draft)
 

@@ -15,6 +15,7 @@ from tidegate.api.release import ReleaseSpec, ReleaseStatus
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
+from tidegate.core.jobs import JobRun
 
 DEFAULT_DEADLINE = 600
 """progressDeadlineSeconds where its owner said nothing, by the API server's own default."""
@@ -250,6 +251,8 @@ class Observed:
     """What the metrics answered, where a look was due."""
     checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
     """What pods answered last, by the names of pod and check; nothing of those that have yet to answer."""
+    jobs: tuple[JobRun, ...] | None = ()
+    """Of the release's gates, looked for only where there may be any; None where nobody knows."""
     term: int = 0
     """Of our leadership: grows with each change of the leader."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseRecord, ReleaseStatus
@@ -100,6 +100,21 @@ class SetFinalizer:
     present: bool
 
 
+@dataclass(frozen=True)
+class StartJob:
+    """A Job of a gate runs: created once, by this name."""
+
+    name: str
+    body: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RemoveJob:
+    """A Job of a gate, gone with its pods."""
+
+    name: str
+
+
 Action = (
     Manage
     | Bound
@@ -113,6 +128,8 @@ Action = (
     | Select
     | Split
     | SetFinalizer
+    | StartJob
+    | RemoveJob
 )
 
 

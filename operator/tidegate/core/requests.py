@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tidegate.api.base import GROUP
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, RequestAction, RequestOutcome, RequestStatus, Stage
+from tidegate.core import gates
 from tidegate.core.draft import Draft
 from tidegate.core.forward import FORWARD, PROMOTION, at_step, go_back, steps
 
@@ -27,6 +28,7 @@ class _Request(BaseModel):
     action: str
     hash: str
     by: str = ""
+    gate: str = ""
 
 
 def answer(draft: Draft) -> None:
@@ -65,6 +67,10 @@ def _refusal(draft: Draft, request: _Request) -> str:
         return "there is no candidate: nothing is being released"
     if request.hash != candidate.hash:
         return f"it names {request.hash or 'no candidate'}, and the candidate is {candidate.hash}"
+    if action is RequestAction.APPROVE:
+        return gates.approve(draft, request.gate, request.by)
+    if action is RequestAction.PROMOTE:
+        gates.approve(draft, "", request.by)
     return _DO[action](draft)
 
 

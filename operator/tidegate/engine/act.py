@@ -14,6 +14,7 @@ from tidegate.core.plan import (
     DeleteServices,
     EnsureServices,
     Manage,
+    RemoveJob,
     RestoreTemplate,
     Seize,
     Select,
@@ -22,8 +23,10 @@ from tidegate.core.plan import (
     SetImages,
     SetPaused,
     Split,
+    StartJob,
 )
 from tidegate.core.reading import HASH
+from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, Kind, NotFound, Object
 from tidegate.ports.router import Router
@@ -34,8 +37,8 @@ FINALIZER = f"{GROUP}/release"
 class Actor:
     """Carries out actions for one release. Raises ClusterError."""
 
-    def __init__(self, cluster: Cluster, router: Router) -> None:
-        self._cluster, self._router = cluster, router
+    def __init__(self, cluster: Cluster, router: Router, jobs: Jobs) -> None:
+        self._cluster, self._router, self._jobs = cluster, router, jobs
 
     async def carry_out(self, actions: Iterable[Action], scene: Scene) -> None:
         """One after the other, in the order of the plan."""
@@ -70,6 +73,10 @@ class Actor:
                 await self._seize(scene)
             case SetFinalizer(present):
                 await self._finalizer(scene, present=present)
+            case StartJob():
+                await self._jobs.start(action, scene)
+            case RemoveJob(name):
+                await self._jobs.remove(name, scene)
 
     async def _merge(self, kind: Kind, scene: Scene, obj: Object | None, change: Object) -> None:
         """A merge patch of what the decision was made upon."""

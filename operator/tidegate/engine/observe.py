@@ -19,13 +19,14 @@ from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.release import PodShare, ReleaseSpec, ReleaseStatus, Stage, TrafficSpec
 from tidegate.api.rolling import RollingSpec
-from tidegate.core import checks, machine, reading
+from tidegate.core import checks, gates, machine, reading
 from tidegate.core.counters import Answer
 from tidegate.core.observed import Backends, Observed, Problem, Release, Route, Service
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.gate import GateCheck
+from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
@@ -58,10 +59,11 @@ class Observer:
         gate: GateCheck,
         clock: Clock,
         checkups: Checkups,
+        jobs: Jobs,
         term: Callable[[], int] = lambda: 0,
     ) -> None:
         self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
-        self._checkups, self._term = checkups, term
+        self._checkups, self._jobs, self._term = checkups, jobs, term
         self._asked: dict[str, asyncio.Task[Mapping[str, Answer]]] = {}
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
@@ -87,6 +89,8 @@ class Observer:
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         by_name = {rs["metadata"]["name"]: rs for rs in replicasets}
         obs, scene = await self._traffic(obs, replace(scene, deployment=deployment, replicasets=by_name), labels)
+        if gates.listens(obs):
+            obs = replace(obs, jobs=await self._jobs.read(scene))
         return await self._live(obs, scene), scene
 
     async def _deployment(self, release: Release) -> Object | None:

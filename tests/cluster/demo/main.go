@@ -6,6 +6,7 @@
 //	LATENCY_MS     how long an answer to / takes
 //	NOT_READY      "1": /healthz answers 503
 //	DATABASE       what /health/deep says of it (default "ok"; with anything else it answers 503)
+//	GET            asks this URL, says what was answered in its termination message and ends: with 0 if that was 200
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
 //	DRAIN_MS       how long it keeps serving after SIGTERM (default 3000)
 package main
@@ -14,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"math/rand/v2"
 	"net"
@@ -43,6 +45,9 @@ type settings struct {
 func main() {
 	if os.Getenv("EXIT_AT_START") == "1" {
 		log.Fatal("EXIT_AT_START is set: leaving")
+	}
+	if url := os.Getenv("GET"); url != "" {
+		os.Exit(get(url))
 	}
 	config := settings{
 		version:   text("VERSION", "v1"),
@@ -135,6 +140,26 @@ func handler(config settings, counters *counters, draining *atomic.Bool) http.Ha
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// get is what a smoke test is: one request, and a word about its answer.
+func get(url string) int {
+	client := http.Client{Timeout: 5 * time.Second}
+	response, err := client.Get(url)
+	if err != nil {
+		log.Print(err)
+		return 1
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 512))
+	told := fmt.Sprintf("%d of %s: %s", response.StatusCode, response.Header.Get("X-Version"), body)
+	if err := os.WriteFile("/dev/termination-log", []byte(told), 0o644); err != nil {
+		log.Print(err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return 1
+	}
+	return 0
 }
 
 func text(name, otherwise string) string {

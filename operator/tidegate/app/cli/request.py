@@ -26,6 +26,7 @@ VERBS = {
     "abort": (RequestAction.ABORT, "take a release back to stable"),
     "retry": (RequestAction.RETRY, "release a reverted revision again"),
     "skip-step": (RequestAction.SKIP_STEP, "end the bake of the step that a release is at"),
+    "approve": (RequestAction.APPROVE, "say yes to the manual gates that a release waits for"),
 }
 PATIENCE = 15.0
 """Seconds to wait for the operator's answer."""
@@ -37,6 +38,8 @@ def register(commands: Any) -> None:
         parser = commands.add_parser(verb, help=what)
         parser.add_argument("name", help="of the release, or Kind/name where releases of several kinds share it")
         parser.add_argument("-n", "--namespace", help="default: the namespace of the kubeconfig's context")
+        if action is RequestAction.APPROVE:
+            parser.add_argument("--gate", default="", help="the one to approve; default: all that wait")
         parser.set_defaults(run=run, action=action)
 
 
@@ -57,7 +60,8 @@ async def _run(args: argparse.Namespace) -> int:
         if namespace is None:
             _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
             namespace = active["context"].get("namespace", "default")
-        told = await ask(cluster, SystemClock(), namespace, args.name, args.action, by=getpass.getuser())
+        gate = getattr(args, "gate", "")
+        told = await ask(cluster, SystemClock(), namespace, args.name, args.action, by=getpass.getuser(), gate=gate)
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -68,13 +72,15 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def ask(
-    cluster: Cluster, clock: Clock, namespace: str, name: str, action: RequestAction, *, by: str
+    cluster: Cluster, clock: Clock, namespace: str, name: str, action: RequestAction, *, by: str, gate: str = ""
 ) -> dict[str, Any]:
     """Write the request and wait for its answer. Raises ClusterError; no answer in time is an answer of ours."""
     kind, release = await _find(cluster, namespace, name)
     name = release["metadata"]["name"]
     candidate = release.get("status", {}).get("candidate", {})
     request = {"id": str(uuid.uuid4()), "action": action.value, "hash": candidate.get("hash", ""), "by": by}
+    if gate:
+        request["gate"] = gate
     note = {"metadata": {"annotations": {REQUEST: json.dumps(request)}}}
     await cluster.patch(kind, namespace, name, note)
     deadline = clock.monotonic() + PATIENCE

@@ -1,0 +1,147 @@
+"""``spec.gates`` and ``status.gates``: who or what must say yes, and at which point of a release."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from tidegate.api.base import Duration, Model, Rules, Time
+from tidegate.api.health import Label, lasts
+
+
+class GateAt(StrEnum):
+    """Where a release stops until its gates have passed."""
+
+    BEFORE_START = "BeforeStart"
+    """Nothing of it has begun."""
+    BEFORE_TRAFFIC = "BeforeTraffic"
+    """Pods of the candidate are ready and healthy, its Service leads to them, and no user is sent there."""
+    BEFORE_STEP = "BeforeStep"
+    """The same before each step: its pods are ready, its weight is not written."""
+    BEFORE_PROMOTION = "BeforePromotion"
+    """The last step is over."""
+    AFTER_PROMOTION = "AfterPromotion"
+    """The candidate is stable. What fails here is told, and nothing is reverted."""
+
+
+class GateState(StrEnum):
+    """Where a gate stands."""
+
+    PENDING = "Pending"
+    """The release is not there yet, or the next attempt is yet to begin."""
+    RUNNING = "Running"
+    """Its answer is waited for."""
+    PASSED = "Passed"
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    WITHDRAWN = "Withdrawn"
+    """The release went back while its answer was waited for."""
+
+
+NO_CONTAINERS = "job.template must be a pod template: give spec.containers"
+
+
+class JobGate(Model):
+    """A Job that must succeed."""
+
+    template: Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
+    """What runs: a pod template, as `spec.template` of a Job."""
+    backoff_limit: Annotated[int, Field(ge=0, le=10)] = 0
+    """Pods that may fail before the Job has."""
+
+    @model_validator(mode="after")
+    def _has_containers(self) -> Self:
+        spec = self.template.get("spec")
+        if not isinstance(spec, dict) or not isinstance(spec.get("containers"), list) or not spec["containers"]:
+            raise ValueError(NO_CONTAINERS)
+        return self
+
+
+class ManualGate(Model):
+    """Somebody must approve: `kubectl tidegate approve`, or the request `Approve`."""
+
+
+ONE_OF = "give exactly one of job and manual"
+NOT_AFTER = "at: a manual gate cannot hold what is over: use BeforePromotion, or another point before"
+LASTS = "timeout must be from 1s to 720h"
+NO_RETRIES = "retries is for gates that ask by themselves: remove it from a manual gate"
+
+
+class Gate(Model):
+    """Somebody or something that must say yes."""
+
+    name: Label
+    """How messages, requests and the status call it."""
+    at: GateAt
+    """Where the release stops for it. Gates of one point are asked side by side."""
+    job: JobGate | None = None
+    """A Job that must succeed."""
+    manual: ManualGate | None = None
+    """Somebody who must approve."""
+    timeout: Duration | None = None
+    """How long an attempt may take. Default: 5m; of a manual gate, for ever."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    """How many more attempts follow one that failed or timed out."""
+
+    cel_rules: ClassVar[Rules] = (
+        ("has(self.job) != has(self.manual)", ONE_OF),
+        ("!has(self.manual) || self.at != 'AfterPromotion'", NOT_AFTER),
+        (lasts("timeout", "1s", "720h"), LASTS),
+        ("!has(self.manual) || !has(self.retries) || self.retries == 0", NO_RETRIES),
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        held = (
+            (self.job is None) != (self.manual is None),
+            self.manual is None or self.at is not GateAt.AFTER_PROMOTION,
+            self.timeout is None or timedelta(seconds=1) <= self.timeout <= timedelta(hours=720),
+            self.manual is None or self.retries == 0,
+        )
+        for holds, (_, message) in zip(held, self.cel_rules, strict=True):
+            if not holds:
+                raise ValueError(f"gate {self.name}: {message}")
+        return self
+
+    @property
+    def lasts(self) -> timedelta | None:
+        """How long an attempt may take; None is for ever."""
+        return self.timeout or (None if self.manual else timedelta(minutes=5))
+
+
+def _distinct(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    if len({gate.name for gate in gates}) < len(gates):
+        raise ValueError("gates must have distinct names")
+    return gates
+
+
+Gates = Annotated[
+    tuple[Gate, ...],
+    Field(
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+    AfterValidator(_distinct),
+]
+
+
+class GateStatus(Model):
+    """What became of a gate, for this candidate."""
+
+    name: str
+    """Its name in the spec."""
+    state: GateState = GateState.PENDING
+    """Where it stands."""
+    by: str = ""
+    """Who or what answers, or did: `job/NAME`, or who approved."""
+    message: str = ""
+    """What was answered, or is waited for."""
+    at: Time | None = None
+    """Since when its state is what it is."""
+    attempts: int = 0
+    """How many were begun."""
+    step: int | None = None
+    """Of a gate before each step: the step that it was asked for."""

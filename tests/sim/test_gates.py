@@ -1,0 +1,446 @@
+"""Gates: a release stops where somebody must say yes, goes on when all have, and goes back when one does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.controllers import Version, Work
+from tests.sim.world import NAMESPACE, QUICK, World
+from tidegate.api.release import Stage
+from tidegate.core.requests import REQUEST
+from tidegate.ports.cluster import CANARY_RELEASES, JOBS, PODS, Rejected
+
+POINTS = ["BeforeStart", "BeforeTraffic", "BeforeStep", "BeforePromotion"]
+STAGE = {
+    "BeforeStart": Stage.PREPARE,
+    "BeforeTraffic": Stage.SCALE,
+    "BeforeStep": Stage.SCALE,
+    "BeforePromotion": Stage.BAKE,
+}
+"""Where the release stands at a point."""
+SHARE = {"BeforeStart": 0, "BeforeTraffic": 0, "BeforeStep": 0, "BeforePromotion": 1}
+"""The greatest share that the candidate has had by then."""
+
+
+def job(at: str, name: str = "smoke", **more: Any) -> dict[str, Any]:
+    """A gate that runs the Job of an image of its name."""
+    return {
+        "name": name,
+        "at": at,
+        "job": {"template": {"spec": {"containers": [{"name": "t", "image": name}]}}},
+        **more,
+    }
+
+
+def manual(at: str, name: str = "cab", **more: Any) -> dict[str, Any]:
+    """A gate that somebody must approve."""
+    return {"name": name, "at": at, "manual": {}, **more}
+
+
+def gated(*gates: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A release of seconds with gates."""
+    return {**QUICK, "gates": list(gates), **more}
+
+
+def ask(world: World, action: str, id_: str = "1", **more: str) -> None:
+    """As kubectl annotate would."""
+    candidate = world.status.candidate
+    text = json.dumps({"id": id_, "action": action, "hash": candidate.hash if candidate else "", "by": "ada", **more})
+    world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: text}}})
+
+
+def stands(world: World, point: str) -> Any:
+    """That the release stands at a point."""
+    return lambda: bool(world.status.journal and world.status.journal.gate == point)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_job_that_succeeds_lets_the_release_through(point: str) -> None:
+    world = await World.begin(spec=gated(job(point)))
+    world.works["smoke"] = Work(seconds=30, says="12 of 12 passed\n")
+    world.release("v2")
+    await world.until(stands(world, point))
+    await world.wait(20)
+    assert (world.stage, world.why(), world.phase) == (STAGE[point], "GateWaiting", "Progressing")
+    assert world.oracle.most.get("v2", 0) == SHARE[point]
+    assert (world.gate("smoke").state, world.gate("smoke").attempts) == ("Running", 1)
+    await world.ends("Promoted")
+    seen = world.gate("smoke")
+    assert (seen.state, seen.message) == ("Passed", "12 of 12 passed")
+    assert seen.by.startswith("job/checkout-smoke-")
+    assert world.jobs_created()["smoke"] == (2 if point == "BeforeStep" else 1)
+    assert "GatePassed" in world.events()
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_job_that_fails_turns_the_release_back(point: str) -> None:
+    world = await World.begin(spec=gated(job(point)))
+    world.works["smoke"] = Work(code=3, says="checkout: 500\n")
+    world.release("v2")
+    await world.ends("RolledBack")
+    assert world.reason == "GateFailed"
+    told = f"gate smoke ({point}) failed: container work exited with code 3: checkout: 500"
+    assert told in world.status.message
+    assert world.gate("smoke").state == "Failed"
+    assert world.oracle.most.get("v2", 0) == SHARE[point]
+    assert world.jobs_created()["smoke"] == 1
+    assert world.pods() == {"v1": 4}
+    if point == "BeforeStart":
+        assert not world.pods_created()["v2"], "nothing was started"
+
+
+async def test_a_job_that_takes_too_long_times_out_and_is_tried_again() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic", timeout="20s", retries=2)))
+    world.works["smoke"] = Work(seconds=100)
+    world.release("v2")
+    began = world.clock.monotonic()
+    await world.ends("RolledBack")
+    assert world.clock.monotonic() - began > 3 * 20 + 5 + 10, "pauses grow between attempts"
+    assert (world.gate("smoke").state, world.gate("smoke").attempts) == ("TimedOut", 3)
+    assert "gate smoke (BeforeTraffic) timed out: DeadlineExceeded" in world.status.message
+    assert world.jobs_created()["smoke"] == 3
+    assert len(world.jobs()) == 1, "the last stays for whoever wants to read its log"
+
+
+async def test_a_retry_that_succeeds_is_enough() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic", retries=1)))
+    world.works["smoke"] = Work(code=1)
+    world.release("v2")
+    await world.until(lambda: world.gate("smoke").state == "Pending" and world.gate("smoke").attempts == 1)
+    assert "attempt 1 of 2" in world.gate("smoke").message
+    world.works["smoke"] = Work()
+    await world.ends("Promoted")
+    assert world.gate("smoke").attempts == 2
+
+
+async def test_a_job_is_told_whom_it_judges() -> None:
+    gate = job("BeforeStep")
+    gate["job"]["template"]["spec"]["containers"][0] |= {
+        "env": [{"name": "URL", "value": "http://$(TIDEGATE_SERVICE)"}]
+    }
+    world = await World.begin(spec=gated(gate))
+    world.release("v2")
+    await world.until(lambda: len(world.jobs()) > 0)
+    (found,) = world.cluster.all(JOBS, NAMESPACE)
+    spec = found["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    env = {one["name"]: one["value"] for one in container["env"]}
+    status = world.status
+    assert status.stable
+    assert status.candidate
+    assert env["TIDEGATE_CANDIDATE_HASH"] == status.candidate.hash
+    assert env["TIDEGATE_STABLE_HASH"] == status.stable.hash
+    assert env["TIDEGATE_CANARY_SERVICE"] == "checkout-canary"
+    assert (env["TIDEGATE_STEP"], env["TIDEGATE_WEIGHT"], env["TIDEGATE_AT"]) == ("1", "25", "BeforeStep")
+    assert [one["name"] for one in container["env"]][-1] == "URL", "what is made of ours comes after it"
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 300)
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    (owner,) = found["metadata"]["ownerReferences"]
+    assert world.object
+    assert owner["uid"] == world.object["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_somebody_must_approve(point: str) -> None:
+    world = await World.begin(spec=gated(manual(point)))
+    world.release("v2")
+    await world.until(stands(world, point))
+    requests = world.requests()
+    await world.wait(120)
+    assert (world.stage, world.phase, world.why()) == (STAGE[point], "Waiting", "GateWaiting")
+    assert "kubectl tidegate approve checkout --gate cab" in world.status.message
+    assert world.requests() - requests < 120 * 10
+    assert world.events().count("GateWaiting") == 1
+    steps = 2 if point == "BeforeStep" else 1
+    for step in range(steps):
+        await world.until(stands(world, point))
+        ask(world, "Approve", id_=str(step), gate="cab")
+        await world.until(lambda: not stands(world, point)())
+    await world.ends("Promoted")
+    assert world.status.last_request
+    assert world.status.last_request.outcome == "Done"
+    assert (world.gate("cab").state, world.gate("cab").by) == ("Passed", "ada")
+    assert world.gate("cab").message == "approved by ada"
+
+
+async def test_what_cannot_be_approved_is_refused() -> None:
+    world = await World.begin(spec=gated(manual("BeforePromotion"), job("BeforePromotion")))
+    world.release("v2")
+    await world.until(world.baking(1))
+    for id_, gate, told in [
+        ("1", "", "no gate waits for approval"),
+        ("2", "cab", "gate cab does not wait for approval"),
+        ("3", "smoke", "there is no manual gate smoke; there is cab"),
+    ]:
+        ask(world, "approve", id_, gate=gate)
+        await world.until(lambda id_=id_: bool(world.status.last_request and world.status.last_request.id == id_))  # type: ignore[misc]
+        assert world.status.last_request
+        assert (world.status.last_request.outcome, world.status.last_request.message) == ("Refused", told)
+    await world.until(stands(world, "BeforePromotion"))
+    ask(world, "Approve", "4")
+    await world.ends("Promoted")
+
+
+async def test_nobody_approves_in_time() -> None:
+    world = await World.begin(spec=gated(manual("BeforeTraffic", timeout="1m")))
+    world.release("v2")
+    await world.wait(50)
+    assert world.phase == "Waiting"
+    await world.ends("RolledBack")
+    assert "gate cab (BeforeTraffic) timed out: nobody approved in time" in world.status.message
+
+
+async def test_promote_passes_what_waits_for_a_person_and_nothing_else() -> None:
+    world = await World.begin(spec=gated(manual("BeforeTraffic"), job("BeforePromotion")))
+    world.works["smoke"] = Work(code=1)
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    ask(world, "Promote")
+    await world.ends("RolledBack")
+    assert world.gate("cab").state == "Passed"
+    assert world.reason == "GateFailed"
+
+
+async def test_the_wait_at_a_gate_is_no_part_of_the_deadline() -> None:
+    world = await World.begin(spec=gated(manual("BeforeStep"), progressDeadline="30s"))
+    world.release("v2")
+    for step in (1, 2):
+        await world.until(stands(world, "BeforeStep"))
+        await world.wait(60)
+        ask(world, "Approve", id_=str(step))
+        await world.until(lambda: not stands(world, "BeforeStep")())
+    await world.ends("Promoted")
+
+
+async def test_gates_of_a_point_are_asked_side_by_side() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic"), job("BeforeTraffic", "load"), manual("BeforeTraffic")))
+    world.works["smoke"], world.works["load"] = Work(seconds=20), Work(seconds=40)
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    began = world.clock.monotonic()
+    ask(world, "Approve")
+    await world.until(lambda: not stands(world, "BeforeTraffic")())
+    assert 40 < world.clock.monotonic() - began < 43
+    await world.ends("Promoted")
+
+
+async def test_nothing_is_asked_while_the_release_is_paused() -> None:
+    world = await World.begin(spec=gated(job("BeforePromotion")))
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.respec(paused=True)
+    await world.wait(100)
+    assert not world.jobs_created()
+    world.respec(paused=None)
+    await world.ends("Promoted")
+
+
+async def test_a_release_is_paused_at_the_point_of_a_gate() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic")))
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.PREPARE)
+    ask(world, "Pause")
+    await world.until(stands(world, "BeforeTraffic"))
+    await world.wait(60)
+    assert (world.phase, world.gate("smoke").state, world.stage) == ("Waiting", "Pending", Stage.SCALE)
+    assert "gate smoke: is not asked: held by a request" in world.status.message
+    ask(world, "Resume", "2")
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [*((job, what) for what in ("abort", "supersede", "restore", "delete", "sicken")), (manual, "abort")],
+)
+@pytest.mark.parametrize("point", POINTS)
+async def test_no_gate_holds_what_goes_back(kind: Any, what: str, point: str) -> None:
+    versions = {"v2": Version()}
+    world = await World.begin(spec=gated(kind(point, "smoke")), versions=versions)
+    world.works["smoke"] = Work(seconds=250)
+    world.release("v2")
+    await world.until(stands(world, point))
+    await world.wait(5)
+    began = world.clock.monotonic()
+    match what:
+        case "abort":
+            ask(world, "Abort")
+        case "supersede":
+            world.respec(gates=None)
+            world.release("v3")
+        case "restore":
+            world.release("v1")
+        case "delete":
+            world.delete(CANARY_RELEASES)
+        case "sicken" if point == "BeforeStart":
+            return  # there is no pod yet
+        case "sicken":
+            pod = next(p for p in world.cluster.all(PODS, NAMESPACE) if p["spec"]["containers"][0]["image"] == "v2")
+            crash = {"name": "app", "restartCount": 3, "state": {}, "lastState": {"terminated": {"exitCode": 1}}}
+            world.cluster.patch_as(
+                "kubelet",
+                PODS,
+                NAMESPACE,
+                pod["metadata"]["name"],
+                {"status": {"containerStatuses": [crash]}},
+                subresource="status",
+            )
+    await world.until(lambda: world.object is None or not stands(world, point)(), within=1.5)
+    if what == "delete":
+        await world.until(lambda: world.object is None, within=60)
+    else:
+        await world.ends({"supersede": "Promoted", "sicken": "RolledBack"}.get(what, "Aborted"))
+    await world.wait(5)
+    assert not world.jobs(), "what nobody waits for any more is gone"
+    assert world.clock.monotonic() - began < 60
+    if what not in ("delete", "supersede"):
+        assert world.gate("smoke").state == "Withdrawn"
+
+
+async def test_a_revision_that_is_tried_again_is_asked_again() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic")))
+    world.works["smoke"] = Work(code=1)
+    world.release("v2")
+    await world.ends("RolledBack")
+    world.works["smoke"] = Work()
+    ask(world, "Retry")
+    await world.ends("Promoted")
+    assert world.jobs_created()["smoke"] == 2
+    assert len(world.jobs()) == 1, "the old one has gone with the new release"
+
+
+async def test_after_promotion_nothing_is_reverted_and_all_is_told() -> None:
+    world = await World.begin(spec=gated(job("AfterPromotion"), job("AfterPromotion", "report")))
+    world.works["smoke"] = Work(seconds=20, code=1, says="slow")
+    world.release("v2")
+    await world.ends("Promoted")
+    assert (world.phase, world.condition("Ready"), world.gate("smoke").state) == ("Idle", "True", "Running")
+    await world.until(lambda: world.gate("smoke").state == "Failed", within=60)
+    assert (world.phase, world.condition("Ready"), world.why()) == ("Idle", "True", "GateFailed")
+    assert "gate smoke: container work exited with code 1: slow" in world.status.message
+    assert world.gate("report").state == "Passed"
+    await world.wait(1)
+    assert world.events().count("GateFailed") == 1
+    requests = world.requests()
+    await world.wait(250)
+    assert world.requests() - requests < 40, "at rest nobody asks"
+    assert world.pods() == {"v2": 4}
+    world.works["smoke"] = Work()
+    world.release("v3")
+    await world.ends("Promoted")
+    await world.until(lambda: world.gate("smoke").state == "Passed", within=60)
+    assert world.why() == "Idle"
+
+
+async def test_a_release_that_was_reverted_asks_nothing_after() -> None:
+    world = await World.begin(spec=gated(job("AfterPromotion"), job("BeforeTraffic", "load")))
+    world.works["load"] = Work(code=1)
+    world.release("v2")
+    await world.ends("RolledBack")
+    await world.wait(100)
+    assert world.jobs_created() == {"load": 1}
+    assert world.gate("smoke").state == "Pending"
+
+
+async def test_a_job_that_would_be_sent_requests_is_not_begun() -> None:
+    gate = job("BeforeStart")
+    gate["job"]["template"]["metadata"] = {"labels": {"app": "checkout"}}
+    world = await World.begin(spec=gated(gate))
+    world.release("v2")
+    await world.ends("RolledBack")
+    assert "its template's labels are those that Service checkout selects" in world.status.message
+    assert not world.jobs_created()
+
+
+async def test_what_the_api_server_says_of_a_job_is_told() -> None:
+    world = await World.begin(spec=gated(job("BeforeStart")))
+
+    def refuse(process: Any, point: Any) -> None:
+        if point.verb == "create" and point.what.startswith("Job") and point.when == "before":
+            raise Rejected("exceeded quota: pods=0")
+
+    world.meets.append(refuse)
+    world.release("v2")
+    await world.ends("RolledBack")
+    assert "gate smoke (BeforeStart) failed: exceeded quota: pods=0" in world.status.message
+
+
+async def test_jobs_that_nobody_may_look_at_hold_up_no_revert() -> None:
+    world = await World.begin(spec=gated(job("BeforePromotion")))
+    world.release("v2")
+    world.works["smoke"] = Work(seconds=250)
+    await world.until(stands(world, "BeforePromotion"))
+
+    def refuse(process: Any, point: Any) -> None:
+        if "Job" in point.what and point.when == "before":
+            raise Rejected("jobs.batch is forbidden")
+
+    world.meets.append(refuse)
+    await world.wait(30)
+    assert world.gate("smoke").state == "Running", "what is not known is not no"
+    ask(world, "Abort")
+    await world.until(lambda: bool(world.status.journal and world.status.journal.outcome), within=1)
+    await world.ends("Aborted")
+    world.meets.clear()
+
+
+async def test_gates_that_come_and_go_in_mid_release() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic")))
+    world.works["smoke"] = Work(seconds=250)
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    world.respec(gates=[manual("BeforePromotion")])
+    await world.until(stands(world, "BeforePromotion"))
+    assert not world.jobs()
+    world.respec(gates=[job("BeforePromotion", "cab")])
+    await world.ends("Promoted")
+    assert world.jobs_created() == {"smoke": 1, "cab": 1}
+
+
+async def test_back_within_the_window_skips_gates() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic"), rollback={"window": 2}))
+    world.release("v2")
+    await world.ends("Promoted")
+    world.release("v3")
+    await world.ends("Promoted")
+    before = world.jobs_created()["smoke"]
+    world.release("v2")
+    await world.ends("Promoted")
+    assert world.jobs_created()["smoke"] == before
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_the_operator_dies_again_and_again_while_a_job_runs(point: str) -> None:
+    world = await World.begin(spec=gated(job(point)))
+    world.works["smoke"] = Work(seconds=10)
+    world.release("v2")
+    for _ in range(3):
+        await world.until(stands(world, point))
+        world.kill(world.process)
+        await world.wait(1.7)
+    await world.ends("Promoted")
+    assert world.jobs_created()["smoke"] == (2 if point == "BeforeStep" else 1)
+
+
+async def test_the_operator_dies_as_the_release_goes_back() -> None:
+    """At each write of it in turn: the Job goes all the same, and is told as withdrawn."""
+    for number in range(4):
+        world = await World.begin(spec=gated(job("BeforeTraffic")))
+        world.works["smoke"] = Work(seconds=250)
+        world.release("v2")
+        await world.until(stands(world, "BeforeTraffic"))
+        await world.wait(2)
+        ask(world, "Abort")
+        writes = iter(range(100))
+
+        def die(process: Any, point: Any, writes: Any = writes, number: int = number, world: World = world) -> None:
+            if point.write and point.when == "before" and "Event" not in point.what and next(writes) == number:
+                world.kill(process)
+
+        world.meets.append(die)
+        await world.ends("Aborted")
+        assert world.restarts == 1
+        assert not world.jobs()
+        assert world.gate("smoke").state == "Withdrawn"
