@@ -110,3 +110,16 @@ async def test_no_room_reverts_at_the_deadline_and_says_so() -> None:
     await world.ends("RolledBack", within=180)
     assert world.reason == "ProgressDeadline"
     assert "unschedulable: 0/2 nodes are available: 2 Insufficient memory." in world.status.message
+
+
+async def test_scaled_to_nothing_in_mid_release_it_waits() -> None:
+    measured = {**LONG, "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10}}
+    world = await World.begin(spec=measured)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.scale(0)
+    await world.wait(90)
+    assert len(world.events()) <= 4, "adopted, started, and each of two steps once"
+    assert not world.at_rest
+    world.scale(4)
+    await world.ends("Promoted")

@@ -313,8 +313,11 @@ def bake(draft: Draft) -> Stage | None:
 
 def deserted(draft: Draft) -> bool:
     """No candidate pod is left behind its weight (an eviction, say): all requests to stable, until there is one."""
-    service, traffic = draft.obs.canary_service, draft.status.traffic
+    service, traffic, deployment = draft.obs.canary_service, draft.status.traffic, draft.obs.deployment
     if service is None or service.endpoints or traffic is None or not traffic.weight:
+        return False
+    if deployment is None or not deployment.replicas:
+        # Scaled to nothing: stable has no more to offer.
         return False
     draft.set(traffic=TrafficStatus(router="", weight=0))
     if draft.obs.routes:
