@@ -78,6 +78,7 @@ SWITCH: dict[str, Any] = {
 }
 BATCHES: dict[str, Any] = {
     "batch": "30%",
+    "onFailure": "RevertAll",
     "bake": "2s",
     "drain": "1s",
     "progressDeadline": "60s",
@@ -235,7 +236,7 @@ class Telling:
             world.create(HTTPROUTES, route(rules=world.owners_rules))
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
             world.edit(world.kind, {"spec": {"paused": None, **SCENES[self.history.scene].spec}})
-            if self.paused:
+            if self.paused or (world.status.journal and world.status.journal.retreated):
                 ask(self, RequestAction.RESUME)
 
     async def _rests(self) -> None:
@@ -641,6 +642,7 @@ STEPS: tuple[dict[str, Any], ...] = (
     {"paused": None},
     {"steps": [{"weight": 50}, {"weight": 20}]},
     {"progressDeadline": "5s"},
+    {"onFailure": "RevertBatch"},
     {"analysis": {"interval": "1s", "warmup": "0s", "advance": "Proven"}},
 )
 

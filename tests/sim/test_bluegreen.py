@@ -181,3 +181,16 @@ async def test_back_to_a_revision_of_the_rollback_window_without_steps(*, routed
     await world.until(lambda: world.step == 1)
     assert world.status.step
     assert world.status.step.of == 3, "v1 is out of the window"
+
+
+@ROUTED
+async def test_the_switch_waits_for_approval(*, routed: bool) -> None:
+    world = await begin(routed=routed, spec={**SWITCH, "switch": {"approval": "Manual"}})
+    world.release("v2")
+    await world.until(lambda: world.phase == "Waiting")
+    assert "kubectl tidegate approve checkout --gate switch" in world.status.message
+    await world.wait(3600)
+    assert world.pods() == {"v1": 4, "v2": 4}
+    assert "v2" not in world.oracle.most
+    ask(world, RequestAction.APPROVE)
+    await world.ends("Promoted")

@@ -103,3 +103,31 @@ async def test_aborted_stable_has_its_pods_back_before_requests_are_its_alone() 
     assert world.pods() == {"v1": 8, "v2": 6}
     await world.ends("Aborted")
     assert world.pods() == {"v1": 8}
+
+
+async def test_only_the_batch_that_failed_is_taken_back_and_tried_again() -> None:
+    world = await begin(routed=False, spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = Version(never_ready=True)
+    await world.until(lambda: world.phase == "Waiting", within=90)
+    assert world.pods() == {"v1": 6, "v2": 2}
+    assert world.step == 1
+    assert "resume or abort" in world.status.message
+    await world.wait(60)
+    assert world.pods() == {"v1": 6, "v2": 2}, "it is held"
+    world.versions["v2"] = Version()
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+    assert world.pods() == {"v2": 8}
+
+
+async def test_a_batch_that_was_taken_back_may_go_all_the_way() -> None:
+    world = await begin(routed=False, spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = Version(never_ready=True)
+    await world.until(lambda: world.phase == "Waiting", within=90)
+    ask(world, RequestAction.ABORT)
+    await world.ends("Aborted")
+    assert world.pods() == {"v1": 8}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Self
+
+from pydantic import model_validator
 
 from tidegate.api.base import Duration, Model, Rules
+from tidegate.api.gates import Gate, GateAt, ManualGate
 from tidegate.api.release import TARGET_STAYS, Name, ReleaseSpec, ReleaseStatus, Step
 
 
@@ -16,6 +20,27 @@ class PreviewSpec(Model):
     """A Service that leads to the candidate, made for the time of a release. Routes of yours may point at it."""
 
 
+class Approval(StrEnum):
+    """Who decides about the switch."""
+
+    AUTOMATIC = "Automatic"
+    """The gates that there are, if any."""
+    MANUAL = "Manual"
+    """Somebody: `kubectl tidegate approve`."""
+
+
+class SwitchSpec(Model):
+    """How requests go over."""
+
+    approval: Approval = Approval.AUTOMATIC
+    """Manual: the idle set waits until somebody approves."""
+
+
+APPROVED = Gate(name="switch", at=GateAt.BEFORE_TRAFFIC, manual=ManualGate())
+"""What a manual approval is: a gate like any other."""
+NO_SWITCH = "spec.gates: switch is the name of the gate that switch.approval: Manual implies: use another"
+
+
 class BlueGreenSpec(ReleaseSpec):
     """How a second set of pods takes over at once."""
 
@@ -24,10 +49,31 @@ class BlueGreenSpec(ReleaseSpec):
 
     preview: PreviewSpec | None = None
     """How the idle set is reached before the switch. Default: by the Service <service>-canary only."""
+    switch: SwitchSpec = SwitchSpec()
+    """How requests go over."""
     watch: Duration = timedelta(seconds=60)
     """How long the candidate is compared, once it has all requests. What fails switches back at once."""
     keep: Duration = timedelta(minutes=10)
     """How long the old set is kept after that, ready to take all requests again."""
+
+    cel_rules: ClassVar[Rules] = (
+        (
+            "!has(self.switch) || !has(self.switch.approval) || self.switch.approval != 'Manual'"
+            " || !has(self.gates) || self.gates.all(g, g.name != 'switch')",
+            NO_SWITCH,
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_switch(self) -> Self:
+        if self.switch.approval is Approval.MANUAL and any(gate.name == APPROVED.name for gate in self.gates):
+            raise ValueError(NO_SWITCH)
+        return self
+
+    @property
+    def asked(self) -> tuple[Gate, ...]:
+        """The gates, and the approval of the switch after all others."""
+        return (*self.gates, APPROVED) if self.switch.approval is Approval.MANUAL else self.gates
 
     @property
     def preview_service(self) -> str:

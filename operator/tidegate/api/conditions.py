@@ -54,6 +54,8 @@ class Reason(StrEnum):
     """A step's weight is applied: its bake begins."""
     BAKING = "Baking"
     """The step bakes; the analysis looks."""
+    BATCH_REVERTED = "BatchReverted"
+    """A batch failed and is taken back; the batches before it stay, and the release is held."""
     PAUSED = "Paused"
     """spec.paused holds the release where it is."""
     ABORTED = "Aborted"

@@ -16,7 +16,7 @@ from pydantic import Field
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
 from tidegate.api.base import Duration, Model, Rules, Time
 from tidegate.api.conditions import Condition
-from tidegate.api.gates import GateAt, Gates, GateStatus
+from tidegate.api.gates import Gate, GateAt, Gates, GateStatus
 from tidegate.api.health import HealthSpec, HealthStatus
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -199,9 +199,19 @@ class ReleaseSpec(Model):
     """Going back to what was promoted before."""
 
     @property
+    def asked(self) -> tuple[Gate, ...]:
+        """The gates, and those that other fields imply."""
+        return self.gates
+
+    @property
     def preview_service(self) -> str:
         """The name of one more Service that leads to the candidate; none by default."""
         return ""
+
+    @property
+    def retreats(self) -> bool:
+        """What fails in a step takes the release back to the step before, to be held there."""
+        return False
 
     def plan(self) -> tuple[Step, ...]:
         """The steps to go, the last of which gives the candidate all requests."""
@@ -412,6 +422,8 @@ class Journal(Model):
     """spec.images as last written to the Deployment: who changes its template after that has the last word."""
     hurried: bool = False
     """Bakes are skipped by a request."""
+    retreated: str = ""
+    """Why the release went back by a batch. Held there, until somebody asks for another try, or for the way back."""
     returning: bool = False
     """The candidate was promoted before, within spec.rollback.window: it needs no steps."""
     served: bool = False

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from tidegate.api.base import Duration, Model, Rules
 from tidegate.api.release import TARGET_STAYS, ReleaseSpec, ReleaseStatus, Step
+
+
+class OnFailure(StrEnum):
+    """How far a release goes back when a batch fails."""
+
+    REVERT_ALL = "RevertAll"
+    """All the way."""
+    REVERT_BATCH = "RevertBatch"
+    """By the batch that failed: those before it stay, and the release is held there. The first one is all there is."""
 
 
 class RollingSpec(ReleaseSpec):
@@ -22,6 +32,14 @@ class RollingSpec(ReleaseSpec):
     out of service."""
     bake: Duration = timedelta(seconds=30)
     """How long each batch is watched."""
+
+    on_failure: OnFailure = OnFailure.REVERT_ALL
+    """How far a release goes back when a batch fails."""
+
+    @property
+    def retreats(self) -> bool:
+        """The batches that passed are kept."""
+        return self.on_failure is OnFailure.REVERT_BATCH
 
     def plan(self) -> tuple[Step, ...]:
         """A step a batch."""

@@ -79,7 +79,9 @@ def held(draft: Draft) -> bool:
     """Somebody paused the release before the step's weight was written."""
     at = draft.status.step
     new = draft.journal.stage is Stage.SHIFT and (at is None or at.left is None)
-    return new and bool(paused(draft)) and not split_is(draft.obs, weight_of(draft))
+    written, weight = draft.status.traffic, weight_of(draft)
+    there = written is not None and written.weight == weight and split_is(draft.obs, weight)
+    return new and bool(paused(draft)) and not there and not draft.journal.retreated
 
 
 def paused(draft: Draft) -> str:
@@ -87,6 +89,8 @@ def paused(draft: Draft) -> str:
     spec = draft.obs.release.spec
     if spec and spec.paused:
         return "by spec.paused"
+    if draft.journal.retreated:
+        return f"since a batch failed ({draft.journal.retreated}); resume or abort it"
     return "by a request" if draft.journal.paused else ""
 
 
@@ -192,6 +196,8 @@ def scale(draft: Draft) -> Stage | None:
     if step(draft).stable < 100 and not gates.passed(draft, GateAt.BEFORE_STEP):
         # Before pods of stable make room for it, where they do.
         return None
+    if not _given_back(draft):
+        return None
     shrunk, first = _shrink(draft)
     if first and not shrunk:
         return None
@@ -209,6 +215,35 @@ def scale(draft: Draft) -> Stage | None:
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
     return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, weight_of(draft))) else None
+
+
+def retreat(draft: Draft, why: str) -> bool:
+    """Go back by the batch that failed, where the release is to keep those before it; once, until it is resumed."""
+    at, spec = draft.status.step, draft.obs.release.spec
+    if spec is None or not spec.retreats or at is None or at.index == 1 or draft.journal.retreated:
+        return False
+    if draft.journal.stage is Stage.PREPARE or draft.journal.returning:
+        return False
+    at_step(draft, at.index - 1)
+    draft.set(analysis=None, traffic=TrafficStatus(router="", weight=weight_of(draft)))
+    draft.note(paused=True, retreated=why, unready_since=None)
+    draft.event(Reason.BATCH_REVERTED, f"batch {at.index} of {at.of} is taken back: {why}", "Warning")
+    return True
+
+
+def _given_back(draft: Draft) -> bool:
+    """Stable has the pods again that a batch took which failed, before the candidate's go."""
+    obs, to, deployment = draft.obs, step(draft), draft.obs.deployment
+    stable, candidate = (obs.by_hash(hash_of(draft, which)) for which in ("stable", "candidate"))
+    if to.stable == 100 or stable is None or candidate is None or deployment is None:
+        return True
+    size = exactly(to.stable).size(0, deployment.replicas)
+    if candidate.replicas <= exactly(to.pods).size(0, deployment.replicas) or stable.ready >= size:
+        return True
+    draft.say(Phase.REVERTING, Reason.BATCH_REVERTED, f"{where(draft)}: stable gets {size} pods back")
+    draft.wake_in(POLL)
+    draft.bound(stable, exactly(to.stable), size)
+    return False
 
 
 def _shrink(draft: Draft) -> tuple[bool, bool]:

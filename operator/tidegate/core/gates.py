@@ -139,7 +139,7 @@ def approve(draft: Draft, name: str, by: str) -> str:
 
 
 def _spec(obs: Observed) -> Sequence[Gate]:
-    return obs.release.spec.gates if obs.release.spec else ()
+    return obs.release.spec.asked if obs.release.spec else ()
 
 
 def _known(draft: Draft, gate: Gate) -> GateStatus | None:

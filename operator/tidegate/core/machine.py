@@ -140,6 +140,9 @@ def _turn(draft: Draft) -> bool:
     """Everything that turns a release back or stops it where it is. False: it is stopped."""
     obs, status = draft.obs, draft.status
     back = _why_back(draft)
+    if back and back[0] is Outcome.ROLLED_BACK and forward.retreat(draft, back[2]):
+        draft.enter(Stage.SCALE)
+        return True
     if back:
         draft.enter(forward.go_back(draft, *back))
         return True

@@ -77,7 +77,7 @@ def _refusal(draft: Draft, request: _Request) -> str:
 def _promote(draft: Draft) -> str:
     if draft.journal.stage not in FORWARD:
         return _not_now(draft)
-    draft.note(hurried=True, paused=False)
+    draft.note(hurried=True, paused=False, retreated="")
     if all(step.stable == 100 for step in steps(draft)):
         at_step(draft, len(steps(draft)))
     if draft.journal.stage is not Stage.PREPARE:
@@ -95,7 +95,7 @@ def _pause(draft: Draft) -> str:
 def _resume(draft: Draft) -> str:
     if not draft.journal.paused:
         return "it is not paused by a request"
-    draft.note(paused=False)
+    draft.note(paused=False, retreated="")
     return ""
 
 
