@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.interface import ClusterFailed
 from tests.e2e.conftest import FAST
 from tests.rig.app import IMAGE, App, Json
 from tests.rig.load import Load
@@ -55,8 +56,21 @@ def state(app: App, gate: str) -> str:
     return next((known["state"] for known in app.status().get("gates", ()) if known["name"] == gate), "unknown")
 
 
-def test_a_job_and_a_person_say_yes(app: App, folder: Path) -> None:
-    gates = [smoke("/", "BeforeTraffic"), {"name": "cab", "at": "BeforePromotion", "manual": {}}]
+def asked(url: str) -> Json:
+    """A request before all."""
+    return {"name": "window", "at": "BeforeStart", "http": {"url": url}}
+
+
+def test_a_job_an_answer_and_a_person_say_yes(app: App, folder: Path) -> None:
+    for url in ("http://127.0.0.1:8080/", "http://[::1]/", "https://LOCALHOST/", "http://169.254.169.254/latest"):
+        with pytest.raises(ClusterFailed, match="url leads to this machine or its own network"):
+            app.apply(app.release(gates=[asked(url)]))
+    service = app.cluster.get("service", app.name, "-n", app.namespace)["spec"]["clusterIP"]
+    gates = [
+        asked(f"http://{service}/"),
+        smoke("/", "BeforeTraffic"),
+        {"name": "cab", "at": "BeforePromotion", "manual": {}},
+    ]
     app.apply(app.release(**SPEC, gates=gates))
     app.await_phase("Idle", 20)
     with Load(app.cluster, app.host, folder, rate=300) as load:
@@ -70,7 +84,8 @@ def test_a_job_and_a_person_say_yes(app: App, folder: Path) -> None:
         result = load.stop()
     assert result.failed() == {}
     assert result.of("v2") > 0
-    job, cab = status["gates"]
+    window, job, cab = status["gates"]
+    assert (window["state"], window["message"]) == ("Passed", "answered 200 v1")
     assert (job["state"], job["message"]) == ("Passed", "200 of v2: v2"), "asked of the candidate, before anybody else"
     assert (cab["state"], cab["message"]) == ("Passed", f"approved by {cab['by']}")
     app.cluster.kubectl("-n", app.namespace, "get", job["by"])

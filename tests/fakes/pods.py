@@ -20,11 +20,20 @@ class FakePods:
     def __init__(self, cluster: FakeCluster, versions: Versions) -> None:
         self._cluster, self._versions = cluster, versions
         self.asked: Counter[str] = Counter()
+        self.elsewhere: dict[str, tuple[float, Reply]] = {}
+        """What other hosts answer, by URL, and after how many seconds."""
+        self.heard: list[Call] = []
+        """What they were asked."""
         self.database = "ok"
         """What all pods say of what they share."""
 
     async def ask(self, call: Call) -> Reply:
         """The pod's answer, after a moment; of one that hangs, none."""
+        if call.url in self.elsewhere:
+            self.heard.append(call)
+            seconds, reply = self.elsewhere[call.url]
+            await asyncio.sleep(min(seconds, call.timeout))
+            return reply if seconds <= call.timeout else Reply(error=f"not within {call.timeout:g} s", late=True)
         host = URL(call.url).host
         pod = next((pod for pod in self._cluster.all(PODS) if address(pod) == host), None)
         if pod is None:

@@ -23,6 +23,7 @@ from tidegate.core.asking import Call, Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.engine.act import Actor
+from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import GateCheck
@@ -66,9 +67,10 @@ class Process:
             ]
         )
         gate = GateCheck(cached, TIDEGATE, meters)
-        checkups, jobs = Checkups(_Prober(self.line, pods), own), Jobs(cached)
+        prober = _Prober(self.line, pods)
+        checkups, jobs, calls = Checkups(prober, own), Jobs(cached), Calls(prober)
         observer = Observer(
-            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, jobs, lambda: self.leader.term
+            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, jobs, calls, lambda: self.leader.term
         )
         recorder = Recorder(cached, own, name)
         reconciler = Reconciler(cached, gate, observer, Actor(cached, routers, jobs), recorder, meters, own)

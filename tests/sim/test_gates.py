@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.release import Stage
+from tidegate.core.asking import Reply
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES, JOBS, PODS, Rejected
 
@@ -38,6 +39,14 @@ def job(at: str, name: str = "smoke", **more: Any) -> dict[str, Any]:
 def manual(at: str, name: str = "cab", **more: Any) -> dict[str, Any]:
     """A gate that somebody must approve."""
     return {"name": name, "at": at, "manual": {}, **more}
+
+
+WINDOW = "http://change-window.ops/open"
+
+
+def http(at: str, name: str = "window", url: str = WINDOW, **more: Any) -> dict[str, Any]:
+    """A gate that asks another host."""
+    return {"name": name, "at": at, "http": {"url": url, "headers": {"X-Team": "shop"}}, **more}
 
 
 def gated(*gates: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -253,13 +262,18 @@ async def test_a_release_is_paused_at_the_point_of_a_gate() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "what"),
-    [*((job, what) for what in ("abort", "supersede", "restore", "delete", "sicken")), (manual, "abort")],
+    [
+        *((job, what) for what in ("abort", "supersede", "restore", "delete", "sicken")),
+        (manual, "abort"),
+        (http, "abort"),
+    ],
 )
 @pytest.mark.parametrize("point", POINTS)
 async def test_no_gate_holds_what_goes_back(kind: Any, what: str, point: str) -> None:
     versions = {"v2": Version()}
     world = await World.begin(spec=gated(kind(point, "smoke")), versions=versions)
     world.works["smoke"] = Work(seconds=250)
+    world.pods_answer.elsewhere[WINDOW] = (250, Reply(200))
     world.release("v2")
     await world.until(stands(world, point))
     await world.wait(5)
@@ -444,3 +458,63 @@ async def test_the_operator_dies_as_the_release_goes_back() -> None:
         assert world.restarts == 1
         assert not world.jobs()
         assert world.gate("smoke").state == "Withdrawn"
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_an_answer_as_expected_lets_the_release_through(point: str) -> None:
+    world = await World.begin(spec=gated(http(point)))
+    world.pods_answer.elsewhere[WINDOW] = (30, Reply(200, "open\n"))
+    world.release("v2")
+    await world.until(stands(world, point))
+    await world.wait(20)
+    assert (world.stage, world.why(), world.phase) == (STAGE[point], "GateWaiting", "Progressing")
+    assert world.oracle.most.get("v2", 0) == SHARE[point]
+    await world.ends("Promoted")
+    seen = world.gate("window")
+    assert (seen.state, seen.by, seen.message) == ("Passed", "http", "answered 200 open")
+    heard = world.pods_answer.heard
+    assert len(heard) == (2 if point == "BeforeStep" else 1)
+    assert heard[0].headers["Tidegate-Release"] == "shop/checkout"
+    assert heard[0].headers["X-Team"] == "shop"
+    assert (heard[0].timeout, heard[0].anywhere) == (300, False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "told"),
+    [
+        ((1, Reply(423, "frozen")), "Failed", "failed: answered 423 frozen, expected status 200"),
+        ((100, Reply(200)), "TimedOut", "timed out: gave no answer: not within 20 s"),
+    ],
+)
+async def test_another_answer_or_none_turns_the_release_back(reply: tuple[float, Reply], state: str, told: str) -> None:
+    world = await World.begin(spec=gated(http("BeforeStart", timeout="20s", retries=1)))
+    world.pods_answer.elsewhere[WINDOW] = reply
+    world.release("v2")
+    await world.ends("RolledBack")
+    assert f"gate window (BeforeStart) {told}" in world.status.message
+    assert (world.gate("window").state, world.gate("window").attempts) == (state, 2)
+    keys = [call.headers["Idempotency-Key"] for call in world.pods_answer.heard]
+    assert len(set(keys)) == len(keys) == 2, "another attempt is another question"
+
+
+async def test_who_takes_over_asks_the_same_again_by_the_same_key() -> None:
+    world = await World.begin(spec=gated(http("BeforeTraffic")))
+    world.pods_answer.elsewhere[WINDOW] = (10, Reply(200))
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    await world.wait(5)
+    world.kill(world.process)
+    await world.ends("Promoted")
+    keys = [call.headers["Idempotency-Key"] for call in world.pods_answer.heard]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
+async def test_after_promotion_somebody_is_told() -> None:
+    world = await World.begin(spec=gated(http("AfterPromotion")))
+    world.pods_answer.elsewhere[WINDOW] = (1, Reply(500, "no"))
+    world.release("v2")
+    await world.ends("Promoted")
+    await world.until(lambda: world.gate("window").state == "Failed", within=30)
+    assert (world.phase, world.why()) == ("Idle", "GateFailed")
+    assert len(world.pods_answer.heard) == 1

@@ -21,8 +21,8 @@ def spec(*gates: dict[str, Any]) -> CanarySpec:
 @pytest.mark.parametrize(
     ("gate", "told"),
     [
-        ({"at": "BeforeStart"}, "gate smoke: give exactly one of job and manual"),
-        ({"at": "BeforeStart", "job": JOB, "manual": {}}, "gate smoke: give exactly one of job and manual"),
+        ({"at": "BeforeStart"}, "gate smoke: give exactly one of job, http and manual"),
+        ({"at": "BeforeStart", "job": JOB, "manual": {}}, "gate smoke: give exactly one of job, http and manual"),
         ({"at": "AfterPromotion", "manual": {}}, "use BeforePromotion"),
         ({"at": "BeforeStart", "manual": {}, "retries": 1}, "retries is for gates that ask by themselves"),
         ({"at": "BeforeStart", "job": JOB, "timeout": "1ms"}, "timeout must be from 1s to 720h"),
@@ -33,6 +33,30 @@ def spec(*gates: dict[str, Any]) -> CanarySpec:
 def test_what_cannot_be_right_is_refused(gate: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         spec({"name": "smoke", **gate})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://localhost/", "http://a.LOCALHOST:8080/x", "https://127.0.0.1", "http://127.1:80/", "http://[::1]/"),
+        *("http://169.254.169.254/latest/meta-data", "http://metadata.google.internal/", "http://0.0.0.0:8080"),
+        *("http://[fe80::1%25eth0]/", "http://[::ffff:169.254.169.254]/", "http://100.100.100.200/"),
+    ],
+)
+def test_a_url_that_leads_to_the_operators_own_machine_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="url leads to this machine or its own network"):
+        spec({"name": "a", "at": "BeforeStart", "http": {"url": url}})
+
+
+@pytest.mark.parametrize("url", ["ftp://shop", "http://", "http:///path", "http://user:pw@shop/", "http://shop:port/"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"url|pattern"):
+        spec({"name": "a", "at": "BeforeStart", "http": {"url": url}})
+
+
+def test_urls_of_services_are_fine() -> None:
+    for url in ("http://smoke.shop.svc:8080/run?x=1", "https://10.96.0.1/", "https://change.example/a.localhost"):
+        assert spec({"name": "a", "at": "BeforeStart", "http": {"url": url}}).gates[0].http
 
 
 def test_two_of_a_name_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -92,7 +93,9 @@ async def test_no_more_is_read_than_is_bearable(prober: HttpProber, url: str) ->
 
 async def test_time_is_for_all_of_it_and_not_for_each_byte(prober: HttpProber, url: str) -> None:
     began = time.monotonic()
-    assert await prober.ask(Call(f"{url}/slow", timeout=0.3, anywhere=True)) == Reply(error="not within 0.3 s")
+    assert await prober.ask(Call(f"{url}/slow", timeout=0.3, anywhere=True)) == Reply(
+        error="not within 0.3 s", late=True
+    )
     assert time.monotonic() - began < 2
 
 
@@ -112,3 +115,39 @@ async def test_who_does_not_listen_is_said(prober: HttpProber) -> None:
     await server.wait_closed()
     reply = await prober.ask(Call(f"http://{host}:{port}/", anywhere=True))
     assert reply == Reply(error="Connection refused")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "0"])
+async def test_no_host_leads_a_gate_to_this_machine(prober: HttpProber, url: str, host: str) -> None:
+    """Whatever it is written as: what it resolves to is looked at, and nothing else is connected to."""
+    reply = await prober.ask(Call(url.replace("127.0.0.1", host) + "/told"))
+    assert (reply.status, reply.body) == (0, "")
+    assert re.search("no gate may ask that; name a Service or another host|not a canonical IPv4 address", reply.error)
+
+
+async def test_what_was_looked_at_is_what_is_connected_to(
+    prober: HttpProber, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that leads elsewhere the second time it is asked for is not asked for a second time."""
+    told = iter([[("8.8.8.8", 53)], [("127.0.0.1", 0)]])
+    asked = []
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> object:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address, _ in next(told)]
+
+    connected = []
+
+    async def connect(sock: socket.socket, address: object) -> None:
+        connected.append(address)
+        raise OSError(111, "Connection refused")
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(loop, "sock_connect", connect)
+    reply = await prober.ask(Call("http://rebind.example:8080/"))
+    assert reply.error == "Connection refused"
+    assert (asked, connected) == (["rebind.example"], [("8.8.8.8", 8080)])
+    again = await prober.ask(Call("http://rebind.example:8080/"))
+    assert "which is loopback" in again.error, "and the next time it is looked at anew"
+    assert len(connected) == 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from tidegate.api.addresses import forbidden, literal
 from tidegate.api.base import Duration, Model, Rules, Time
-from tidegate.api.health import Label, lasts
+from tidegate.api.health import Expect, Headers, Label, lasts
 
 
 class GateAt(StrEnum):
@@ -60,11 +63,52 @@ class JobGate(Model):
         return self
 
 
+URL = "url must be http:// or https://, a host, and no user or password: give secrets to a Job instead"
+NO_HOST = "url leads to this machine or its own network, which no gate may ask: name a Service or another host"
+_OWN = (
+    "(?i)^https?://(([^/?#]*[.])?localhost|metadata[.]google[.]internal|127[.][0-9.]*|0[.][0-9.]*|169[.]254[.][0-9.]*"
+    "|[^a-z0-9]::1?[^a-z0-9]|[^a-z0-9]fe[89ab][0-9a-f]*:.*)([:/?#].*)?$"
+)
+"""As much of that as a text shows; the rest is seen when the host is resolved."""
+
+
+class HttpGate(Model):
+    """A request that must be answered as expected. Redirects are not followed."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$", max_length=2048)]
+    """Who is asked. Addresses of loopback, link-local and metadata services are refused."""
+    method: Literal["GET", "HEAD", "POST", "PUT"] = "GET"
+    """How. There is no body; headers tell of whom it is asked."""
+    headers: Headers
+    """Sent with the request."""
+    expect: Expect = Expect()
+    """What must be answered."""
+
+    cel_rules: ClassVar[Rules] = (
+        ("isURL(self.url) && url(self.url).getHostname() != ''", URL),
+        (f"!self.url.matches('{_OWN}')", NO_HOST),
+    )
+
+    @model_validator(mode="after")
+    def _may_be_asked(self) -> Self:
+        try:
+            split = urlsplit(self.url)
+            host, _ = (split.hostname or "").lower(), split.port
+        except ValueError:
+            raise ValueError(URL) from None
+        if not host:
+            raise ValueError(URL)
+        address = literal(host)
+        if re.match(_OWN, self.url) or (address and forbidden(address)):
+            raise ValueError(NO_HOST)
+        return self
+
+
 class ManualGate(Model):
     """Somebody must approve: `kubectl tidegate approve`, or the request `Approve`."""
 
 
-ONE_OF = "give exactly one of job and manual"
+ONE_OF = "give exactly one of job, http and manual"
 NOT_AFTER = "at: a manual gate cannot hold what is over: use BeforePromotion, or another point before"
 LASTS = "timeout must be from 1s to 720h"
 NO_RETRIES = "retries is for gates that ask by themselves: remove it from a manual gate"
@@ -79,6 +123,8 @@ class Gate(Model):
     """Where the release stops for it. Gates of one point are asked side by side."""
     job: JobGate | None = None
     """A Job that must succeed."""
+    http: HttpGate | None = None
+    """A request that must be answered as expected."""
     manual: ManualGate | None = None
     """Somebody who must approve."""
     timeout: Duration | None = None
@@ -87,7 +133,7 @@ class Gate(Model):
     """How many more attempts follow one that failed or timed out."""
 
     cel_rules: ClassVar[Rules] = (
-        ("has(self.job) != has(self.manual)", ONE_OF),
+        ("[has(self.job), has(self.http), has(self.manual)].filter(given, given).size() == 1", ONE_OF),
         ("!has(self.manual) || self.at != 'AfterPromotion'", NOT_AFTER),
         (lasts("timeout", "1s", "720h"), LASTS),
         ("!has(self.manual) || !has(self.retries) || self.retries == 0", NO_RETRIES),
@@ -96,7 +142,7 @@ class Gate(Model):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         held = (
-            (self.job is None) != (self.manual is None),
+            sum(kind is not None for kind in (self.job, self.http, self.manual)) == 1,
             self.manual is None or self.at is not GateAt.AFTER_PROMOTION,
             self.timeout is None or timedelta(seconds=1) <= self.timeout <= timedelta(hours=720),
             self.manual is None or self.retries == 0,
@@ -136,7 +182,7 @@ class GateStatus(Model):
     state: GateState = GateState.PENDING
     """Where it stands."""
     by: str = ""
-    """Who or what answers, or did: `job/NAME`, or who approved."""
+    """Who or what answers, or did: `job/NAME`, `http`, or who approved."""
     message: str = ""
     """What was answered, or is waited for."""
     at: Time | None = None

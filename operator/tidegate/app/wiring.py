@@ -27,6 +27,7 @@ from tidegate.app.settings import Settings
 from tidegate.engine.act import Actor
 from tidegate.engine.again import Again
 from tidegate.engine.bundle import Bundle
+from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import FORMS, WEBHOOK, GateCheck
@@ -74,7 +75,7 @@ async def run(settings: Settings) -> int:
         prober = HttpProber()
         stack.push_async_callback(prober.close)
         jobs, checkups = Jobs(cluster), Checkups(prober, clock)
-        observer = Observer(cluster, router, metrics, gate, clock, checkups, jobs, lambda: leader.term)
+        observer = Observer(cluster, router, metrics, gate, clock, checkups, jobs, Calls(prober), lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
         operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)

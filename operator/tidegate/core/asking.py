@@ -40,6 +40,8 @@ class Reply:
     body: str = ""
     error: str = ""
     """Why there is no answer; nothing where there is one."""
+    late: bool = False
+    """That is why."""
 
 
 def amiss(expect: Expect, reply: Reply) -> str:

@@ -6,13 +6,15 @@ name that only it can have, and is found again by that. Nothing that goes back a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
-from tidegate.api.gates import Gate, GateAt, GateState, GateStatus
-from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.api.gates import Gate, GateAt, GateState, GateStatus, HttpGate
+from tidegate.api.health import Expect
+from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import jobs
+from tidegate.core.asking import Call, amiss, excerpt
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.jobs import JobRun
 from tidegate.core.observed import Backends, Observed
@@ -48,13 +50,28 @@ def follow(draft: Draft) -> None:
     for gate in _spec(draft.obs):
         known = _known(draft, gate)
         if known and known.state is GateState.RUNNING:
-            if known.by.startswith("job/") != bool(gate.job):
+            if _sort(known) != ("job" if gate.job else "http" if gate.http else "manual"):
                 # It has become another sort of gate meanwhile.
                 _put(draft, known, state=GateState.PENDING, attempts=0, by="", message="")
             elif gate.job:
                 _hear(draft, gate, known)
+            elif gate.http:
+                _answered(draft, gate, gate.http.expect, known)
             elif gate.lasts and known.at and draft.now >= known.at + gate.lasts:
                 _ends(draft, gate, known, GateState.TIMED_OUT, "nobody approved in time")
+
+
+def calls(obs: Observed) -> Mapping[str, Call]:
+    """What is to be asked by HTTP, or has been and is yet to be heard."""
+    release, status = obs.release, obs.release.status
+    if release.leaving or (status.journal and status.journal.outcome is not None):
+        return {}
+    known = {one.name: one for one in status.gates if one.state is GateState.RUNNING}
+    return {
+        _key(status, known[gate.name]): _call(obs, gate, gate.http, known[gate.name])
+        for gate in _spec(obs)
+        if gate.http and gate.name in known
+    }
 
 
 def failed(draft: Draft) -> tuple[Reason, str] | None:
@@ -150,6 +167,41 @@ def _manual(obs: Observed, known: GateStatus) -> bool:
     return any(gate.name == known.name and gate.manual for gate in _spec(obs))
 
 
+def _sort(known: GateStatus) -> str:
+    """What answers a gate that runs."""
+    return "job" if known.by.startswith("job/") else known.by or "manual"
+
+
+def _key(status: ReleaseStatus, known: GateStatus) -> str:
+    """The one attempt."""
+    return f"{known.name}/{_began(status)}/{known.step}/{known.attempts}"
+
+
+def _call(obs: Observed, gate: Gate, http: HttpGate, known: GateStatus) -> Call:
+    """The request: it tells of whom it is asked, and is known again where it is made twice."""
+    status, release = obs.release.status, obs.release
+    candidate = status.candidate or status.stable
+    told = {
+        "Tidegate-Release": f"{release.namespace}/{release.name}",
+        "Tidegate-Gate": f"{gate.name} {gate.at}",
+        "Tidegate-Candidate": candidate.hash if candidate else "",
+        "Idempotency-Key": jobs.named(release.name, gate.name, release.uid, _key(status, known)),
+    }
+    lasts = gate.lasts.total_seconds() if gate.lasts else 0.0
+    return Call(http.url, http.method, {**told, **http.headers}, timeout=lasts)
+
+
+def _answered(draft: Draft, gate: Gate, expect: Expect, known: GateStatus) -> None:
+    reply = draft.obs.replies.get(_key(draft.obs.release.status, known))
+    if reply is None:
+        return
+    wrong = amiss(expect, reply)
+    if wrong:
+        _ends(draft, gate, known, GateState.TIMED_OUT if reply.late else GateState.FAILED, wrong)
+    else:
+        _passes(draft, known, f"answered {reply.status} {excerpt(reply.body)}".rstrip())
+
+
 def _run(obs: Observed, known: GateStatus) -> JobRun | None:
     return next((run for run in obs.jobs or () if known.by == f"job/{run.name}"), None)
 
@@ -216,19 +268,21 @@ def _begin(draft: Draft, gate: Gate, known: GateStatus) -> GateStatus:
     attempt, name = known.attempts + 1, draft.obs.release.name
     changes: dict[str, object] = {"state": GateState.RUNNING, "attempts": attempt, "at": draft.now}
     if gate.job:
-        job = jobs.named(name, gate.name, draft.obs.release.uid, _began(draft), known.step, attempt)
+        job = jobs.named(name, gate.name, draft.obs.release.uid, _began(draft.status), known.step, attempt)
         known = _put(draft, known, **changes, by=f"job/{job}", message=f"Job {job} runs")
         _start(draft, gate, known)
         return known
+    if gate.http:
+        return _put(draft, known, **changes, by="http", message=f"{gate.http.method} {gate.http.url} is under way")
     way = f"kubectl tidegate approve {name} --gate {gate.name}"
     draft.event(Reason.GATE_WAITING, f"gate {gate.name} ({gate.at}) waits for approval: {way}")
     return _put(draft, known, **changes, message=f"waits for approval: {way}")
 
 
-def _began(draft: Draft) -> object:
+def _began(status: ReleaseStatus) -> object:
     """By which one release of a revision is told from the next."""
-    last = draft.status.last_release
-    return draft.journal.started_at or (last.started_at if last else "")
+    last, began = status.last_release, status.journal.started_at if status.journal else None
+    return began or (last.started_at if last else "")
 
 
 def _start(draft: Draft, gate: Gate, known: GateStatus) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseSpec, ReleaseStatus
+from tidegate.core.asking import Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
@@ -251,6 +252,8 @@ class Observed:
     """What the metrics answered, where a look was due."""
     checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
     """What pods answered last, by the names of pod and check; nothing of those that have yet to answer."""
+    replies: Mapping[str, Reply] = field(default_factory=dict)
+    """What was answered to the requests of gates, by gates.key."""
     jobs: tuple[JobRun, ...] | None = ()
     """Of the release's gates, looked for only where there may be any; None where nobody knows."""
     term: int = 0

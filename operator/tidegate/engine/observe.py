@@ -24,6 +24,7 @@ from tidegate.core.counters import Answer
 from tidegate.core.observed import Backends, Observed, Problem, Release, Route, Service
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
+from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.jobs import Jobs
@@ -60,10 +61,11 @@ class Observer:
         clock: Clock,
         checkups: Checkups,
         jobs: Jobs,
+        calls: Calls,
         term: Callable[[], int] = lambda: 0,
     ) -> None:
         self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
-        self._checkups, self._jobs, self._term = checkups, jobs, term
+        self._checkups, self._jobs, self._calls, self._term = checkups, jobs, calls, term
         self._asked: dict[str, asyncio.Task[Mapping[str, Answer]]] = {}
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
@@ -89,6 +91,7 @@ class Observer:
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         by_name = {rs["metadata"]["name"]: rs for rs in replicasets}
         obs, scene = await self._traffic(obs, replace(scene, deployment=deployment, replicasets=by_name), labels)
+        obs = replace(obs, replies=self._calls.look(release.uid, gates.calls(obs)))
         if gates.listens(obs):
             obs = replace(obs, jobs=await self._jobs.read(scene))
         return await self._live(obs, scene), scene
