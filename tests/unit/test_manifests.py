@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from tidegate.adapters.kubernetes import WRITE
-from tidegate.api.canary import CanaryRelease
 from tidegate.app.settings import Settings
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
 from tidegate.core.observed import Backends
 from tidegate.engine.gate import needed
+from tidegate.engine.observe import SPECS
 from tidegate.engine.operator import WATCHED
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
@@ -221,7 +221,8 @@ def test_the_operator_s_pod_has_settings_that_exist_and_no_privilege() -> None:
 
 @pytest.mark.parametrize("file", sorted((MANIFESTS / "samples").glob("*.yaml")), ids=lambda file: file.name)
 def test_samples_are_releases_that_make_sense(file: Path) -> None:
-    releases = [found for found in objects(file) if found["kind"] == CanaryRelease.kind]
+    kinds = {kind.name: spec for kind, spec in SPECS.items()}
+    releases = [found for found in objects(file) if found["kind"] in kinds]
     assert releases
     for release in releases:
-        assert CanaryRelease.model_validate({"spec": release["spec"]}).spec.target_ref.name == "checkout"
+        assert kinds[release["kind"]].model_validate(release["spec"]).target_ref.name == "checkout"
