@@ -21,6 +21,10 @@ pytestmark = pytest.mark.e2e
     [
         ({"steps": [{"weight": 50}, {"weight": 25}]}, "weights must grow"),
         ({"steps": [{"weight": 25}, {"weight": 25}]}, "weights must grow"),
+        ({"steps": [{"weight": 25}, {"match": [{"headers": {"x": "y"}}]}]}, "weights must grow"),
+        ({"steps": [{"bake": "5m"}]}, "a step needs a weight, or a match"),
+        ({"steps": [{"match": [{}]}]}, "name a header or a cookie"),
+        ({"steps": [{"match": [{"cookies": {"x": "y"}}]}], "traffic": {"podShare": {}}}, "needs a router"),
         ({"steps": [{"weight": 120}]}, "spec.steps[0].weight"),
         ({"steps": [{"weight": -1}]}, "spec.steps[0].weight"),
         ({"steps": [{"weight": 5, "bake": "5 minutes"}]}, "spec.steps[0].bake"),

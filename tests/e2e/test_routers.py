@@ -109,3 +109,51 @@ def test_a_good_release_is_promoted_and_a_bad_one_reverted(
     left = app.cluster.get(kind.remains, "-n", app.namespace)["items"]
     assert [obj["metadata"]["name"] for obj in left] == [app.name]
     assert "tidegate.dev/releasing" not in left[0]["metadata"].get("annotations", {})
+
+
+DARK: Json = {
+    **STEADY,
+    "steps": [
+        {"match": [{"headers": {"x-canary": "always"}}, {"cookies": {"canary": "always"}}], "bake": "8s"},
+        {"weight": 50, "bake": "2s"},
+    ],
+    "analysis": {"metrics": []},
+    "traffic": {"propagation": "1s"},
+}
+
+
+def asked(app: App, *header: str) -> set[str]:
+    """Versions that answer ten requests."""
+    ask = ["curl", "--silent", "--fail", "-H", f"Host: {app.host}", *header, f"{app.cluster.gateway_url}/?[1-10]"]
+    return set(app.cluster.run(*ask).split())
+
+
+@pytest.mark.parametrize("kind", [App, ByIngress])
+def test_who_asks_for_the_candidate_gets_it_before_anybody_else(
+    kind: type[App], new_app: Callable[..., App], folder: Path
+) -> None:
+    app = new_app(kind)
+    app.apply(app.release(**DARK))
+    app.await_phase("Idle", 20)
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        wait_until("the bake in the dark", lambda: dark(app), 30)
+        seen = [
+            asked(app, "-H", "x-canary: always"),
+            asked(app, "-H", "Cookie: a=b; canary=always"),
+            asked(app, "-H", "x-canary: other", "-H", "Cookie: canary=other"),
+            asked(app),
+        ]
+        assert dark(app) is None, "it was so all the time"
+        assert "v2 200" not in load.counts()
+        app.await_phase("Idle", 60, outcome="Promoted")
+        result = load.stop()
+    assert seen == [{"v2"}, {"v2"}, {"v1"}, {"v1"}]
+    assert result.failed() == {}
+
+
+def dark(app: App) -> str | None:
+    """Why the first step does not bake."""
+    status = app.status()
+    baking = status.get("step", {}).get("index") == 1 and "until" in status["step"]
+    return None if baking else f"{status.get('phase')}: {status.get('message')}"

@@ -299,10 +299,12 @@ def patched(old: Object, operations: object) -> Object:
             at: Any = new
             for part in way:
                 at = at[int(part) if isinstance(at, list) else part]
-            key: Any = int(last) if isinstance(at, list) else last
+            key: Any = last if not isinstance(at, list) else len(at) if last == "-" else int(last)
             match operation["op"]:
                 case "test" if at[key] != operation["value"]:
                     raise Conflict(f"test of {operation['path']} failed")
+                case "add" if last == "-":
+                    at.append(copied(operation["value"]))
                 case "add":
                     at[key] = copied(operation["value"])
                 case "replace":

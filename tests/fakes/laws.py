@@ -11,6 +11,7 @@ from tests.fakes.cluster import TIDEGATE, FakeCluster, Write, copied, merge
 from tidegate.api.base import GROUP
 from tidegate.api.conditions import ConditionType
 from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
+from tidegate.core import dark
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FLOOR, RELEASE
 from tidegate.core.reading import DESIRED, HASH
@@ -255,6 +256,8 @@ def _service(obj: Object) -> Object:
 
 def _route(obj: Object) -> Object:
     bare = _bare(obj)
+    if "rules" in bare["spec"]:
+        bare["spec"]["rules"] = [rule for rule in bare["spec"]["rules"] if not dark.is_dark(rule)]
     for rule in bare["spec"].get("rules", ()):
         rule.pop("backendRefs", None)
     return bare

@@ -13,6 +13,7 @@ from tests.fakes.controllers import Controller, address
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service
+from tidegate.core import dark
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import (
@@ -198,6 +199,8 @@ class Router(Controller):
                 yield from traefik.shares(name, route, self.served, self.endpoints)
                 continue
             for index, rule in enumerate(route["spec"].get("rules", ())):
+                if dark.is_dark(rule):
+                    continue  # whoever asks for the candidate gets it
                 refs = rule.get("backendRefs", ())
                 whole = sum(ref.get("weight", 1) for ref in refs)
                 found: dict[str, float] = {}

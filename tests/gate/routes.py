@@ -41,6 +41,9 @@ def plain(refs: list[Json] | None, **more: object) -> Json:
     return {**({} if refs is None else {"backendRefs": refs}), **more}
 
 
+DARK = rule("/", [CANARY], "tidegate-canary-0")
+
+
 def _call(service: str, refs: list[Json]) -> Json:
     return {"matches": [{"method": {"type": "Exact", "service": service}}], "backendRefs": refs}
 
@@ -56,7 +59,8 @@ def _edit(
     **more: Any,
 ) -> Case:
     """A write of the rules, the hostname and perhaps the annotations, and the refs of the rules then."""
-    rules = [{**asked, "backendRefs": wanted or ABSENT} for asked, wanted in zip(written or [], refs, strict=True)]
+    stored = more.pop("after", written) or []
+    rules = [{**asked, "backendRefs": wanted or ABSENT} for asked, wanted in zip(stored, refs, strict=True)]
     write: Json = {"spec": {"hostnames": ["new.example"], "rules": written}, **(change or {})}
     annotations = ABSENT if held is None else Only(held if kept is None else kept)
     spec = {"hostnames": ["new.example"], **({"rules": rules} if written else {})}
@@ -128,6 +132,14 @@ CASES = {
     "another annotation": _edit(
         [plain(SPLIT)], [plain(REST)], [SPLIT], notes(team="shop"), kept={**HELD, "team": "shop"}
     ),
+    "the rule of a dark launch left out": _edit(
+        [rule("/", SPLIT), DARK], [rule("/", REST)], [SPLIT, [CANARY]], after=[rule("/", SPLIT), DARK]
+    ),
+    "the rule of a dark launch kept": _edit([rule("/", SPLIT), DARK], [rule("/", REST), DARK], [SPLIT, [CANARY]]),
+    "no room for the rule of a dark launch": _edit(
+        [rule("/", SPLIT), DARK], [rule(f"/{number}", REST) for number in range(16)], [REST] * 16
+    ),
+    "all rules removed, in a dark launch": _edit([rule("/x", SPLIT), DARK], None, []),
     "at rest": _edit([plain(REST)], [plain(OTHER)], [OTHER], held=None),
     "at rest, weights of the user's own": _edit([plain(SPLIT)], [plain(OTHER)], [OTHER], held={"by": "user"}),
     "by Tidegate": _edit(

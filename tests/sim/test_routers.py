@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.controllers import Version
-from tests.sim.world import QUICK, World
+from tests.sim.world import QUICK, World, route
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
@@ -227,3 +227,98 @@ async def test_a_deleted_release_takes_its_canary_along() -> None:
     await world.until(lambda: world.object is None)
     assert canary(world) is None
     assert not world.traces()
+
+
+# Dark launch.
+
+STAFF: Json = {"match": [{"headers": {"x-canary": "always"}}], "bake": "20s"}
+DARK: Json = {**MEASURED, "steps": [STAFF, {"weight": 25, "bake": "4s"}]}
+
+
+def rules(world: World) -> list[str]:
+    """Names of the rules of the HTTPRoute."""
+    found = world.cluster.find(HTTPROUTES, "shop", "checkout")
+    return [rule.get("name", "") for rule in found["spec"]["rules"]] if found else []
+
+
+async def test_a_dark_launch_on_a_route() -> None:
+    """It is done when its bake is over, though hardly anybody was there."""
+    world = await World.begin(spec=DARK)
+    world.metrics.rate = 0.5
+    world.release("v2")
+    await world.until(world.baking(1))
+    assert rules(world) == ["", "tidegate-canary-0"]
+    assert share(world) == 0
+    assert "0 % and all with x-canary: always to" in world.status.message
+    world.edit(HTTPROUTES, {"spec": {"rules": list(world.owners_rules)}})
+    await world.wait(2)
+    assert rules(world) == ["", "tidegate-canary-0"], "admission keeps it"
+    assert "WeightLost" not in world.events()
+    await world.until(lambda: world.step == 2)
+    world.metrics.rate = 200
+    await world.until(world.baking(2))
+    assert rules(world) == [""]
+    await world.ends("Promoted")
+
+
+async def test_a_dark_launch_on_an_ingress() -> None:
+    world = await begin(INGRESSES, ingress, spec=DARK)
+    world.release("v2")
+    await world.until(world.baking(1))
+    found = canary(world)
+    assert found
+    assert found["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-by-header"] == "x-canary"
+    assert share(world) == 0
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("nginx", [True, False], ids=["nginx", "gateway"])
+async def test_what_ends_in_the_dark_goes_back(nginx: bool) -> None:
+    story: Json = {"spec": DARK, "versions": {"v2": Version(fails_after=10.0)}}
+    world = await begin(INGRESSES, ingress, **story) if nginx else await World.begin(**story)
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.ends("RolledBack")
+    assert canary(world) is None
+    assert rules(world) in ([""], [])
+
+
+async def test_a_dark_launch_goes_on_where_it_was() -> None:
+    world = await World.begin(spec=DARK)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.kill(world.process)
+    await world.until(lambda: bool(world.processes))
+    await world.wait(3)
+    assert rules(world) == ["", "tidegate-canary-0"]
+    world.delete(HTTPROUTES)
+    world.create(HTTPROUTES, route())
+    await world.until(lambda: "WeightLost" in world.events())
+    await world.until(world.baking(1))
+    assert rules(world) == ["", "tidegate-canary-0"]
+    await world.ends("Promoted")
+
+
+async def test_two_steps_in_the_dark_and_one_beside_a_weight() -> None:
+    beta = {"match": [{"cookies": {"beta": "yes"}}], "bake": "4s"}
+    world = await World.begin(spec={**QUICK, "steps": [{**STAFF, "bake": "4s"}, beta, {**beta, "weight": 25}]})
+    seen = []
+    world.release("v2")
+    for step in (1, 2, 3):
+        await world.until(world.baking(step))
+        traffic = world.status.traffic
+        assert traffic
+        seen.append((traffic.weight, [{**one.headers, **one.cookies} for one in traffic.match]))
+    assert seen == [(0, [{"x-canary": "always"}]), (0, [{"beta": "yes"}]), (25, [{"beta": "yes"}])]
+    await world.ends("Promoted")
+
+
+async def test_what_a_router_cannot_match_is_refused_before_the_release_starts() -> None:
+    world = await begin(TRAEFIK_SERVICES, listed, spec=DARK)
+    await world.until(lambda: world.why() == "RouteUnsupported")
+    assert "spec.steps[0].match: TraefikService/checkout looks at no header" in world.status.message
+    world.release("v2")
+    await world.wait(20)
+    assert "ReleaseStarted" not in world.events()
+    world.respec(steps=[{"weight": 25, "bake": "4s"}])
+    await world.ends("Promoted")

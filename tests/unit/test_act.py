@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -42,7 +42,7 @@ from tidegate.ports.cluster import (
     Object,
     PatchType,
 )
-from tidegate.ports.router import Names, Routing
+from tidegate.ports.router import Matches, Names, Routing
 
 Json = dict[str, Any]
 
@@ -70,11 +70,15 @@ class Routes:
     def __init__(self) -> None:
         self.said: list[tuple[Backends, int | None, str]] = []
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """Not asked here."""
         raise NotImplementedError
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
         """As the port."""
         self.said.append((backends, weight, hold.release))
 

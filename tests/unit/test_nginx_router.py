@@ -14,6 +14,7 @@ from tests.fakes.virtual import VirtualClock, VirtualLoop
 from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
+from tidegate.api.release import Match
 from tidegate.core import ingresses
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder
@@ -333,5 +334,61 @@ def test_a_write_to_what_has_changed_meanwhile_is_refused() -> None:
         await router.split(NAMES, None, 50, HOLD)
         with pytest.raises(Conflict):
             await router._merge(stale, {"metadata": {}})
+
+    story(tell)
+
+
+STAFF = (Match(headers={"x-canary": "1"}), Match(cookies={"canary": "always"}))
+
+
+def test_requests_are_told_by_annotations_while_that_is_asked_for() -> None:
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress())
+        await router.split(NAMES, None, 0, HOLD, STAFF)
+        notes = canary(cluster)["metadata"]["annotations"]
+        told = {key.removeprefix(ingresses.BY): value for key, value in notes.items() if key.startswith(ingresses.BY)}
+        assert told == {"header": "x-canary", "header-value": "1", "cookie": "canary"}
+        seen = await read(router)
+        assert (seen.weight, seen.match) == (0, STAFF)
+        other = {"metadata": {"annotations": {f"{ingresses.BY}cookie": "x"}}}
+        cluster.patch_as("user", INGRESSES, "shop", "web-canary", other)
+        assert (await read(router)).weight == MIXED
+        await router.split(NAMES, None, 25, HOLD)
+        seen = await read(router)
+        assert (seen.weight, seen.match) == (25, ())
+        assert not any(key.startswith(ingresses.BY) for key in canary(cluster)["metadata"]["annotations"])
+
+    story(tell)
+
+
+def test_that_it_tells_requests_nobody_can_be_asked() -> None:
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress())
+        plane.says = Serving("", {})
+        await router.split(NAMES, None, 0, HOLD, STAFF)
+        assert not (await read(router)).applied
+        await asyncio.sleep(5.1)
+        assert (await read(router)).applied
+
+    story(tell)
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        ([{"headers": {"a": "1"}}, {"cookies": {"b": "always"}}], ""),
+        ([{"headers": {"a": "1", "b": "2"}}], "not by several at once"),
+        ([{"headers": {"a": "1"}, "cookies": {"b": "always"}}], "not by several at once"),
+        ([{"headers": {"a": "1"}}, {"headers": {"b": "1"}}], "by one header and by one cookie"),
+        ([{"cookies": {"a": "yes"}}], "by the value always only"),
+    ],
+)
+def test_what_no_annotation_says_is_refused(match: list[Json], told: str) -> None:
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress())
+        asked = tuple(Match.model_validate(one) for one in match)
+        found = [problem.message for problem in (await router.read(NAMES, None, None, [(), asked])).problems]
+        assert [told in message for message in found] == ([True] if told else [])
+        assert all(message.startswith("spec.steps[1].match: Ingress/web ") for message in found)
 
     story(tell)

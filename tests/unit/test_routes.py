@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
-from tidegate.core import routes
+from tidegate.api.release import Match
+from tidegate.core import dark, routes
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
@@ -216,3 +218,94 @@ def test_whatever_is_split_comes_back_as_it_was(rules: list[Json], shares: list[
     assert back["spec"] == obj["spec"]
     assert RELEASING not in back["metadata"].get("annotations", {})
     assert back["metadata"].get("annotations", {}) == (annotations or {})
+
+
+# Dark launch.
+
+STAFF = (Match(headers={"x-canary": "always"}), Match(cookies={"canary": "v.1"}, headers={"x-beta": "1"}))
+
+
+def darkened(obj: Json, share: int = 0, asked: tuple[Match, ...] = STAFF) -> Json:
+    """The route as it is after the patch."""
+    return patched(obj, routes.patch(obj, NAMES, share, Hold("mine"), asked))
+
+
+def test_a_rule_for_each_of_the_user_s_comes_behind_them() -> None:
+    path, header = {"path": {"value": "/api"}}, {"type": "Exact", "name": "X-Canary", "value": "no"}
+    mine = to({"name": "checkout", "port": 80, "weight": 3}, "legacy", name="api", timeouts={"request": "5s"})
+    mine["matches"] = [{**path, "headers": [header]}, path]
+    obj = route(mine, to("static"), to("checkout"))
+    after = darkened(obj)
+    assert routes.match(after, NAMES) == STAFF
+    assert routes.weight(after, NAMES) == 0
+    first, _, _, api, plain = after["spec"]["rules"]
+    assert first["matches"] == mine["matches"]
+    ours = {"type": "Exact", "name": "x-canary", "value": "always"}
+    beta = {"type": "Exact", "name": "x-beta", "value": "1"}
+    crumb = {"type": "RegularExpression", "name": "Cookie", "value": r"(^|.*;\s*)canary=v\.1(;.*|$)"}
+    assert api == {
+        "name": "tidegate-canary-0",
+        "timeouts": {"request": "5s"},
+        "matches": [
+            {**path, "headers": [ours]},
+            {**path, "headers": [header, beta, crumb]},
+            {**path, "headers": [ours]},
+            {**path, "headers": [beta, crumb]},
+        ],
+        "backendRefs": [{"name": "checkout-canary", "port": 80, "weight": 1}],
+    }
+    assert plain["matches"] == [{"headers": [ours]}, {"headers": [beta, crumb]}]
+    assert routes.patch(after, NAMES, 0, Hold("mine"), STAFF) == [], "once is enough"
+    assert split(after, None)["spec"] == obj["spec"]
+
+
+def test_a_cookie_is_found_among_others_and_no_other_is_taken_for_it() -> None:
+    (rule,) = dark.rules([to("checkout")], "checkout", "c", [Match(cookies={"canary": "v.1"})])
+    pattern = rule["matches"][0]["headers"][0]["value"]
+    for sent in ("canary=v.1", "a=b; canary=v.1", "canary=v.1; a=b", "a=b;canary=v.1;c=d"):
+        assert re.fullmatch(pattern, sent)
+        assert re.search(pattern, sent), "routers anchor it or not"
+    for sent in ("xcanary=v.1", "canary=v.12", "canary=vx1", "a=canary=v.1"):
+        assert not re.search(pattern, sent)
+
+
+def test_the_match_goes_with_its_step() -> None:
+    after = darkened(route(to("checkout")))
+    beside = darkened(after, 25, STAFF[:1])
+    assert (routes.weight(beside, NAMES), routes.match(beside, NAMES)) == (25, STAFF[:1])
+    assert len(beside["spec"]["rules"]) == 2
+    alone = darkened(beside, 50, ())
+    assert (routes.weight(alone, NAMES), routes.match(alone, NAMES)) == (50, ())
+    assert len(alone["spec"]["rules"]) == 1
+
+
+@pytest.mark.parametrize("change", ["lost", "theirs", "first", "unasked"])
+def test_rules_that_are_not_as_they_were_written_are_no_weight_and_are_put_right(change: str) -> None:
+    after = darkened(route(to("checkout")))
+    user, ours = after["spec"]["rules"]
+    changed = {
+        "lost": [user],
+        "theirs": [{**user, "timeouts": {"request": "1s"}}, ours],
+        "first": [{**ours, "matches": []}, user],
+        "unasked": [user, ours, {**ours, "name": "tidegate-canary-7"}],
+    }[change]
+    over = {**after, "spec": {"rules": changed}}
+    assert routes.weight(over, NAMES) == MIXED
+    mended = darkened(over)
+    assert routes.weight(mended, NAMES) == 0
+    assert routes.match(mended, NAMES) == STAFF
+    assert not any(dark.is_dark(rule) for rule in split(over, None)["spec"]["rules"])
+
+
+def test_another_release_s_match_is_none_of_ours() -> None:
+    after = darkened(route(to("checkout"), to("cart")))
+    assert routes.match(after, Backends.of("shop", "cart")) == ()
+
+
+def test_a_route_has_room_for_so_many_rules() -> None:
+    full = route(*(to("checkout", name=f"r{number}") for number in range(9)))
+    assert "has no room for 9 more rules" in routes.unmatchable(full, NAMES, STAFF)
+    assert not routes.unmatchable(route(*full["spec"]["rules"][:8]), NAMES, STAFF)
+    assert not routes.unmatchable(darkened(route(*full["spec"]["rules"][:8])), NAMES, STAFF), "they are there already"
+    many = route(to("checkout", matches=[{"path": {"value": f"/{number}"}} for number in range(33)]))
+    assert "more than 64" in routes.unmatchable(many, NAMES, STAFF)

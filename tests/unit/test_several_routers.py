@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from tidegate.api.release import TrafficSpec
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
-from tidegate.ports.router import Names, Routing, named
+from tidegate.ports.router import Matches, Names, Routing, named
 
 NAMES = Backends.of("shop", "checkout")
 SERIES = RouterSeries("requests", "code", "bucket", "service", "a-stable", "a-canary")
@@ -27,12 +28,16 @@ class One:
         self.kinds = (kind,)
         self.says, self.asked = says, list[str]()
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """As the port."""
         self.asked.append(f"read {named(names, self.kinds)}")
         return self.says
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
         """As the port."""
         self.asked.append(f"split {weight}")
 

@@ -9,34 +9,45 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules, Weight
-from tidegate.api.release import TARGET_STAYS, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import TARGET_STAYS, Matches, ReleaseSpec, ReleaseStatus, Step
 
 ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
 POD_SHARES = (
     "spec.steps: with traffic.podShare a weight is at most 50, or 100, and says how many pods: leave replicas out."
     " Beyond 50 stable would lack the pods that it needs on the way back"
 )
+WEIGHT_OR_MATCH = "a step needs a weight, or a match"
+MATCH_NEEDS_A_ROUTER = "spec.steps[].match needs a router: with traffic.podShare nobody looks at requests"
 STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
 
 
 class CanaryStep(Model):
     """One step: a weight, and how long it is watched."""
 
-    weight: Weight
-    """The candidate's share of requests, in percent."""
+    weight: Weight = 0
+    """The candidate's share of requests, in percent. Needed but where match is: a step of a match alone gives it only
+    the requests that match, and no share of the others."""
+    match: Matches = ()
+    """Requests that go to the candidate whatever the weight: those of any of these, while the step lasts."""
     bake: Duration = timedelta(minutes=15)
     """How long the step is watched once the router has applied its weight."""
     replicas: Annotated[str, Field(pattern=r"^(100|[1-9][0-9]?)%$", max_length=4)] | None = None
     """Candidate pods as a whole percentage of the Deployment's, at least the weight. Default: the weight."""
 
     cel_rules: ClassVar[Rules] = (
-        ("!has(self.replicas) || int(self.replicas.replace('%', '')) >= self.weight", ENOUGH_PODS),
+        (
+            "!has(self.replicas) || int(self.replicas.replace('%', '')) >= (has(self.weight) ? self.weight : 0)",
+            ENOUGH_PODS,
+        ),
+        ("has(self.weight) || has(self.match)", WEIGHT_OR_MATCH),
     )
 
     @model_validator(mode="after")
     def _enough_pods(self) -> CanaryStep:
         if self.percent() < self.weight:
             raise ValueError(f"{ENOUGH_PODS} (weight {self.weight}, replicas {self.replicas})")
+        if "weight" not in self.model_fields_set and not self.match:
+            raise ValueError(WEIGHT_OR_MATCH)
         return self
 
     def percent(self) -> int:
@@ -58,13 +69,18 @@ class CanarySpec(ReleaseSpec):
 
     cel_rules: ClassVar[Rules] = (
         (
-            "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, b.weight == a.weight)) &&"
-            " self.steps.map(s, s.weight).isSorted()",
+            "!has(self.steps) || self.steps.map(s, has(s.weight) ? s.weight : 0).isSorted() &&"
+            " self.steps.all(a, (has(a.match) && (!has(a.weight) || a.weight == 0)) ||"
+            " self.steps.exists_one(b, (has(b.weight) ? b.weight : 0) == a.weight && (!has(b.match) || a.weight > 0)))",
             STEPS_GROW,
         ),
         (
+            "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.steps) || self.steps.all(s, !has(s.match))",
+            MATCH_NEEDS_A_ROUTER,
+        ),
+        (
             "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.steps) ||"
-            " self.steps.all(s, (s.weight <= 50 || s.weight == 100) && !has(s.replicas))",
+            " self.steps.all(s, (!has(s.weight) || s.weight <= 50 || s.weight == 100) && !has(s.replicas))",
             POD_SHARES,
         ),
     )
@@ -72,10 +88,13 @@ class CanarySpec(ReleaseSpec):
     @model_validator(mode="after")
     def _steps_grow(self) -> CanarySpec:
         weights = [step.weight for step in self.steps]
-        if weights != sorted(set(weights)):
+        plain = [step.weight for step in self.steps if not step.match or step.weight]
+        if weights != sorted(weights) or len(plain) != len(set(plain)):
             raise ValueError(f"{STEPS_GROW} (got {', '.join(map(str, weights))})")
         if self.traffic.pod_share and any(50 < step.weight < 100 or step.replicas for step in self.steps):
             raise ValueError(POD_SHARES)
+        if self.traffic.pod_share and any(step.match for step in self.steps):
+            raise ValueError(MATCH_NEEDS_A_ROUTER)
         return self
 
     def plan(self) -> tuple[Step, ...]:
@@ -83,7 +102,7 @@ class CanarySpec(ReleaseSpec):
         steps = self.steps
         if steps[-1].weight != 100:
             steps = (*steps, CanaryStep(weight=100, bake=timedelta(0)))
-        return tuple(Step(step.weight, step.bake, self._pods(step)) for step in steps)
+        return tuple(Step(step.weight, step.bake, self._pods(step), match=step.match) for step in steps)
 
     def _pods(self, step: CanaryStep) -> int:
         """Beside all of stable's pods, where requests are shared by pods: so many that theirs is the step's share."""

@@ -5,13 +5,14 @@ A status is a journal: everything needed to go on after a crash stands in it, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus
 from tidegate.api.base import Duration, Model, Rules, Time
@@ -21,6 +22,10 @@ from tidegate.api.health import HealthSpec, HealthStatus
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+
+
+NAMES_SOMETHING = "match: name a header or a cookie"
+PLAIN_NAMES = "match: names of headers and cookies are of letters, digits, '_' and '-'"
 
 
 class TargetRef(Model):
@@ -144,6 +149,34 @@ class RollbackSpec(Model):
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 
 
+Token = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.-]+$")]
+"""What may stand in a header or a cookie to be told by."""
+
+
+class Match(Model):
+    """Requests that are told by what their clients send: all of it."""
+
+    headers: Annotated[dict[str, Token], Field(default_factory=dict, max_length=4)]
+    """Values by the names of headers."""
+    cookies: Annotated[dict[str, Token], Field(default_factory=dict, max_length=1)]
+    """Values by the names of cookies."""
+
+    cel_rules: ClassVar[Rules] = (("has(self.headers) || has(self.cookies)", NAMES_SOMETHING),)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        names = [*self.headers, *self.cookies]
+        if not names:
+            raise ValueError(NAMES_SOMETHING)
+        if not all(re.fullmatch("[A-Za-z0-9_-]+", name) for name in names):
+            raise ValueError(PLAIN_NAMES)
+        return self
+
+
+Matches = Annotated[tuple[Match, ...], Field(max_length=4)]
+"""Those of any."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a release of any kind, as the machine goes it. Pods are percentages of the Deployment's replicas."""
@@ -162,6 +195,8 @@ class Step:
     """At its end the evidence is asked. Else only what fails turns it back."""
     name: str = ""
     """What a reader knows it by, where its number says little."""
+    match: tuple[Match, ...] = ()
+    """Requests that go to the candidate whatever the weight: those of any of these."""
 
 
 class ReleaseSpec(Model):
@@ -304,6 +339,8 @@ class TrafficStatus(Model):
     """The routes, as Kind/name."""
     weight: int
     """The candidate's share that was asked for, in percent."""
+    match: Matches = ()
+    """Requests that go to the candidate whatever the weight."""
     applied: bool = False
     """Whether the router serves by that weight."""
     observed: float | None = None
@@ -323,6 +360,8 @@ class StepStatus(Model):
     """What it is known by, where its number says little."""
     weight: int
     """Its weight, in percent."""
+    match: Matches = ()
+    """Requests that go to the candidate whatever the weight."""
     started_at: Time | None = None
     """When its weight was applied: the bake counts from here."""
     until: Time | None = None

@@ -22,8 +22,8 @@ def revert(draft: Draft) -> Stage | None:
     """All traffic to stable, applied by the router."""
     obs = draft.obs
     draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic goes back to stable: {draft.journal.message}")
-    if draft.status.traffic and draft.status.traffic.weight:
-        draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0}))
+    if draft.status.traffic and (draft.status.traffic.weight or draft.status.traffic.match):
+        draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0, "match": ()}))
     stable = hash_of(draft, "stable")
     if not _rebuilt(draft):
         draft.say(Phase.REVERTING, Reason.REVERTING, f"stable gets its pods back: {draft.journal.message}")
@@ -54,7 +54,7 @@ def has_traffic(obs: Observed) -> bool:
 
 
 def _routed(obs: Observed) -> bool:
-    return any(route.weight not in (None, 0, INTRODUCED) for route in obs.routes)
+    return any(route.match or route.weight not in (None, 0, INTRODUCED) for route in obs.routes)
 
 
 def _rebuilt(draft: Draft) -> bool:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tidegate.core import gate
+from tidegate.core import dark, gate
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import DESIRED, HASH, REVISION
@@ -145,11 +145,22 @@ def _route(before: Json | None, asked: Json) -> list[Json]:
         return []
     rules = asked["spec"].get("rules") or []
     origins = _origins(before["spec"].get("rules") or [], rules)
-    return _note(asked, {RELEASING: _notes(before)[RELEASING]}) + [
-        _add(f"/spec/rules/{index}/backendRefs", origin["backendRefs"])
-        for index, (rule, origin) in enumerate(zip(rules, origins, strict=True))
-        if origin and _leads_to_a_release(origin) and origin["backendRefs"] != rule.get("backendRefs")
+    return [
+        *_note(asked, {RELEASING: _notes(before)[RELEASING]}),
+        *(
+            _add(f"/spec/rules/{index}/backendRefs", origin["backendRefs"])
+            for index, (rule, origin) in enumerate(zip(rules, origins, strict=True))
+            if origin and _leads_to_a_release(origin) and origin["backendRefs"] != rule.get("backendRefs")
+        ),
+        *(_add("/spec/rules/-", rule) for rule in _darkened(before["spec"].get("rules") or [], rules)),
     ]
+
+
+def _darkened(before: Sequence[Json], now: Sequence[Json]) -> list[Json]:
+    """Rules of a dark launch that a write leaves out: they come behind all others, where there is room."""
+    names = {rule.get("name") for rule in now}
+    lost = [rule for rule in before if dark.is_dark(rule) and rule["name"] not in names]
+    return lost if now and len(now) + len(lost) <= dark.MAX_RULES else []
 
 
 def _origins(before: Sequence[Json], now: Sequence[Json]) -> list[Json | None]:

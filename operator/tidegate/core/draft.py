@@ -191,7 +191,8 @@ class Draft:
         traffic, routes, analysis = self.status.traffic, self.obs.routes, self.status.analysis
         if traffic is None or not routes:
             return
-        applied = {route.weight or 0 for route in routes} == {traffic.weight} and all(route.applied for route in routes)
+        said = all((route.weight or 0, route.match) == (traffic.weight, traffic.match) for route in routes)
+        applied = said and all(route.applied for route in routes)
         seen = {
             "router": ", ".join(route.name for route in routes),
             "applied": applied,

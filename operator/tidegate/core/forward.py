@@ -10,7 +10,7 @@ from datetime import timedelta
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
+from tidegate.api.release import Match, Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
@@ -31,6 +31,7 @@ FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
 
+Matches = tuple[Match, ...]
 AT_ONCE = (Step(weight=100, bake=timedelta(), pods=100, name="rollback"),)
 """All pods, then all requests: of a revision that was promoted before."""
 
@@ -55,11 +56,16 @@ def weight_of(draft: Draft) -> int:
     return draft.status.step.weight if draft.status.step else step(draft).weight
 
 
+def match_of(draft: Draft) -> Matches:
+    """The requests that go to the candidate in the step that the release is at, whatever its weight."""
+    return draft.status.step.match if draft.status.step else step(draft).match
+
+
 def at_step(draft: Draft, index: int) -> None:
     """Go to a step, numbered from 1."""
     plan = steps(draft)
     to = plan[index - 1]
-    draft.set(step=StepStatus(index=index, of=len(plan), name=to.name, weight=to.weight))
+    draft.set(step=StepStatus(index=index, of=len(plan), name=to.name, weight=to.weight, match=to.match))
 
 
 def follow(draft: Draft) -> None:
@@ -67,20 +73,20 @@ def follow(draft: Draft) -> None:
     at, plan = draft.status.step, steps(draft)
     if at is None or not plan:
         return
-    index, weight = min(at.index, len(plan)), step(draft).weight
+    index, weight, match = min(at.index, len(plan)), step(draft).weight, step(draft).match
     if draft.journal.stage in (Stage.SHIFT, Stage.BAKE):
         # Its pods stand for the weight that it began with, and so does its evidence.
-        weight = at.weight
-    if (at.index, at.of, at.weight) != (index, len(plan), weight):
-        draft.set(step=at.model_copy(update={"index": index, "of": len(plan), "weight": weight}))
+        weight, match = at.weight, at.match
+    if (at.index, at.of, at.weight, at.match) != (index, len(plan), weight, match):
+        draft.set(step=at.model_copy(update={"index": index, "of": len(plan), "weight": weight, "match": match}))
 
 
 def held(draft: Draft) -> bool:
     """Somebody paused the release before the step's weight was written."""
     at = draft.status.step
     new = draft.journal.stage is Stage.SHIFT and (at is None or at.left is None)
-    written, weight = draft.status.traffic, weight_of(draft)
-    there = written is not None and written.weight == weight and split_is(draft.obs, weight)
+    written, asked = draft.status.traffic, (weight_of(draft), match_of(draft))
+    there = written is not None and (written.weight, written.match) == asked and split_is(draft.obs, *asked)
     return new and bool(paused(draft)) and not there and not draft.journal.retreated
 
 
@@ -107,9 +113,9 @@ def hash_of(draft: Draft, which: str) -> str:
     return str(known.hash) if known else ""
 
 
-def split_is(obs: Observed, weight: int | None) -> bool:
-    """All routes say this weight, if there are any that take part."""
-    return all(route.weight == weight for route in obs.routes)
+def split_is(obs: Observed, weight: int | None, match: Matches = ()) -> bool:
+    """All routes say this weight and match, if there are any that take part."""
+    return all((route.weight, route.match) == (weight, match) for route in obs.routes)
 
 
 def applied(obs: Observed) -> bool:
@@ -192,7 +198,7 @@ def scale(draft: Draft) -> Stage | None:
     hold(draft)
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
-        ensure_weight(draft, draft.status.traffic.weight)
+        ensure_weight(draft, draft.status.traffic.weight, draft.status.traffic.match)
     if step(draft).stable < 100 and not gates.passed(draft, GateAt.BEFORE_STEP):
         # Before pods of stable make room for it, where they do.
         return None
@@ -270,18 +276,19 @@ def _shrink(draft: Draft) -> tuple[bool, bool]:
 
 def shift(draft: Draft) -> Stage | None:
     """The step's weight written to the routes, and applied by the router: the bake begins."""
-    obs, spec, weight = draft.obs, draft.obs.release.spec, weight_of(draft)
-    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {weight} % to {hash_of(draft, 'candidate')}")
+    obs, spec, weight, match = draft.obs, draft.obs.release.spec, weight_of(draft), match_of(draft)
+    asked = f"{weight} %{_of(match)} to {hash_of(draft, 'candidate')}"
+    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {asked}")
     draft.wake_in(POLL)
     hold(draft)
-    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight)
+    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight, match=match)
     if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
-    if weight:
+    if weight or match:
         draft.note(served=True)
-    ensure_weight(draft, weight)
-    if spec is None or not split_is(obs, weight):
+    ensure_weight(draft, weight, match)
+    if spec is None or not split_is(obs, weight, match):
         return None
     if not applied(obs):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
@@ -298,7 +305,8 @@ def shift(draft: Draft) -> Stage | None:
     left = step(draft).bake if known.left is None else known.left
     draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + left, "left": None}))
     if known.left is None:
-        draft.event(Reason.STEP_STARTED, f"{where(draft)}: {weight} % of requests to {hash_of(draft, 'candidate')}")
+        told = f"{weight} % of requests{_of(match)} to {hash_of(draft, 'candidate')}"
+        draft.event(Reason.STEP_STARTED, f"{where(draft)}: {told}")
     return Stage.BAKE
 
 
@@ -310,14 +318,15 @@ def bake(draft: Draft) -> Stage | None:
     hold(draft)
     if deserted(draft):
         return Stage.SCALE
-    weight, written = at.weight, draft.status.traffic
-    if written and written.weight == weight and not (split_is(draft.obs, weight) and _switched(draft)):
+    asked, written = (at.weight, at.match), draft.status.traffic
+    as_written = written is not None and (written.weight, written.match) == asked
+    if as_written and not (split_is(draft.obs, *asked) and _switched(draft)):
         return interrupt(draft)
-    ensure_weight(draft, weight)
+    ensure_weight(draft, *asked)
     _grow_ahead(draft, at)
     draft.wake_in(STEADY)
     verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
-    told = f"{where(draft)}: {at.weight} % to {hash_of(draft, 'candidate')}"
+    told = f"{where(draft)}: {at.weight} %{_of(at.match)} to {hash_of(draft, 'candidate')}"
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
@@ -349,7 +358,7 @@ def bake(draft: Draft) -> Stage | None:
 def deserted(draft: Draft) -> bool:
     """No candidate pod is left behind its weight (an eviction, say): all requests to stable, until there is one."""
     service, traffic, deployment = draft.obs.canary_service, draft.status.traffic, draft.obs.deployment
-    if service is None or service.endpoints or traffic is None or not traffic.weight:
+    if service is None or service.endpoints or traffic is None or not (traffic.weight or traffic.match):
         return False
     if deployment is None or not deployment.replicas:
         # Scaled to nothing: stable has no more to offer.
@@ -370,7 +379,7 @@ def interrupt(draft: Draft) -> Stage:
     if at is not None and at.until is not None and at.started_at is not None:
         seen = max(at.started_at, analysis.looked_at) if analysis else at.started_at
         draft.set(step=at.model_copy(update={"until": None, "left": max(at.until - seen, timedelta())}))
-        lost = [route.name for route in draft.obs.routes if route.weight != at.weight]
+        lost = [one.name for one in draft.obs.routes if (one.weight, one.match) != (at.weight, at.match)]
         lost += [f"Service/{draft.obs.service.name}"] if draft.obs.service and not _switched(draft) else []
         told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
         draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
@@ -462,12 +471,19 @@ def ensure_deadline(draft: Draft) -> None:
         draft.act(SetDeadline(HELD_DEADLINE, owners_note(owners)))
 
 
-def ensure_weight(draft: Draft, weight: int) -> None:
-    """Routes say the step's weight; the status says so first."""
-    if draft.status.traffic is None or draft.status.traffic.weight != weight:
-        draft.set(traffic=TrafficStatus(router="", weight=weight))
-    if not split_is(draft.obs, weight):
-        draft.act(Split(weight))
+def ensure_weight(draft: Draft, weight: int, match: Matches) -> None:
+    """Routes say the step's weight and match; the status says so first."""
+    written = draft.status.traffic
+    if written is None or (written.weight, written.match) != (weight, match):
+        draft.set(traffic=TrafficStatus(router="", weight=weight, match=match))
+    if not split_is(draft.obs, weight, match):
+        draft.act(Split(weight, match))
+
+
+def _of(match: Matches) -> str:
+    """``, and all with x-canary: always,``: what else goes to the candidate."""
+    said = [" and ".join(f"{name}: {value}" for name, value in {**one.headers, **one.cookies}.items()) for one in match]
+    return f" and all with {' or '.join(said)}" if said else ""
 
 
 def _wait(draft: Draft) -> Stage | None:

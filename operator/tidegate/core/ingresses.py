@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from tidegate.api.release import Match
 from tidegate.core.gate import RELEASE
 from tidegate.core.hold import RELEASING, Hold, noted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
@@ -19,6 +22,7 @@ CANARY = f"{PREFIX}canary"
 WEIGHT = f"{PREFIX}canary-weight"
 CLASS = "kubernetes.io/ingress.class"
 """Where classes were named before spec.ingressClassName."""
+BY = f"{CANARY}-by-"
 _SHARED = ("affinity", "session-cookie-", "load-balance", "upstream-hash-by")
 """Annotations that ingress-nginx reads of a canary as well: all others count of the main Ingress only."""
 
@@ -91,13 +95,37 @@ def weight(main: Json | None, canary: Json | None, names: Backends) -> int | Non
     if canary is None or not held(canary, names):
         return None
     said, share = _annotations(canary).get(WEIGHT, ""), noted(canary).get("weight")
-    if main is None or not said.isdecimal() or not _is(canary, wanted(main, names, int(said), Hold(""))):
+    if main is None or not said.isdecimal():
+        return MIXED
+    if not _is(canary, wanted(main, names, int(said), Hold(""), match(canary))):
         return MIXED
     return INTRODUCED if share == INTRODUCED and said == "0" else int(said)
 
 
-def wanted(main: Json, names: Backends, share: int, hold: Hold) -> Json:
-    """The canary that gives the candidate this share."""
+def match(canary: Json | None) -> tuple[Match, ...]:
+    """Requests that go to the candidate whatever its share, as they were written last."""
+    said = noted(canary).get("match") if canary else None
+    try:
+        return tuple(Match.model_validate(one) for one in said) if isinstance(said, list) else ()
+    except ValidationError:
+        return ()
+
+
+def unmatchable(asked: Sequence[Match]) -> str:
+    """Why no annotations say this; empty where some do."""
+    headers = [one for one in asked if one.headers]
+    cookies = [one for one in asked if one.cookies]
+    if any((one.headers and one.cookies) or len(one.headers) > 1 for one in asked):
+        return "can tell requests by a header or by a cookie, not by several at once; an HTTPRoute can"
+    if len(headers) > 1 or len(cookies) > 1:
+        return "can tell requests by one header and by one cookie; an HTTPRoute by more"
+    if any(value != "always" for one in cookies for value in one.cookies.values()):
+        return "knows a cookie by the value always only; use that value"
+    return ""
+
+
+def wanted(main: Json, names: Backends, share: int, hold: Hold, asked: Sequence[Match] = ()) -> Json:
+    """The canary that gives the candidate this share, and what is asked for beside it."""
     notes = _annotations(main)
     shared = {key: notes[key] for key in notes if key.startswith(tuple(f"{PREFIX}{name}" for name in _SHARED))}
     annotations = {
@@ -105,7 +133,8 @@ def wanted(main: Json, names: Backends, share: int, hold: Hold) -> Json:
         **({CLASS: notes[CLASS]} if CLASS in notes else {}),
         CANARY: "true",
         WEIGHT: str(max(share, 0)),
-        RELEASING: hold.note(service=names.service, weight=share),
+        **_by(asked),
+        RELEASING: hold.note(service=names.service, weight=share, **_noted(asked)),
     }
     classed = {key: main["spec"][key] for key in ("ingressClassName",) if key in main["spec"]}
     return {
@@ -140,6 +169,25 @@ def port_of(backend: Json) -> str:
     return str(port.get("name") or port.get("number") or "")
 
 
+def stale(canary: Json, body: Json) -> set[str]:
+    """Annotations of a canary that are not asked for any more."""
+    return {key for key in _annotations(canary) if key.startswith(BY) and key not in body["metadata"]["annotations"]}
+
+
+def _by(asked: Sequence[Match]) -> dict[str, str]:
+    notes: dict[str, str] = {}
+    for one in asked:
+        for name, value in one.headers.items():
+            notes |= {f"{BY}header": name, f"{BY}header-value": value}
+        for name in one.cookies:
+            notes |= {f"{BY}cookie": name}
+    return notes
+
+
+def _noted(asked: Sequence[Match]) -> Json:
+    return {"match": [one.wire() for one in asked]} if asked else {}
+
+
 def _rules(main: Json, names: Backends) -> Iterator[Json]:
     """Its rules, as far as they lead to the Service, to the candidate's."""
     for rule in main["spec"].get("rules") or ():
@@ -156,7 +204,7 @@ def _is(found: Json, wanted_: Json) -> bool:
     """It routes as it is to; what others noted on it is their business."""
     told, asked = _annotations(found), dict(wanted_["metadata"]["annotations"])
     del asked[RELEASING]
-    return found["spec"] == wanted_["spec"] and asked.items() <= told.items()
+    return found["spec"] == wanted_["spec"] and asked.items() <= told.items() and not stale(found, wanted_)
 
 
 def _paths(ingress: Json) -> Iterator[tuple[Json, Json]]:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseSpec, ReleaseStatus
+from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus
 from tidegate.core.asking import Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.gate import HELD_DEADLINE, Bounds
@@ -189,6 +189,8 @@ class Route:
     """Addresses that the router sends requests to, by Service; None where it cannot be asked, at all or of one."""
     hold: Hold | None = None
     """The release that holds it, if one does."""
+    match: tuple[Match, ...] = ()
+    """Requests that it sends to the candidate whatever the weight."""
 
     def behind(self, service: str) -> frozenset[str] | None:
         """Addresses that requests to a Service go to; None where nobody can tell."""

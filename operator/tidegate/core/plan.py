@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ReleaseRecord, ReleaseStatus
+from tidegate.api.release import Match, ReleaseRecord, ReleaseStatus
 from tidegate.core.gate import Bounds
 
 
@@ -91,6 +91,8 @@ class Split:
     """Routes send this share of requests to the candidate; None puts them back on the user's Service."""
 
     weight: int | None
+    match: tuple[Match, ...] = ()
+    """Requests that go to the candidate whatever the weight."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from tidegate.api.release import Match
+from tidegate.core import dark
 from tidegate.core.hold import RELEASING, Hold, noted, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
@@ -32,9 +36,12 @@ def leads_to(route: Json, names: Backends) -> bool:
 def weight(route: Json, names: Backends) -> int | None:
     """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree.
 
-    MIXED too of a route whose rules lead to the Service no more, as long as it carries a note.
+    MIXED too of a route whose rules lead to the Service no more, as long as it carries a note; and of one whose rules
+    for a dark launch are not as they were written.
     """
-    said = {share for rule in _rules(route) for share in _shares(rule, names)}
+    if _dark(route) != dark.rules(_led(route, names), names.service, names.canary, match(route, names)):
+        return MIXED
+    said = {share for rule in _rules(route) if not dark.is_dark(rule) for share in _shares(rule, names)}
     if not said:
         # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
         said = {noted(route).get("weight")}
@@ -46,7 +53,21 @@ def weight(route: Json, names: Backends) -> int | None:
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
-def patch(route: Json, names: Backends, share: int | None, hold: Hold) -> list[Json]:
+def match(route: Json, names: Backends) -> tuple[Match, ...]:
+    """Requests that go to the candidate whatever its share, as they were written last."""
+    said = noted(route).get("match") if _held(route, names) else None
+    try:
+        return tuple(Match.model_validate(one) for one in said) if isinstance(said, list) else ()
+    except ValidationError:
+        return ()
+
+
+def unmatchable(route: Json, names: Backends, asked: Sequence[Match]) -> str:
+    """Why the route cannot have rules for these; empty where it can."""
+    return dark.too_many(_rules(route), _led(route, names), asked)
+
+
+def patch(route: Json, names: Backends, share: int | None, hold: Hold, asked: Sequence[Match] = ()) -> list[Json]:
     """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's.
 
     A route whose rules lead to the Service no more is put back whatever the share. One that another release holds is
@@ -63,8 +84,30 @@ def patch(route: Json, names: Backends, share: int | None, hold: Hold) -> list[J
     ]
     keys = _keys(route)
     notes = {keys[index]: refs for index, refs in rest.items()}
-    changes += _annotate(route, None if share is None else hold.note(service=names.service, weight=share, rules=notes))
+    asked = () if share is None else asked
+    changes += _darken(route, dark.rules(_led(route, names), names.service, names.canary, asked))
+    more = {"match": [one.wire() for one in asked]} if asked else {}
+    note = hold.note(service=names.service, weight=share, rules=notes, **more)
+    changes += _annotate(route, None if share is None else note)
     return _as_read(route, changes)
+
+
+def _darken(route: Json, wanted: list[Json]) -> list[Json]:
+    """The rules of a dark launch, behind all others."""
+    if _dark(route) == wanted:
+        return []
+    places = [place for place, rule in enumerate(_rules(route)) if dark.is_dark(rule)]
+    gone = [{"op": "remove", "path": f"/spec/rules/{place}"} for place in reversed(places)]
+    return [*gone, *({"op": "add", "path": "/spec/rules/-", "value": rule} for rule in wanted)]
+
+
+def _dark(route: Json) -> list[Json]:
+    return [rule for rule in _rules(route) if dark.is_dark(rule)]
+
+
+def _led(route: Json, names: Backends) -> list[Json]:
+    """The rules that lead to the Service, as they are at rest."""
+    return [{**_rules(route)[index], "backendRefs": refs} for index, refs in _at_rest(route, names).items()]
 
 
 def seize(route: Json, hold: Hold) -> list[Json]:
@@ -88,6 +131,8 @@ def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
     found, keys = {}, _keys(route)
     for index, rule in enumerate(_rules(route)):
         refs = rule.get("backendRefs", [])
+        if dark.is_dark(rule):
+            continue
         if any(_points(ref, {names.stable, names.canary}) for ref in refs):
             found[index] = known.get(keys[index]) or _merged(refs, names)
         elif any(_points(ref, {names.service}) for ref in refs):

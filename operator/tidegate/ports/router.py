@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from tidegate.api.conditions import Reason
+from tidegate.api.release import Match
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
@@ -28,6 +30,18 @@ Names = Sequence[str] | None
 """Routes as ``Kind/name``; ``Kind/*`` for all of a kind that lead to the Service; None for all that do, of any kind."""
 
 
+Matches = tuple[Match, ...]
+"""Requests told by what their clients send: those of any."""
+
+
+def unmatchable(route: str, matches: Sequence[Matches], why: Callable[[Matches], str]) -> Iterator[Problem]:
+    """The problems of steps whose match a route cannot do."""
+    for number, match in enumerate(matches):
+        told = why(match) if match else ""
+        if told:
+            yield Problem(Reason.ROUTE_UNSUPPORTED, f"spec.steps[{number}].match: {route} {told}")
+
+
 def named(names: Names, kinds: Collection[str]) -> list[str] | None:
     """Those of some kinds; None for all of them."""
     mine = [name for name in names or () if name.partition("/")[0] in kinds]
@@ -42,15 +56,23 @@ class Router(Protocol):
         """Kinds of its routes, as in ``Route.name``. It is asked for no others."""
         ...
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """The routes that lead to the Service (those that are named, or all that do), and what they say.
 
-        Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell.
+        Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell. What the
+        release is going to ask for by ``matches``, step by step, and the router has no way to do, is a problem.
         """
         ...
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
-        """Write the candidate's share to all of them; None puts them back as they were."""
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
+        """Write the candidate's share to all of them; None puts them back as they were.
+
+        Requests that ``match`` go to the candidate whatever its share.
+        """
         ...
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from tidegate.adapters.routers.serving import Patience, Serving
@@ -27,7 +28,7 @@ from tidegate.ports.cluster import (
     Rejected,
     Watched,
 )
-from tidegate.ports.router import Names, Routing, named
+from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
 
 Json = dict[str, Any]
 
@@ -57,10 +58,14 @@ class GatewayRouter:
         self._planes = {plane.controller: plane for plane in planes}
         self._controllers: dict[tuple[str, str], str] = {}
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """The routes that lead to the Service, and what they say."""
         objects, problems = await self._find(backends, names)
         problems += [problem for obj in objects if (problem := _unsplittable(obj, backends))]
+        for obj in objects:
+            problems += unmatchable(_name(obj), matches, partial(routes.unmatchable, obj, backends))
         planes = [await self._plane(obj) for obj in objects]
         # A route that no Gateway has taken carries no requests: where another does, nobody waits for it.
         idle = [any(map(parents.taken, objects)) and not parents.taken(obj) for obj in objects]
@@ -76,11 +81,13 @@ class GatewayRouter:
             series=known.series(served, backends) if known else None,
         )
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
             try:
-                patch = routes.patch(obj, backends, weight, hold)
+                patch = routes.patch(obj, backends, weight, hold, match)
             except ValueError as error:
                 raise Rejected(f"{_name(obj)}: {error}") from error
             await self._write(obj, patch)
@@ -168,6 +175,7 @@ class GatewayRouter:
             waiting=waiting,
             servers=servers,
             hold=holder(obj),
+            match=routes.match(obj, backends),
         )
 
     async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:

@@ -19,7 +19,7 @@ from tidegate.core.hold import RELEASING, Hold, holder, renoted
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import INGRESS_CLASSES, INGRESSES, ClusterError, NotFound, Object, Watched
-from tidegate.ports.router import Names, Routing, named
+from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
 
 Json = dict[str, Any]
 
@@ -61,12 +61,16 @@ class IngressRouter:
         self._counted: set[str] = set()
         """Ingresses that the data plane was seen to serve, by uid: that it is silent for once changes no metric."""
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """The Ingresses that lead to the Service by their rules, and what they and their canaries say."""
         wanted, around = named(names, self.kinds), await self._around(backends)
         found, astray = await self._pairs(backends, wanted, around), await self._astray(backends, wanted, around)
         routes = [await self._route(pair, backends, propagation) for pair in found]
         problems = [problem for pair in found for problem in self._unfit(pair, found, backends, around)]
+        for route in routes:
+            problems += unmatchable(route.name, matches, ingresses.unmatchable)
         return Routing(
             routes=tuple(routes),
             problems=(*problems, *(astray if wanted is not None else ())),
@@ -74,7 +78,9 @@ class IngressRouter:
             passed_over=tuple(astray),
         )
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
         """Write the candidate's share to all canaries; None removes them."""
         for pair in await self._pairs(backends, named(names, self.kinds), await self._around(backends)):
             if pair.canary and not ingresses.held(pair.canary, backends):
@@ -83,7 +89,7 @@ class IngressRouter:
             if share is None or pair.main is None:
                 await self._remove(pair.canary)
             else:
-                await self._ensure(ingresses.wanted(pair.main, backends, share, hold), pair, backends)
+                await self._ensure(ingresses.wanted(pair.main, backends, share, hold, match), pair, backends)
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to the canaries, each only as it was read."""
@@ -95,7 +101,8 @@ class IngressRouter:
         if pair.canary is None:
             await self._cluster.create(INGRESSES, backends.namespace, body)
         elif pair.canary["spec"] != body["spec"] or not _has(pair.canary, body):
-            meta = {"annotations": body["metadata"]["annotations"]}
+            stale = dict.fromkeys(ingresses.stale(pair.canary, body))
+            meta = {"annotations": {**body["metadata"]["annotations"], **stale}}
             await self._merge(pair.canary, {"metadata": meta, "spec": body["spec"]})
 
     async def _merge(self, canary: Object, change: Json) -> None:
@@ -202,10 +209,14 @@ class IngressRouter:
 
     async def _route(self, pair: _Pair, backends: Backends, propagation: timedelta | None) -> Route:
         weight, waiting, servers = ingresses.weight(pair.main, pair.canary, backends), "", None
+        match = ingresses.match(pair.canary) if ingresses.held(pair.canary, backends) else ()
         if propagation is not None and pair.main is not None:
             serving = await self._serving(pair.main, backends, weight)
-            state = f"{pair.main['metadata'].get('generation')} {weight}"
-            waiting = serving.waiting if serving else self._patience.waiting(pair.main, state, propagation)
+            state = f"{pair.main['metadata'].get('generation')} {weight} {match}"
+            waiting = serving.waiting if serving else ""
+            if not serving or match:
+                # What it tells requests by, no list of services says.
+                waiting = waiting or self._patience.waiting(pair.main, state, propagation)
             servers = serving.servers if serving else None
         return Route(
             name=f"{INGRESSES.name}/{pair.name}",
@@ -214,6 +225,7 @@ class IngressRouter:
             waiting=waiting,
             servers=servers,
             hold=holder(pair.canary) if pair.canary and ingresses.is_ours(pair.canary) else None,
+            match=match,
         )
 
     async def _serving(self, main: Object, backends: Backends, weight: int | None) -> Serving | None:

@@ -9,7 +9,7 @@ from tidegate.api.conditions import Reason
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem
-from tidegate.ports.router import Names, Router, Routing
+from tidegate.ports.router import Matches, Names, Router, Routing
 
 
 class Routers:
@@ -19,19 +19,23 @@ class Routers:
         self._routers = routers
         self.kinds = [kind for router in routers for kind in router.kinds]
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """The routes of all of them. Where there is none at all, one problem says so for all."""
-        found = [await router.read(backends, names, propagation) for router in self._asked(names)]
+        found = [await router.read(backends, names, propagation, matches) for router in self._asked(names)]
         problems = [problem for one in found for problem in one.problems]
         routes = [route for one in found for route in one.routes]
         if not routes and not problems:
             problems = [problem for one in found for problem in one.passed_over] or [self._none(backends)]
         return Routing(tuple(routes), tuple(problems), _series(found))
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
+    ) -> None:
         """Write the candidate's share to the routes of all of them."""
         for router in self._asked(names):
-            await router.split(backends, names, weight, hold)
+            await router.split(backends, names, weight, hold, match)
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to what they hold."""

@@ -14,9 +14,11 @@ from tidegate.core.hold import Hold, holder
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import TRAEFIK_SERVICES, ClusterError, NotFound, Object, Watched
-from tidegate.ports.router import Names, Routing, named
+from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
 
 Json = dict[str, Any]
+
+BLIND = "looks at no header and no cookie: leave the match out, or use an HTTPRoute"
 
 
 class DataPlane(Protocol):
@@ -39,17 +41,27 @@ class TraefikServiceRouter:
     def __init__(self, cluster: Watched, plane: DataPlane, clock: Clock) -> None:
         self._cluster, self._plane, self._patience = cluster, plane, Patience(clock)
 
-    async def read(self, backends: Backends, names: Names, propagation: timedelta | None) -> Routing:
+    async def read(
+        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+    ) -> Routing:
         """Those that list the Service, and what they say."""
         objs, problems = await self._find(backends, names)
         problems += [problem for obj in objs if (problem := _unfit(obj, backends))]
+        problems += [problem for obj in objs for problem in unmatchable(_name(obj), matches, lambda _: BLIND)]
         return Routing(
             routes=tuple([await self._route(obj, backends, propagation) for obj in objs]),
             problems=tuple(problems),
             series=self._plane.traefik_series(objs, backends) if objs else None,
         )
 
-    async def split(self, backends: Backends, names: Names, weight: int | None, hold: Hold) -> None:
+    async def split(
+        self,
+        backends: Backends,
+        names: Names,
+        weight: int | None,
+        hold: Hold,
+        match: Matches = (),  # noqa: ARG002 - refused before the release begins
+    ) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
             await self._write(obj, traefikservices.patch(obj, backends, weight, hold))
