@@ -179,7 +179,8 @@ class Oracle:
         sick = any(self._sick(pod) for pod in self.cluster.all(PODS, self.namespace, f"{HASH}={hash_}"))
         needed = math.ceil(round(share * wanted, 6))
         batches = bool(self.cluster.all(ROLLING_RELEASES, self.namespace))  # who serves meanwhile is judged for itself
-        if not (sick or batches) and len(pods) < needed and not self._scaled_lately():
+        alone = _by_pods(status) and self._somebody_is_sick()  # who is left of those that shared them gets all
+        if not (sick or batches or alone) and len(pods) < needed and not self._scaled_lately():
             self.note(f"{rule}: {hash_} has {share:.0%} of requests and {len(pods)} of {needed} pods")
         allowed = self._allowed(status, hash_)
         if allowed is not None and share > allowed + 0.001:
@@ -192,9 +193,7 @@ class Oracle:
             return None
         if status.candidate is None or status.candidate.hash != hash_:
             return 0.0 if status.journal.stage is not Stage.REST else None
-        traffic = (status.effective or {}).get("traffic")
-        by_pods = isinstance(traffic, dict) and "podShare" in traffic
-        if by_pods and status.journal.stage in FORWARD - {Stage.PREPARE} | {Stage.REVERT, Stage.DRAIN}:
+        if _by_pods(status) and status.journal.stage in FORWARD - {Stage.PREPARE} | {Stage.REVERT, Stage.DRAIN}:
             return None  # as many as its pods are, and those come one by one
         match status.journal.stage:
             case Stage.SHIFT | Stage.BAKE | Stage.REVERT | Stage.DRAIN:
@@ -302,6 +301,12 @@ class Oracle:
         told = f"{self.clock.monotonic():.2f} s: {what}"
         if what not in {known.partition(" s: ")[2] for known in self.violations}:
             self.violations.append(told)
+
+
+def _by_pods(status: ReleaseStatus) -> bool:
+    """Nothing but the Service shares requests."""
+    traffic = (status.effective or {}).get("traffic")
+    return isinstance(traffic, dict) and "podShare" in traffic
 
 
 def remains(cluster: FakeCluster, namespace: str) -> list[str]:
