@@ -38,6 +38,9 @@ def test_a_candidate_that_does_not_work_is_given_no_traffic(app: App, folder: Pa
     assert 'answered 503 {"db":"down","cache":"ok"}, expected status 200' in last["message"]
     assert "check works: GET http://" in last["message"]
     assert status["health"]["checks"][0]["passed"] == 0
+    assert "lifecycle.preStop.sleep.seconds" in status["advice"], "the program waits by itself, which nobody sees"
+    events = app.cluster.get("events", "-n", app.namespace)["items"]
+    assert [event["reason"] for event in events].count("NoDrain") == 1
 
 
 def smoke(path: str, at: str, name: str = "smoke") -> Json:

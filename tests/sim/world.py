@@ -76,7 +76,16 @@ def template(image: str) -> Json:
     """A pod template."""
     return {
         "metadata": {"labels": {"app": NAME}},
-        "spec": {"containers": [{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
+        "spec": {
+            "containers": [
+                {
+                    "name": "app",
+                    "image": image,
+                    "ports": [{"name": "http", "containerPort": 8080}],
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                }
+            ]
+        },
     }
 
 

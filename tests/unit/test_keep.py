@@ -32,7 +32,19 @@ META: Json = {
 }
 TEMPLATE: Json = {
     "metadata": {"labels": {"app": "web"}, "annotations": {"secret": "no"}},
-    "spec": {"containers": [{"name": "app", "image": "web:v1", "env": [{"name": "A", "value": "b"}]}], "volumes": []},
+    "spec": {
+        "containers": [
+            {
+                "name": "app",
+                "image": "web:v1",
+                "env": [{"name": "A", "value": "b"}],
+                "ports": [{"name": "http", "containerPort": 80, "protocol": "TCP"}],
+                "lifecycle": {"preStop": {"sleep": {"seconds": 90}}},
+            }
+        ],
+        "terminationGracePeriodSeconds": 60,
+        "volumes": [],
+    },
 }
 REPLICASET: Json = {
     "metadata": META,

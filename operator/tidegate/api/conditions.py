@@ -84,6 +84,8 @@ class Reason(StrEnum):
     """A candidate pod's container cannot be created (a missing ConfigMap or Secret, say)."""
     NOT_READY = "NotReady"
     """A candidate pod failed its readiness probe after it had been ready, or never became ready in time."""
+    NO_DRAIN = "NoDrain"
+    """The candidate's pods seem to have no way to drain; the message says what to add. Nothing is held up by it."""
     GATE_WAITING = "GateWaiting"
     """A gate has yet to pass; the message names it, and how to approve one that somebody must."""
     GATE_PASSED = "GatePassed"

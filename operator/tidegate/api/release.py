@@ -518,5 +518,7 @@ class ReleaseStatus(Model):
     """What the operator must remember to go on after a restart."""
     effective: dict[str, object] | None = None
     """What the release goes by: the spec with its defaults, the Service and routes as found."""
+    advice: str | None = None
+    """What the candidate's pod template lacks to lose no request, as far as can be seen. Nothing is held up by it."""
     conditions: tuple[Condition, ...] = ()
     """As in the API conventions."""

@@ -445,8 +445,18 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
     )
     forward.at_step(draft, 1)
     gates.begin(draft)
+    _advise(draft, deployment.advice)
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
     _under_way(draft)
+
+
+def _advise(draft: Draft, advice: str) -> None:
+    """Told once a revision: whoever has read it need not read it again."""
+    last, candidate = draft.status.last_release, draft.status.candidate
+    again = last is not None and candidate is not None and last.hash == candidate.hash
+    if advice and not again:
+        draft.event(Reason.NO_DRAIN, advice, "Warning")
+    draft.set(advice=advice or None)
 
 
 def _promoted_lately(draft: Draft, candidate: ReplicaSet) -> bool:

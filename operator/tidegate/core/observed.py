@@ -101,6 +101,8 @@ class Deployment:
     """Of the containers of its template, by name."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Those that its template names."""
+    advice: str = ""
+    """What its template lacks for its pods to drain."""
 
     @property
     def owners_deadline(self) -> int | None:

@@ -32,7 +32,12 @@ _META: Fields = {
 _CONDITIONS: Fields = {"type": WHOLE, "status": WHOLE, "reason": WHOLE, "message": WHOLE}
 _IMAGES: Fields = {"containers": {"name": WHOLE, "image": WHOLE}}
 _PORTS: Fields = {"name": WHOLE, "containerPort": WHOLE}
-_PODS: Fields = {"containers": {"name": WHOLE, "image": WHOLE, "ports": _PORTS}, "initContainers": {"ports": _PORTS}}
+_HOOK: Fields = {"preStop": {"sleep": WHOLE}}
+_PODS: Fields = {
+    "containers": {"name": WHOLE, "image": WHOLE, "ports": _PORTS, "lifecycle": _HOOK},
+    "initContainers": {"ports": _PORTS},
+    "terminationGracePeriodSeconds": WHOLE,
+}
 KEPT: Mapping[Kind, Fields] = {
     DEPLOYMENTS: {
         "metadata": _META,

@@ -1,0 +1,40 @@
+"""Whether pods have a way to drain: to go on answering until the last router has heard that they go.
+
+A pod is told to end at the same time as everybody is told to send it no more requests. One that ends sooner than they
+hear of it fails those that come meanwhile. That is advice: some programs wait by themselves, and nobody can see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SLEEP = 5
+"""Seconds that are advised."""
+GRACE = 30
+"""terminationGracePeriodSeconds where a template says nothing, by the API server's own default."""
+
+Json = Mapping[str, Any]
+
+
+def advice(spec: Json) -> str:
+    """What a pod's spec lacks to drain; nothing where it seems to have a way, or nobody sends it requests."""
+    serving = [container for container in spec.get("containers") or () if container.get("ports")]
+    if not serving:
+        return ""
+    hooks = [hook for container in serving if (hook := (container.get("lifecycle") or {}).get("preStop")) is not None]
+    names = ", ".join(str(container.get("name", "?")) for container in serving)
+    if not hooks:
+        return (
+            "pods have no way to drain: requests that come while one ends may fail; add"
+            f" lifecycle.preStop.sleep.seconds: {SLEEP} to container {names}, unless its program itself waits"
+        )
+    given = spec.get("terminationGracePeriodSeconds")
+    grace = GRACE if given is None else int(given)
+    sleeps = max(int((hook.get("sleep") or {}).get("seconds", 0)) for hook in hooks)
+    if grace <= sleeps:
+        return (
+            f"pods are killed before they have drained: terminationGracePeriodSeconds is {grace}, and"
+            f" lifecycle.preStop.sleep.seconds of container {names} is {sleeps}; set the former to {sleeps + GRACE}"
+        )
+    return ""
