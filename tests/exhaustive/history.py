@@ -24,6 +24,7 @@ from tests.sim.process import Process
 from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, route, service
 from tidegate.api.release import Phase, RequestAction, Stage
 from tidegate.core.gate import CEILING, FLOOR, RELEASE
+from tidegate.core.jobs import JOB_NAME
 from tidegate.core.reading import HASH
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
@@ -62,6 +63,14 @@ QUIET: dict[str, Any] = {
     "drain": "1s",
     "progressDeadline": "60s",
     "analysis": {"metrics": []},
+}
+GATED: dict[str, Any] = {
+    **QUIET,
+    "health": {"checks": [{"name": "deep", "http": {"path": "/", "port": 80}, "interval": "1s"}]},
+    "gates": [
+        {"name": at.lower(), "at": at, "job": {"template": {"spec": {"containers": [{"name": "t", "image": "gate"}]}}}}
+        for at in ("BeforeStart", "BeforeStep", "BeforePromotion", "AfterPromotion")
+    ],
 }
 MEASURED: dict[str, Any] = {
     **QUIET,
@@ -104,6 +113,7 @@ class Scene:
 SCENES: Mapping[str, Scene] = {
     "quiet": Scene(QUIET),
     "measured": Scene(MEASURED),
+    "gated": Scene(GATED),
     "by-pods": Scene(BY_PODS, routed=False),
     "switch": Scene(SWITCH, BLUE_GREEN_RELEASES),
     "switch-judged": Scene({**SWITCH, "watch": "30s", "analysis": MEASURED["analysis"]}, BLUE_GREEN_RELEASES),
@@ -287,7 +297,9 @@ class Telling:
         assert world.target()["spec"]["progressDeadlineSeconds"] == 600, told
         stable = status.stable.images[0]
         pods = Counter(
-            pod["spec"]["containers"][0]["image"] for pod in world.cluster.all(PODS, NAMESPACE) if not leaving(pod)
+            pod["spec"]["containers"][0]["image"]
+            for pod in world.cluster.all(PODS, NAMESPACE, f"!{JOB_NAME}")
+            if not leaving(pod)
         )
         assert pods == Counter({stable: wanted} if wanted else {}), told
         if world.phase == Phase.IDLE:
