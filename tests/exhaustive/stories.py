@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.controllers import Version, Work
-from tests.sim.world import NAMESPACE, World, canary
+from tests.sim.world import NAMESPACE, World, canary, ingress, listed
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.requests import REQUEST
@@ -17,9 +17,13 @@ from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
     HTTPROUTES,
+    INGRESS_CLASSES,
+    INGRESSES,
     REPLICASETS,
     ROLLING_RELEASES,
+    ROUTES,
     SERVICES,
+    TRAEFIK_SERVICES,
     Kind,
 )
 
@@ -38,6 +42,8 @@ class Story:
     managed: bool = True
     """The release is there from the beginning, and at rest."""
     kind: Kind = CANARY_RELEASES
+    reached_by: tuple[Kind, Mapping[str, Any]] | None = None
+    """The only route, instead of an HTTPRoute."""
 
     async def begin(self, lease: str = "") -> World:
         """A shop in which it can happen."""
@@ -45,6 +51,14 @@ class Story:
         world.lease, world.kind = lease, self.kind
         world.router.reads, world.router.applies = 0.1, 0.2
         await world.populate(dict(self.spec) if self.managed else None, settle=self.managed)
+        if self.reached_by:
+            kind, body = self.reached_by
+            nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+            world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
+            world.create(kind, dict(body))
+            await world.wait(3)
+            world.delete(HTTPROUTES)
+            await world.wait(3)
         return world
 
     async def told(self, world: World) -> str:
@@ -57,7 +71,7 @@ class Story:
 def ending(world: World) -> str:
     """All that is to be the same however a story was interrupted, as text."""
     status = world.status
-    objects = [_bare(obj) for kind in (DEPLOYMENTS, SERVICES, HTTPROUTES) for obj in world.cluster.all(kind, NAMESPACE)]
+    objects = [_bare(obj) for kind in (DEPLOYMENTS, SERVICES, *ROUTES) for obj in world.cluster.all(kind, NAMESPACE)]
     sets = {
         rs["spec"]["template"]["spec"]["containers"][0]["image"]: (
             rs["spec"]["replicas"],
@@ -204,6 +218,9 @@ SWITCH = {
 BATCHES = {"batch": "50%", "bake": "1s", "drain": "1s", "traffic": {"propagation": "1s"}, "analysis": {"metrics": []}}
 SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
 
+MARKED = {"match": [{"headers": {"x-canary": "always"}}], "bake": "1s"}
+DARK = {**SPEC, "steps": [MARKED, {"weight": 50, "bake": "1s"}], "traffic": {"propagation": "1s"}}
+
 STORIES: Mapping[str, Story] = {
     "promote": Story(_promotes),
     "revert": Story(_reverts),
@@ -218,6 +235,11 @@ STORIES: Mapping[str, Story] = {
     "switch-back": Story(_restored, {**SWITCH, "watch": "1h"}, kind=BLUE_GREEN_RELEASES),
     "batches": Story(_promotes, BATCHES, kind=ROLLING_RELEASES),
     "batches-back": Story(_reverts, BATCHES, kind=ROLLING_RELEASES),
+    "dark": Story(_promotes, DARK),
+    "ingress": Story(_promotes, DARK, reached_by=(INGRESSES, ingress())),
+    "ingress-back": Story(_reverts, reached_by=(INGRESSES, ingress())),
+    "list": Story(_promotes, {**SPEC, "traffic": {"propagation": "1s"}}, reached_by=(TRAEFIK_SERVICES, listed())),
+    "list-back": Story(_reverts, {**SPEC, "traffic": {"propagation": "1s"}}, reached_by=(TRAEFIK_SERVICES, listed())),
     "adopt": Story(_adopted, managed=False),
     "promote-by-request": Story(_promoted_by_request, SLOW),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.controllers import Version
-from tests.sim.world import QUICK, World, route
+from tests.sim.world import QUICK, World, ingress, listed, route
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
@@ -23,18 +23,6 @@ from tidegate.ports.cluster import (
 
 Json = dict[str, Any]
 MEASURED: Json = {**QUICK, "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 10}}
-
-
-def ingress(name: str = "checkout", host: str = "shop.example", **spec: Any) -> Json:
-    """The user's Ingress."""
-    backend = {"service": {"name": "checkout", "port": {"number": 80}}}
-    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
-    return {"metadata": {"name": name}, "spec": {"ingressClassName": "nginx", "rules": [rule], **spec}}
-
-
-def listed(name: str = "checkout") -> Json:
-    """The user's TraefikService."""
-    return {"metadata": {"name": name}, "spec": {"weighted": {"services": [{"name": "checkout", "port": 80}]}}}
 
 
 ROUTERS = [pytest.param(INGRESSES, ingress, id="nginx"), pytest.param(TRAEFIK_SERVICES, listed, id="traefik")]

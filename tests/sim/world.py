@@ -115,6 +115,18 @@ def route(name: str = NAME, rules: Sequence[Json] | None = None) -> Json:
     return {"metadata": {"name": name}, "spec": {"parentRefs": [{"name": "gateway"}], "rules": list(rules)}}
 
 
+def ingress(name: str = "checkout", host: str = "shop.example", **spec: Any) -> Json:
+    """The user's Ingress."""
+    backend = {"service": {"name": "checkout", "port": {"number": 80}}}
+    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    return {"metadata": {"name": name}, "spec": {"ingressClassName": "nginx", "rules": [rule], **spec}}
+
+
+def listed(name: str = "checkout") -> Json:
+    """The user's TraefikService."""
+    return {"metadata": {"name": name}, "spec": {"weighted": {"services": [{"name": "checkout", "port": 80}]}}}
+
+
 def canary(**spec: Any) -> Json:
     """The release, of any kind."""
     return {"metadata": {"name": NAME}, "spec": {"targetRef": {"name": NAME}, **spec}}
