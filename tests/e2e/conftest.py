@@ -96,8 +96,8 @@ def new_app(cluster: Cluster, operator: Operator) -> Iterator[Callable[..., App]
     """Makes applications, each in a namespace of its own, and removes them."""
     made: list[App] = []
 
-    def make(kind: type[App] = App, **settings: object) -> App:
-        app = kind(cluster, f"app-{os.getpid()}-{next(_numbers)}", **settings)  # type: ignore[arg-type]
+    def make(of: type[App] = App, **settings: object) -> App:
+        app = of(cluster, f"app-{os.getpid()}-{next(_numbers)}", **settings)  # type: ignore[arg-type]
         made.append(app)
         app.create()
         return app

@@ -109,7 +109,7 @@ def test_promoted_reverted_and_set_back_while_git_is_applied_all_the_time(
     assert result.failed(but="bad") == {}
     assert witness.weights() == [*FORWARD, *BACK_FROM_25, *BACK_FROM_50]
     assert witness.narrowed() == [None, first, None, second, None, second, None, second, None]
-    assert witness.managed() == [app.name]
+    assert witness.managed() == [f"{app.kind}/{app.name}"]
     # A revert is told by a deadline of a moment; who writes in that moment writes his own.
     deadlines = [seconds for seconds, _ in itertools.groupby(s for s in witness.deadlines() if s != 1)]
     assert deadlines == [120, *3 * [HELD_DEADLINE, 300]]

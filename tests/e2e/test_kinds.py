@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY, Figure
-from tests.rig.app import App
+from tests.rig.app import LOOKING, App
+from tests.rig.gitops import GitOps
 from tests.rig.load import Load
+from tests.rig.operator import Operator
 from tests.rig.witness import Ear, Moment
 
 pytestmark = pytest.mark.e2e
@@ -103,3 +107,59 @@ def test_a_canary_by_pods_alone(new_app: Callable[..., App], folder: Path) -> No
     assert result.failed(but="bad") == {}
     assert app.pods() == second
     assert app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"] == route
+
+
+HOLDING: dict[str, Json] = {
+    "BlueGreenRelease": {**SWITCH, "watch": "12s", "keep": "1s"},
+    "RollingRelease": {**BATCHES, "batch": "50%", "bake": "12s"},
+}
+"""Long enough in the middle for somebody to die, and for another to scale."""
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_the_same_promises(new_app: Callable[..., App], operator: Operator, folder: Path, kind: str) -> None:
+    """Git is applied all the time, the operator dies in the middle, somebody scales; then the release is deleted."""
+    app = new_app(kind=kind, container=LEAVES_SLOWLY)
+    spec = HOLDING[kind]
+    step = 2 if kind == "BlueGreenRelease" else 1
+
+    def manifests(version: str, replicas: int) -> list[Json]:
+        app.replicas = replicas
+        return [app.deployment(version), app.service(), app.route(), app.release(**spec)]
+
+    def await_bake() -> None:
+        def seen() -> str | None:
+            status = app.status()
+            there = status.get("journal", {}).get("stage") == "Bake" and status.get("step", {}).get("index") == step
+            return None if there else str(status.get("message"))
+
+        wait_until(f"step {step} bakes", seen, 90, pause=LOOKING)
+
+    with Load(app.cluster, app.host, folder) as load:
+        with GitOps(app.cluster, "server-side-apply") as tool:
+            app.apply(app.release(**spec))
+            tool.commit(*manifests("v1", 4))
+            app.await_phase("Idle", 60)
+            tool.commit(*manifests("v2", 4))
+            await_bake()
+            operator.kill()
+            try:
+                tool.commit(*manifests("v2", 6))
+                tool.await_rounds(1)
+            finally:
+                operator.start()
+            app.await_phase("Idle", 90, outcome="Promoted")
+            tool.await_rounds(1)
+        assert len(app.pods()) == 6
+        app.ship("v3")
+        await_bake()
+        app.cluster.kubectl("-n", app.namespace, "delete", kind.lower(), app.name, "--timeout=90s")
+        result = load.stop()
+    assert result.failed() == {}
+    running = app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "VERSION", "value": "v2"} in running["env"], "what was not promoted is set back"
+    for left in ("deployment", "replicaset", "service", "httproute"):
+        notes = [
+            item["metadata"].get("annotations", {}) for item in app.cluster.get(left, "-n", app.namespace)["items"]
+        ]
+        assert "tidegate.dev" not in json.dumps(notes), left

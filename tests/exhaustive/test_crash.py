@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import os
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
@@ -96,6 +97,28 @@ async def test_the_answer_to_each_write_is_lost(name: str) -> None:
     end, forks = await told_with(name, mishap, lambda point: point.write and point.when == "after")
     assert forks.ended
     same(end, forks)
+
+
+async def test_what_happened_is_told_though_no_write_of_it_is_answered_at_first() -> None:
+    async def events(*, answered: bool) -> list[str]:
+        world = await STORIES["revert"].begin()
+        turns = count()
+
+        def meet(process: Process, point: Point) -> None:
+            if (
+                point.verb == "patch"
+                and point.what.startswith("CanaryRelease")
+                and point.when == "after"
+                and next(turns) % 2 == 0
+            ):
+                raise Unavailable("injected")
+
+        if not answered:
+            world.meets.append(meet)
+        await STORIES["revert"].told(world)
+        return world.events()
+
+    assert await events(answered=False) == await events(answered=True)
 
 
 @pytest.mark.parametrize("name", ["promote", "revert", "adopt"])

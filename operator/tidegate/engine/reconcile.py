@@ -21,7 +21,7 @@ from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import Cluster, Kind, NotFound
+from tidegate.ports.cluster import Cluster, ClusterError, Conflict, Kind, NotFound
 
 log = logging.getLogger("tidegate.reconcile")
 
@@ -58,6 +58,8 @@ class Reconciler:
     ) -> None:
         self._cluster, self._gate, self._observer, self._actor = cluster, gate, observer, actor
         self._recorder, self._meters, self._clock = recorder, meters, clock
+        self._untold: dict[ReleaseKey, Plan] = {}
+        """Of writes that were not answered. Where one had landed, the next turn finds its end, and no news in it."""
 
     async def reconcile(self, key: ReleaseKey) -> datetime | None:
         """When to be asked again though nothing was seen to change."""
@@ -68,14 +70,19 @@ class Reconciler:
             obs, scene = await self._observer.observe(key.kind, key.namespace, key.name)
         except NotFound:
             self._meters.forget(key.kind.name, key.namespace, key.name)
+            self._untold.pop(key, None)
             return None
         if obs.release.unreadable:
             # A journal that is not understood must not be overwritten: whoever wrote it can go on by it.
             self._meters.errors.labels("unreadable").inc()
             log.warning("its status is of another version: %s", obs.release.unreadable, extra={"release": str(key)})
             return self._clock.now() + UNREADABLE
+        untold = self._untold.get(key)
+        if untold is not None and untold.status == obs.release.status:
+            del self._untold[key]
+            await self._tell(untold, scene)
         plan = decide(obs, self._clock.now())
-        await self._carry_out(plan, scene, obs.release.status)
+        await self._carry_out(plan, key, scene, obs.release.status)
         self._meters.release(key.kind.name, key.namespace, key.name, plan.status)
         took = time.perf_counter() - began
         self._meters.reconciled(took)
@@ -92,15 +99,25 @@ class Reconciler:
             )
         return plan.wake
 
-    async def _carry_out(self, plan: Plan, scene: Scene, before: ReleaseStatus) -> None:
+    async def _carry_out(self, plan: Plan, key: ReleaseKey, scene: Scene, before: ReleaseStatus) -> None:
         await self._actor.carry_out(plan.urgent, scene)
         if plan.status != before:
-            await self._write(scene, plan.status)
+            try:
+                await self._write(scene, plan.status)
+            except Conflict:
+                raise  # it has not landed, but the one before it may have
+            except ClusterError:
+                self._untold[key] = plan
+                raise
+            self._untold.pop(key, None)
+        await self._tell(plan, scene)
+        await self._actor.carry_out(plan.actions, scene)
+
+    async def _tell(self, plan: Plan, scene: Scene) -> None:
         for event in plan.events:
             await self._recorder.record(event, scene)
         if plan.ended:
             self._meters.ended(scene.kind.name, scene.namespace, scene.name, plan.ended)
-        await self._actor.carry_out(plan.actions, scene)
 
     async def _write(self, scene: Scene, status: ReleaseStatus) -> None:
         """The one write of the status. What is no longer in it must go: a merge patch says so by null."""
