@@ -123,3 +123,22 @@ async def test_scaled_to_nothing_in_mid_release_it_waits() -> None:
     assert not world.at_rest
     world.scale(4)
     await world.ends("Promoted")
+
+
+async def test_pods_that_all_fail_again_and_again_and_come_back_each_time_revert() -> None:
+    """Each time for less long than a pod may take, so that none of them tells enough by itself."""
+    world = await baking(steps=[{"weight": 25, "bake": "60s"}])
+    world.oracle.awake = False  # they have nobody to answer until the router has heard of the weight
+    for _ in range(3):
+        await world.until(world.baking(1))
+        await world.wait(2)
+        pod = pods(world, "v2")[0]
+        sound = pod["status"]["conditions"]
+        since = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        say(world, pod, conditions=[{**one, "status": "False", "lastTransitionTime": since} for one in sound])
+        await world.until(lambda: not world.baking(1)(), within=2)
+        say(world, pod, conditions=sound)
+    await world.ends("RolledBack")
+    assert world.reason == "NotReady"
+    assert "3 times" in world.status.message
+    assert world.pods_created()["v2"] == 1

@@ -473,6 +473,8 @@ class Journal(Model):
     """The point at which the release stands until its gates have passed."""
     unready_since: Time | None = None
     """Since when candidate pods that were ready are not."""
+    falls: int = 0
+    """How many times all candidate pods failed at once that had been ready."""
     unknown_since: Time | None = None
     """Since when the analysis has had no answer."""
     term: int = 0

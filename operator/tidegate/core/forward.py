@@ -368,6 +368,7 @@ def deserted(draft: Draft) -> bool:
         draft.urgent.append(Split(0))
     if draft.obs.service and draft.obs.service.hash == hash_of(draft, "candidate"):
         draft.urgent.append(Select(hash_of(draft, "stable")))
+    health.fall(draft)
     draft.event(Reason.SCALING, f"{where(draft)}: no candidate pod is ready; all requests go to stable", "Warning")
     return True
 

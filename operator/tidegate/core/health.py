@@ -22,6 +22,8 @@ SLOWER = 3.0
 """Beyond that, this many times as long as stable's pods took."""
 EVICTIONS = 2
 """So many pods that were evicted for going beyond limits of their own are no accident."""
+FALLS = 3
+"""So many times may all pods of the candidate fail at once and come back, whatever each of them has to say."""
 
 
 def trouble(draft: Draft) -> tuple[Reason, str] | None:
@@ -33,7 +35,17 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
     for pod in candidate:
         if pod.trouble:
             return pod.trouble, f"pod {pod.name}: {pod.message}"
-    return _greedy(draft) or _unready(draft, candidate, stable) or checks.trouble(draft)
+    return _greedy(draft) or _fickle(draft) or _unready(draft, candidate, stable) or checks.trouble(draft)
+
+
+def fall(draft: Draft) -> None:
+    """The candidate has no pod left that is ready. That is its own fault where those are there that were."""
+    candidate, stable = (
+        _pods(draft.obs, known.hash if known else "") for known in (draft.status.candidate, draft.status.stable)
+    )
+    began = draft.journal.since
+    if any(pod.created and pod.created < began for pod in candidate) and not any(map(_fallen, stable)):
+        draft.note(falls=draft.journal.falls + 1)
 
 
 def lacking(draft: Draft) -> str:
@@ -73,6 +85,12 @@ def _greedy(draft: Draft) -> tuple[Reason, str] | None:
     if len(evicted) < EVICTIONS:
         return None
     return Reason.CRASH_LOOP, f"{len(evicted)} pods were evicted, as {evicted[0].name}: {evicted[0].excess}"
+
+
+def _fickle(draft: Draft) -> tuple[Reason, str] | None:
+    """Pods that all fail together and come back soon: a size that changes meanwhile takes the witnesses away."""
+    falls = draft.journal.falls
+    return (Reason.NOT_READY, f"all candidate pods failed their readiness probes at once, {falls} times") if falls >= FALLS else None
 
 
 def _unready(draft: Draft, candidate: list[Pod], stable: list[Pod]) -> tuple[Reason, str] | None:
