@@ -21,7 +21,7 @@ from tests.fakes.faults import Storm
 from tests.fakes.line import Point, When
 from tests.fakes.oracle import remains
 from tests.sim.process import Process
-from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, route, service
+from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
 from tidegate.api.release import Phase, RequestAction, Stage
 from tidegate.core.gate import CEILING, FLOOR, RELEASE
 from tidegate.core.jobs import JOB_NAME
@@ -32,14 +32,15 @@ from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
     HTTPROUTES,
+    INGRESSES,
     PODS,
     REPLICASETS,
     ROLLING_RELEASES,
     SERVICES,
+    TRAEFIK_SERVICES,
     ClusterError,
     Conflict,
     Kind,
-    Object,
     Unavailable,
 )
 
@@ -64,6 +65,7 @@ QUIET: dict[str, Any] = {
     "progressDeadline": "60s",
     "analysis": {"metrics": []},
 }
+MARKED: dict[str, Any] = {"match": [{"headers": {"x-canary": "always"}}], "bake": "3s"}
 GATED: dict[str, Any] = {
     **QUIET,
     "health": {"checks": [{"name": "deep", "http": {"path": "/", "port": 80}, "interval": "1s"}]},
@@ -103,22 +105,28 @@ BY_PODS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Scene:
-    """What kind of release it is, and what leads to the Service."""
+    """What kind of release it is, and what leads to the Service, if anything does."""
 
     spec: Mapping[str, Any]
     kind: Kind = CANARY_RELEASES
-    routed: bool = True
+    by: Kind | None = HTTPROUTES
 
 
 SCENES: Mapping[str, Scene] = {
     "quiet": Scene(QUIET),
     "measured": Scene(MEASURED),
     "gated": Scene(GATED),
-    "by-pods": Scene(BY_PODS, routed=False),
+    "dark": Scene({**QUIET, "steps": [MARKED, *QUIET["steps"]]}),
+    "nginx": Scene(QUIET, by=INGRESSES),
+    "nginx-dark": Scene({**QUIET, "steps": [MARKED, *QUIET["steps"]]}, by=INGRESSES),
+    "list": Scene(QUIET, by=TRAEFIK_SERVICES),
+    "by-pods": Scene(BY_PODS, by=None),
     "switch": Scene(SWITCH, BLUE_GREEN_RELEASES),
     "switch-judged": Scene({**SWITCH, "watch": "30s", "analysis": MEASURED["analysis"]}, BLUE_GREEN_RELEASES),
-    "switch-service": Scene(SWITCH, BLUE_GREEN_RELEASES, routed=False),
-    "batches": Scene(BATCHES, ROLLING_RELEASES, routed=False),
+    "switch-service": Scene(SWITCH, BLUE_GREEN_RELEASES, by=None),
+    "switch-nginx": Scene(SWITCH, BLUE_GREEN_RELEASES, by=INGRESSES),
+    "switch-list": Scene(SWITCH, BLUE_GREEN_RELEASES, by=TRAEFIK_SERVICES),
+    "batches": Scene(BATCHES, ROLLING_RELEASES, by=None),
     "batches-routed": Scene(BATCHES, ROLLING_RELEASES),
 }
 
@@ -242,8 +250,8 @@ class Telling:
             world.release("v1")
         if world.cluster.find(SERVICES, NAMESPACE, NAME) is None:
             world.create(SERVICES, service())
-        if world.routed and world.cluster.find(HTTPROUTES, NAMESPACE, NAME) is None:
-            world.create(HTTPROUTES, route(rules=world.owners_rules))
+        if world.by and world.cluster.find(world.by, NAMESPACE, NAME) is None:
+            world.lead(world.owners_route)
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
             world.edit(world.kind, {"spec": {"paused": None, **SCENES[self.history.scene].spec}})
             if self.paused or (world.status.journal and world.status.journal.retreated):
@@ -292,7 +300,7 @@ class Telling:
         wanted = world.target()["spec"]["replicas"]
         told = world.describe()
         assert not remains(world.cluster, NAMESPACE), told
-        assert world.rules() == self.rules(), told
+        assert world.led() == world.owners_route.get("spec", {}), told
         assert status.stable is not None, told
         assert world.target()["spec"]["progressDeadlineSeconds"] == 600, told
         stable = status.stable.images[0]
@@ -307,10 +315,6 @@ class Telling:
         else:
             assert stable != self.image, told
             assert self.image in BAD or self.aborted, f"a good version was reverted: {world.reason}\n{told}"
-
-    def rules(self) -> list[Object]:
-        """The route as its owner wrote it."""
-        return list(self.world.owners_rules)
 
     async def _quiet(self) -> None:
         """At rest nothing is asked and nothing written, but for an audit now and then."""
@@ -348,7 +352,7 @@ async def tell(history: History) -> Telling:
     world = await World.begin(
         spec=dict(scene.spec),
         kind=scene.kind,
-        routed=scene.routed,
+        by=scene.by,
         replicas=history.replicas,
         versions={**VERSIONS, PROBE: Version()},
     )
@@ -467,21 +471,25 @@ async def _widen_service(t: Telling, _: None) -> None:
 
 
 async def _delete_route(t: Telling, _: None) -> None:
-    t.aborted = True
-    t.world.delete(HTTPROUTES)
+    if t.world.by:
+        t.aborted = True
+        t.world.delete(t.world.by)
 
 
 async def _apply_route(t: Telling, rules: int) -> None:
     """The manifest is applied, as a GitOps tool does; with more rules, or fewer, than before."""
-    wanted = [
-        {"backendRefs": [{"name": NAME, "port": 80}], **({"matches": [{"path": {"value": f"/{i}"}}]} if i else {})}
-        for i in range(rules)
-    ]
-    t.world.owners_rules = wanted
-    if t.world.cluster.find(HTTPROUTES, NAMESPACE, NAME):
-        t.world.edit(HTTPROUTES, {"spec": {"rules": wanted}})
-    else:
-        t.world.create(HTTPROUTES, route(rules=wanted))
+    if t.world.by is HTTPROUTES:
+        ref = {"backendRefs": [{"name": NAME, "port": 80}]}
+        t.world.lead(
+            route(rules=[{**ref, **({"matches": [{"path": {"value": f"/{i}"}}]} if i else {})} for i in range(rules)])
+        )
+    elif t.world.by is INGRESSES:
+        body = ingress()
+        (path,) = body["spec"]["rules"][0]["http"]["paths"]
+        body["spec"]["rules"][0]["http"]["paths"] = [{**path, "path": f"/{i or ''}"} for i in range(rules)]
+        t.world.lead(body)
+    elif t.world.by:
+        t.world.lead(t.world.owners_route)
 
 
 async def _evict(t: Telling, whose: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.controllers import Version, Work
-from tests.sim.world import NAMESPACE, World, canary, ingress, listed
+from tests.sim.world import NAMESPACE, World, canary
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.requests import REQUEST
@@ -17,7 +17,6 @@ from tidegate.ports.cluster import (
     CANARY_RELEASES,
     DEPLOYMENTS,
     HTTPROUTES,
-    INGRESS_CLASSES,
     INGRESSES,
     REPLICASETS,
     ROLLING_RELEASES,
@@ -42,23 +41,15 @@ class Story:
     managed: bool = True
     """The release is there from the beginning, and at rest."""
     kind: Kind = CANARY_RELEASES
-    reached_by: tuple[Kind, Mapping[str, Any]] | None = None
-    """The only route, instead of an HTTPRoute."""
+    by: Kind = HTTPROUTES
+    """What leads to the Service."""
 
     async def begin(self, lease: str = "") -> World:
         """A shop in which it can happen."""
         world = World.empty(dict(VERSIONS))
-        world.lease, world.kind = lease, self.kind
+        world.lease, world.kind, world.by = lease, self.kind, self.by
         world.router.reads, world.router.applies = 0.1, 0.2
         await world.populate(dict(self.spec) if self.managed else None, settle=self.managed)
-        if self.reached_by:
-            kind, body = self.reached_by
-            nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
-            world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
-            world.create(kind, dict(body))
-            await world.wait(3)
-            world.delete(HTTPROUTES)
-            await world.wait(3)
         return world
 
     async def told(self, world: World) -> str:
@@ -236,10 +227,10 @@ STORIES: Mapping[str, Story] = {
     "batches": Story(_promotes, BATCHES, kind=ROLLING_RELEASES),
     "batches-back": Story(_reverts, BATCHES, kind=ROLLING_RELEASES),
     "dark": Story(_promotes, DARK),
-    "ingress": Story(_promotes, DARK, reached_by=(INGRESSES, ingress())),
-    "ingress-back": Story(_reverts, reached_by=(INGRESSES, ingress())),
-    "list": Story(_promotes, {**SPEC, "traffic": {"propagation": "1s"}}, reached_by=(TRAEFIK_SERVICES, listed())),
-    "list-back": Story(_reverts, {**SPEC, "traffic": {"propagation": "1s"}}, reached_by=(TRAEFIK_SERVICES, listed())),
+    "ingress": Story(_promotes, DARK, by=INGRESSES),
+    "ingress-back": Story(_reverts, by=INGRESSES),
+    "list": Story(_promotes, {**SPEC, "traffic": {"propagation": "1s"}}, by=TRAEFIK_SERVICES),
+    "list-back": Story(_reverts, {**SPEC, "traffic": {"propagation": "1s"}}, by=TRAEFIK_SERVICES),
     "adopt": Story(_adopted, managed=False),
     "promote-by-request": Story(_promoted_by_request, SLOW),
 }

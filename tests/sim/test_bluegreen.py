@@ -25,7 +25,9 @@ ROUTED = pytest.mark.parametrize("routed", [True, False])
 
 
 async def begin(*, routed: bool, **more: Any) -> World:
-    return await World.begin(**{"spec": SWITCH, "kind": BLUE_GREEN_RELEASES, "routed": routed, **more})
+    return await World.begin(
+        **{"spec": SWITCH, "kind": BLUE_GREEN_RELEASES, "by": HTTPROUTES if routed else None, **more}
+    )
 
 
 def selected(world: World, service: str = "checkout") -> str:

@@ -18,7 +18,7 @@ BY_PODS: dict[str, Any] = {
 
 
 async def test_its_pods_come_beside_all_of_stables() -> None:
-    world = await World.begin(spec=BY_PODS, routed=False)
+    world = await World.begin(spec=BY_PODS, by=None)
     world.release("v2")
     await world.until(world.baking(1))
     assert world.pods() == {"v1": 4, "v2": 1}
@@ -39,7 +39,7 @@ async def test_routes_that_lead_to_the_service_are_left_alone() -> None:
 
 @pytest.mark.parametrize("fails_after", [3.0, 9.0])
 async def test_a_version_that_falls_is_taken_back(fails_after: float) -> None:
-    world = await World.begin(spec=BY_PODS, routed=False, versions={"v2": Version(fails_after=fails_after)})
+    world = await World.begin(spec=BY_PODS, by=None, versions={"v2": Version(fails_after=fails_after)})
     world.release("v2")
     await world.ends("RolledBack")
     assert world.pods() == {"v1": 4}
@@ -47,7 +47,7 @@ async def test_a_version_that_falls_is_taken_back(fails_after: float) -> None:
 
 
 async def test_a_share_that_stable_could_not_come_back_from_is_refused() -> None:
-    world = await World.begin(spec=BY_PODS, routed=False)
+    world = await World.begin(spec=BY_PODS, by=None)
     world.respec(steps=[{"weight": 75}])
     await world.until(lambda: world.phase == "Invalid")
     assert "at most 50" in world.status.message

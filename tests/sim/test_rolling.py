@@ -10,7 +10,7 @@ from tests.exhaustive.stories import ask
 from tests.fakes.controllers import Version
 from tests.sim.world import World
 from tidegate.api.release import RequestAction, Stage
-from tidegate.ports.cluster import ROLLING_RELEASES
+from tidegate.ports.cluster import HTTPROUTES, ROLLING_RELEASES
 
 BATCHES: dict[str, Any] = {
     "bake": "3s",
@@ -20,9 +20,11 @@ BATCHES: dict[str, Any] = {
 }
 
 
-async def begin(replicas: int = 8, **more: Any) -> World:
+async def begin(replicas: int = 8, *, routed: bool = False, **more: Any) -> World:
     spec = {**BATCHES, **more.pop("spec", {})}
-    return await World.begin(spec=spec, replicas=replicas, kind=ROLLING_RELEASES, **more)
+    return await World.begin(
+        spec=spec, replicas=replicas, kind=ROLLING_RELEASES, by=HTTPROUTES if routed else None, **more
+    )
 
 
 @pytest.mark.parametrize("routed", [True, False])
@@ -42,7 +44,7 @@ async def test_batch_by_batch(*, routed: bool) -> None:
     ("replicas", "batch"), [(1, "25%"), (1, "100%"), (2, "25%"), (3, "50%"), (5, "30%"), (10, "25%"), (4, "100%")]
 )
 async def test_of_any_size_enough_are_in_service(replicas: int, batch: str) -> None:
-    world = await begin(replicas, spec={"batch": batch}, routed=False)
+    world = await begin(replicas, spec={"batch": batch})
     world.release("v2")
     await world.ends("Promoted")
     assert world.pods() == {"v2": replicas}
@@ -51,14 +53,14 @@ async def test_of_any_size_enough_are_in_service(replicas: int, batch: str) -> N
 
 @pytest.mark.parametrize("fails_after", [2.0, 8.0])
 async def test_a_version_that_falls_is_taken_back_with_all_that_it_had(fails_after: float) -> None:
-    world = await begin(versions={"v2": Version(fails_after=fails_after)}, routed=False)
+    world = await begin(versions={"v2": Version(fails_after=fails_after)})
     world.release("v2")
     await world.ends("RolledBack", within=120)
     assert world.pods() == {"v1": 8}
 
 
 async def test_superseded_in_the_middle() -> None:
-    world = await begin(routed=False)
+    world = await begin()
     world.release("v2")
     await world.until(world.baking(2))
     world.release("v3")
@@ -68,7 +70,7 @@ async def test_superseded_in_the_middle() -> None:
 
 
 async def test_the_template_set_back_in_the_middle() -> None:
-    world = await begin(routed=False)
+    world = await begin()
     world.release("v2")
     await world.until(world.baking(2))
     world.release("v1")
@@ -77,7 +79,7 @@ async def test_the_template_set_back_in_the_middle() -> None:
 
 
 async def test_scaled_in_the_middle() -> None:
-    world = await begin(routed=False)
+    world = await begin()
     world.release("v2")
     await world.until(world.baking(2))
     world.scale(12)
@@ -87,7 +89,7 @@ async def test_scaled_in_the_middle() -> None:
 
 
 async def test_promoted_by_request_it_still_goes_batch_by_batch() -> None:
-    world = await begin(routed=False, spec={"bake": "1h"})
+    world = await begin(spec={"bake": "1h"})
     world.release("v2")
     await world.until(world.baking(1))
     ask(world, RequestAction.PROMOTE)
@@ -95,7 +97,7 @@ async def test_promoted_by_request_it_still_goes_batch_by_batch() -> None:
 
 
 async def test_aborted_stable_has_its_pods_back_before_requests_are_its_alone() -> None:
-    world = await begin(routed=False)
+    world = await begin()
     world.release("v2")
     await world.until(world.baking(3))
     ask(world, RequestAction.ABORT)
@@ -106,7 +108,7 @@ async def test_aborted_stable_has_its_pods_back_before_requests_are_its_alone() 
 
 
 async def test_only_the_batch_that_failed_is_taken_back_and_tried_again() -> None:
-    world = await begin(routed=False, spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
+    world = await begin(spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
     world.release("v2")
     await world.until(world.baking(1))
     world.versions["v2"] = Version(never_ready=True)
@@ -123,7 +125,7 @@ async def test_only_the_batch_that_failed_is_taken_back_and_tried_again() -> Non
 
 
 async def test_a_batch_that_was_taken_back_may_go_all_the_way() -> None:
-    world = await begin(routed=False, spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
+    world = await begin(spec={"onFailure": "RevertBatch"}, versions={"v2": Version()})
     world.release("v2")
     await world.until(world.baking(1))
     world.versions["v2"] = Version(never_ready=True)

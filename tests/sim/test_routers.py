@@ -14,7 +14,6 @@ from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     HTTPROUTES,
-    INGRESS_CLASSES,
     INGRESSES,
     TRAEFIK_SERVICES,
     Kind,
@@ -31,8 +30,6 @@ ROUTERS = [pytest.param(INGRESSES, ingress, id="nginx"), pytest.param(TRAEFIK_SE
 async def begin(kind: Kind, body: Callable[[], Json], **settings: Any) -> World:
     """A checkout that is reached by nothing but this."""
     world = await World.begin(**settings)
-    nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
-    world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
     world.create(kind, body())
     await world.wait(5)
     world.delete(HTTPROUTES)
@@ -193,8 +190,6 @@ async def test_an_ingress_that_goes_takes_its_canary_along() -> None:
 
 async def test_routers_of_several_kinds_move_together() -> None:
     world = await World.begin()
-    nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
-    world.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
     world.create(INGRESSES, ingress())
     world.create(INGRESSES, ingress("www", "www.example"))
     world.create(TRAEFIK_SERVICES, listed())
@@ -238,7 +233,7 @@ async def test_a_dark_launch_on_a_route() -> None:
     assert rules(world) == ["", "tidegate-canary-0"]
     assert share(world) == 0
     assert "0 % and all with x-canary: always to" in world.status.message
-    world.edit(HTTPROUTES, {"spec": {"rules": list(world.owners_rules)}})
+    world.edit(HTTPROUTES, {"spec": {"rules": world.owners_route["spec"]["rules"]}})
     await world.wait(2)
     assert rules(world) == ["", "tidegate-canary-0"], "admission keeps it"
     assert "WeightLost" not in world.events()

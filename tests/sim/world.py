@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -49,10 +49,13 @@ from tidegate.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
     HTTPROUTES,
+    INGRESS_CLASSES,
+    INGRESSES,
     JOBS,
     PODS,
     REPLICASETS,
     SERVICES,
+    TRAEFIK_SERVICES,
     Kind,
     Object,
 )
@@ -127,6 +130,10 @@ def listed(name: str = "checkout") -> Json:
     return {"metadata": {"name": name}, "spec": {"weighted": {"services": [{"name": "checkout", "port": 80}]}}}
 
 
+MANIFESTS: Mapping[Kind, Callable[[], Json]] = {HTTPROUTES: route, INGRESSES: ingress, TRAEFIK_SERVICES: listed}
+"""What may lead to the Service."""
+
+
 def canary(**spec: Any) -> Json:
     """The release, of any kind."""
     return {"metadata": {"name": NAME}, "spec": {"targetRef": {"name": NAME}, **spec}}
@@ -149,12 +156,12 @@ class World:
     """Seconds until a watch tells the operator of a change."""
     kind: Kind = CANARY_RELEASES
     """Of the release."""
-    routed: bool = True
-    """A route leads to the Service."""
+    by: Kind | None = HTTPROUTES
+    """What leads to the Service, if anything does."""
     lease: str = ""
     """By which operators elect a leader, where there are several: NAMESPACE/NAME."""
-    owners_rules: Sequence[Json] = ()
-    """Of the route, as its owner wrote them last."""
+    owners_route: Json = field(default_factory=dict)
+    """As its owner wrote it last."""
     processes: list[Process] = field(default_factory=list)
     """Operators that run, or stand still."""
     meets: list[Callable[[Process, Point], None]] = field(default_factory=list)
@@ -179,12 +186,12 @@ class World:
         settle: bool = True,
         lease: str = "",
         kind: Kind = CANARY_RELEASES,
-        routed: bool = True,
+        by: Kind | None = HTTPROUTES,
         **workload: Any,
     ) -> World:
         """A checkout that serves, its release, and an operator; by default all is at rest."""
         world = cls.empty(versions)
-        world.lease, world.kind, world.routed = lease, kind, routed
+        world.lease, world.kind, world.by = lease, kind, by
         await world.populate(QUICK if spec is None and settle else spec, replicas, rules, settle=settle, **workload)
         return world
 
@@ -201,9 +208,8 @@ class World:
         self.install()
         self.create(DEPLOYMENTS, deployment(replicas=replicas, **workload))
         self.create(SERVICES, service())
-        if self.routed:
-            self.create(HTTPROUTES, route(rules=rules))
-            self.owners_rules = route(rules=rules)["spec"]["rules"]
+        if self.by:
+            self.lead(route(rules=rules) if rules else MANIFESTS[self.by]())
         else:
             self.router.unrouted = NAME
         await asyncio.sleep(10)
@@ -235,8 +241,10 @@ class World:
         return world
 
     def install(self) -> None:
-        """The gate and the Gateway."""
+        """The gate, the Gateway and the class of Ingresses."""
         self.router.install(NAMESPACE)
+        nginx = {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}}
+        self.cluster.create_as("admin", INGRESS_CLASSES, "", nginx)
         self.open_gate()
 
     def open_gate(self) -> None:
@@ -338,6 +346,15 @@ class World:
     def edit(self, kind: Kind, body: Json, name: str = NAME) -> Object:
         """The user changes something."""
         return self.cluster.patch_as(USER, kind, NAMESPACE, name, body)
+
+    def lead(self, body: Json) -> None:
+        """The owner of the route writes it, whether it is there or not."""
+        assert self.by
+        self.owners_route = body
+        if self.cluster.find(self.by, NAMESPACE, NAME):
+            self.edit(self.by, {"spec": body["spec"]})
+        else:
+            self.create(self.by, body)
 
     def delete(self, kind: Kind, name: str = NAME) -> None:
         """The user removes something."""
@@ -497,6 +514,11 @@ class World:
             if w.kind == PODS and w.verb == "create" and w.after
         )
 
+    def led(self) -> Json:
+        """The spec of what leads to the Service."""
+        found = self.cluster.find(self.by, NAMESPACE, NAME) if self.by else None
+        return dict(found["spec"]) if found else {}
+
     def rules(self, name: str = NAME) -> list[Json]:
         """Rules of the route."""
         found = self.cluster.find(HTTPROUTES, NAMESPACE, name)
@@ -540,7 +562,7 @@ class World:
                 f"pods: {dict(self.pods())}",
                 *sets,
                 *selectors,
-                f"rules: {self.rules()}",
+                f"route: {self.led()}",
                 f"deployment: {self.target()['spec'].get('progressDeadlineSeconds')} {self.target().get('status')}"
                 if self.cluster.find(DEPLOYMENTS, NAMESPACE, NAME)
                 else "no deployment",

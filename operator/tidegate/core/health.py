@@ -90,7 +90,11 @@ def _greedy(draft: Draft) -> tuple[Reason, str] | None:
 def _fickle(draft: Draft) -> tuple[Reason, str] | None:
     """Pods that all fail together and come back soon: a size that changes meanwhile takes the witnesses away."""
     falls = draft.journal.falls
-    return (Reason.NOT_READY, f"all candidate pods failed their readiness probes at once, {falls} times") if falls >= FALLS else None
+    return (
+        (Reason.NOT_READY, f"all candidate pods failed their readiness probes at once, {falls} times")
+        if falls >= FALLS
+        else None
+    )
 
 
 def _unready(draft: Draft, candidate: list[Pod], stable: list[Pod]) -> tuple[Reason, str] | None:
