@@ -305,3 +305,14 @@ async def test_what_a_router_cannot_match_is_refused_before_the_release_starts()
     assert "ReleaseStarted" not in world.events()
     world.respec(steps=[{"weight": 25, "bake": "4s"}])
     await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("kind", [HTTPROUTES, INGRESSES, TRAEFIK_SERVICES])
+async def test_a_release_cures_a_stable_of_which_nobody_serves(kind: Kind) -> None:
+    """A TraefikService that lists a Service without endpoints is served not at all, until stable is listed no more."""
+    world = await World.begin(by=kind, versions={"v1": Version(fails_after=60.0)})
+    world.oracle.excuse("stable is down")
+    await world.until(lambda: not world.pods()["v1"], within=100)
+    world.release("v2")
+    await world.ends("Promoted")
+    assert world.pods() == {"v2": 4}

@@ -39,7 +39,7 @@ def revert(draft: Draft) -> Stage | None:
     if draft.urgent:
         draft.wake_in(POLL)
         return None
-    if not applied(obs) or (split_is(obs, None) and obs.service and not reached(draft, obs.service)):
+    if not applied(draft) or (split_is(obs, None) and obs.service and not reached(draft, obs.service)):
         draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs) or "the router has yet to know all pods of stable")
         draft.wake_in(POLL)
         return None
@@ -100,7 +100,7 @@ def retire(draft: Draft) -> Stage | None:
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
     if not split_is(obs, None):
         draft.act(Split(None))
-    served = applied(obs) and (obs.service is None or reached(draft, obs.service))
+    served = applied(draft) and (obs.service is None or reached(draft, obs.service))
     if gone and split_is(obs, None) and (served or overdue(draft)):
         return Stage.FLAG
     draft.wake_in(POLL)

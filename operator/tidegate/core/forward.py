@@ -118,9 +118,14 @@ def split_is(obs: Observed, weight: int | None, match: Matches = ()) -> bool:
     return all((route.weight, route.match) == (weight, match) for route in obs.routes)
 
 
-def applied(obs: Observed) -> bool:
-    """The router serves by what all routes say."""
-    return all(route.applied for route in obs.routes)
+def applied(draft: Draft) -> bool:
+    """The router serves by what all routes say. Where stable has nobody to serve, one that it has dropped holds nothing
+    up: it may come back with the candidate only."""
+    empty = _nobody_serves(draft)
+    return all(
+        route.applied or (empty and route.dropped and route.weight is not None and route.weight < 100)
+        for route in draft.obs.routes
+    )
 
 
 def lagging(obs: Observed) -> str:
@@ -176,7 +181,7 @@ def prepare(draft: Draft) -> Stage | None:
             draft.event(Reason.STABLE_DOWN, f"no pod of stable {stable} is ready; {way_out}", "Warning")
         draft.act(Split(INTRODUCED))
         return None
-    if not applied(obs) or not reached(draft, ours):
+    if not applied(draft) or not reached(draft, ours):
         draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
         return None
     if introduced:
@@ -290,7 +295,7 @@ def shift(draft: Draft) -> Stage | None:
     ensure_weight(draft, weight, match)
     if spec is None or not split_is(obs, weight, match):
         return None
-    if not applied(obs):
+    if not applied(draft):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
         return None
     if obs.service and selected(draft) != obs.service.hash:

@@ -187,6 +187,8 @@ class Route:
     """The router serves by what the route says now, as well as can be known."""
     waiting: str = ""
     """What the router has not done yet, where it says."""
+    dropped: bool = False
+    """The router answers none of its requests: a Service of it has no endpoints."""
     servers: Mapping[str, frozenset[str] | None] | None = None
     """Addresses that the router sends requests to, by Service; None where it cannot be asked, at all or of one."""
     hold: Hold | None = None

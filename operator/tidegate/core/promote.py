@@ -67,7 +67,7 @@ def return_routes(draft: Draft) -> Stage | None:
     if not split_is(obs, None):
         draft.act(Split(None))
         return None
-    if not applied(obs) or (obs.service and not reached(draft, obs.service)):
+    if not applied(draft) or (obs.service and not reached(draft, obs.service)):
         _promoting(draft, lagging(obs) or "the router still sends requests to the old revision")
         return None
     return Stage.LIFT
@@ -128,7 +128,7 @@ def tidied(draft: Draft) -> bool:
     if not split_is(obs, None):
         draft.act(Split(None))
         return False
-    if not applied(obs) and not overdue(draft):
+    if not applied(draft) and not overdue(draft):
         return False
     done = len(draft.actions)
     if obs.service and (obs.service.hash is not None or obs.service.hold):

@@ -18,6 +18,8 @@ class Serving:
     """Why it does not serve by the route yet; empty when it does."""
     servers: Mapping[str, frozenset[str] | None]
     """Addresses behind each of its Services; None of one that it cannot be asked of."""
+    dropped: bool = False
+    """It knows the route not at all."""
 
 
 class Patience:

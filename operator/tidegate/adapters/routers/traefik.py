@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -117,7 +118,7 @@ class Traefik:
             return Serving(f"Traefik at {address} could not be asked: {type(error).__name__}", {})
         serving = read(services)
         if serving and serving.waiting:
-            return Serving(f"Traefik at {address} {serving.waiting}", serving.servers)
+            return replace(serving, waiting=f"Traefik at {address} {serving.waiting}")
         return serving
 
 
@@ -255,7 +256,8 @@ def read_traefik_service(services: Sequence[Json], obj: Json, backends: Backends
     meta = obj["metadata"]
     name = _normal(f"{meta['namespace']}-{meta['name']}") + f"@{CRD}"
     if name not in listed:
-        return Serving(f"serves no {name}: a Service that it lists has no endpoints, perhaps", servers)
+        told = f"serves no {name}: a Service that it lists has no endpoints, perhaps"
+        return Serving(told, servers, dropped=True)
     children = listed[name].get("weighted", {}).get("services", ())
     served = sorted((child["name"].partition("@")[0], int(child.get("weight", 1))) for child in children)
     wanted = sorted((_child(entry, obj), int(entry.get("weight", 1))) for entry in traefikservices.entries(obj))

@@ -98,7 +98,7 @@ class TraefikServiceRouter:
         return Problem(Reason.ROUTE_NOT_FOUND, f"spec.traffic.traefik.service: {name!r}: {told}")
 
     async def _route(self, obj: Object, backends: Backends, propagation: timedelta | None) -> Route:
-        waiting, servers = "", None
+        waiting, servers, serving = "", None, None
         if propagation is not None:
             serving = await self._serving(obj, backends)
             state = str(obj["metadata"].get("generation"))
@@ -109,6 +109,7 @@ class TraefikServiceRouter:
             weight=traefikservices.weight(obj, backends),
             applied=not waiting,
             waiting=waiting,
+            dropped=serving is not None and serving.dropped,
             servers=servers,
             hold=holder(obj),
         )
