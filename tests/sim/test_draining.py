@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.fakes.controllers import Version
 from tests.sim.test_gates import ask
+from tests.sim.test_rolling import begin
 from tests.sim.world import QUICK, World
 from tidegate.ports.cluster import DEPLOYMENTS
 
@@ -35,4 +36,16 @@ async def test_it_is_said_once_a_revision_and_holds_nothing_up() -> None:
     world.release("v4")
     await world.ends("Promoted")
     assert world.events().count("NoDrain") == 2
+    assert world.status.advice is None
+
+
+async def test_a_batch_goes_without_drain_and_that_is_said_where_its_pods_have_less_time() -> None:
+    world = await begin(spec={"drain": "90s"})
+    world.release("v2")
+    await world.ends("Promoted")
+    assert world.events().count("NoDrain") == 1
+    assert "terminationGracePeriodSeconds, which is 30; set it to 90" in (world.status.advice or "")
+    world.edit(DEPLOYMENTS, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 90}}}})
+    await world.ends("Promoted")
+    assert world.events().count("NoDrain") == 1
     assert world.status.advice is None

@@ -192,6 +192,7 @@ async def test_too_few_requests_hold_the_step_until_there_are_enough() -> None:
     await world.until(lambda: world.why() == "AnalysisInconclusive", within=300)
     await world.wait(200)
     assert world.baking(1)()
+    assert "next connection" not in world.status.message, "the route gives it its share of all"
     world.metrics.rate = 200
     await world.ends("Promoted")
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.core.draining import advice
+from tidegate.api.canary import CanarySpec
+from tidegate.api.rolling import RollingSpec
+from tidegate.core.draining import advice, cut_short, grace
 
 PORTS = [{"containerPort": 80}]
 
@@ -60,3 +62,28 @@ def test_nothing_to_say(fine: dict[str, Any]) -> None:
 )
 def test_advice(lacking: dict[str, Any], told: str) -> None:
     assert told in advice(lacking)
+
+
+def test_the_grace_period() -> None:
+    assert grace({}) == 30
+    assert grace({"terminationGracePeriodSeconds": None}) == 30
+    assert grace({"terminationGracePeriodSeconds": 0}) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "drain", "seconds", "told"),
+    [
+        (RollingSpec, {}, 30, ""),
+        (RollingSpec, {}, 10, "spec.drain, which is 30 s"),
+        (RollingSpec, {"drain": "1m"}, 59, "terminationGracePeriodSeconds, which is 59; set it to 60"),
+        (RollingSpec, {"drain": "1s"}, 0, "set it to 1"),
+        (CanarySpec, {"drain": "1m"}, 0, ""),
+    ],
+)
+def test_pods_that_go_without_drain(
+    kind: type[CanarySpec | RollingSpec], drain: dict[str, str], seconds: int, told: str
+) -> None:
+    spec = kind.model_validate({"targetRef": {"name": "checkout"}, **drain})
+    said = cut_short(spec, seconds)
+    assert told in said
+    assert bool(said) == bool(told)

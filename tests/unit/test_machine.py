@@ -434,6 +434,31 @@ def test_the_gate_grants(bounds: Bounds, asked: int, desired: int, granted: int)
     assert bounds.size(asked, desired) == granted
 
 
+@pytest.mark.parametrize("by_service", [True, False])
+@pytest.mark.parametrize("requests", [0, 500])
+def test_that_callers_may_hold_their_connections_is_said_where_none_come(*, by_service: bool, requests: int) -> None:
+    seen = AnalysisStatus(
+        verdict="Inconclusive", reason="NeedsRequests", leans_to_failing=True, step_requests=requests, looked_at=NOW
+    )
+    known = status(
+        Stage.BAKE,
+        analysis=seen,
+        traffic=TrafficStatus(router="", weight=25, applied=True),
+        step=StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW),
+    )
+    obs = observed(
+        known,
+        route=25,
+        candidate={"bounds": exactly(25), "replicas": 1, "current": 1, "ready": 1},
+        service=Service("checkout", None if by_service else OLD, frozenset("abcd"), hold=HOLD),
+        canary_service=Service("checkout-canary", NEW, frozenset("e")),
+        by_service=by_service,
+    )
+    message = decide(obs, NOW).status.message
+    assert "held, evidence is too thin" in message
+    assert ("go over with their next connection" in message) == (by_service and not requests)
+
+
 def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> None:
     seen = AnalysisStatus(verdict="Inconclusive", reason="NeedsRequests", looked_at=NOW, message="so far")
     known = status(

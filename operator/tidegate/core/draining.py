@@ -6,8 +6,11 @@ hear of it fails those that come meanwhile. That is advice: some programs wait b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from tidegate.api.release import ReleaseSpec
 
 SLEEP = 5
 """Seconds that are advised."""
@@ -29,12 +32,27 @@ def advice(spec: Json) -> str:
             "pods have no way to drain: requests that come while one ends may fail; add"
             f" lifecycle.preStop.sleep.seconds: {SLEEP} to container {names}, unless its program itself waits"
         )
-    given = spec.get("terminationGracePeriodSeconds")
-    grace = GRACE if given is None else int(given)
     sleeps = max(int((hook.get("sleep") or {}).get("seconds", 0)) for hook in hooks)
-    if grace <= sleeps:
+    if grace(spec) <= sleeps:
         return (
-            f"pods are killed before they have drained: terminationGracePeriodSeconds is {grace}, and"
+            f"pods are killed before they have drained: terminationGracePeriodSeconds is {grace(spec)}, and"
             f" lifecycle.preStop.sleep.seconds of container {names} is {sleeps}; set the former to {sleeps + GRACE}"
         )
     return ""
+
+
+def grace(spec: Json) -> int:
+    """Seconds from when a pod is told to end until it is killed, with whatever lasts longer."""
+    given = spec.get("terminationGracePeriodSeconds")
+    return GRACE if given is None else int(given)
+
+
+def cut_short(spec: ReleaseSpec, seconds: int) -> str:
+    """What is cut although ``drain`` would let it end: pods whose place others take are told to go at once."""
+    if all(step.stable == 100 for step in spec.plan()) or spec.drain.total_seconds() <= seconds:
+        return ""
+    wanted = math.ceil(spec.drain.total_seconds())
+    return (
+        f"the pods of a batch go without spec.drain, which is {wanted} s: what lasts is cut after"
+        f" terminationGracePeriodSeconds, which is {seconds}; set it to {wanted}"
+    )

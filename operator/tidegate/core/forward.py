@@ -355,9 +355,18 @@ def bake(draft: Draft) -> Stage | None:
             early = draft.status.analysis and spec.analysis.advance is Advance.Proven and verdict is Verdict.Pass
             return _next(draft) if early else _wait(draft)
         if draft.status.analysis and not enough(spec.analysis, draft.status.analysis):
-            draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
+            thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, draft.status.analysis)}"
+            draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
             return _inconclusive(draft, draft.status.analysis)
     return _next(draft) if draft.now >= at.until else _wait(draft)
+
+
+def _kept(draft: Draft, seen: AnalysisStatus) -> str:
+    """Why requests may stay away although the Service leads to the candidate."""
+    spec = draft.obs.release.spec
+    if not draft.obs.by_service or spec is None or seen.step_requests >= spec.analysis.min_requests:
+        return ""
+    return "; callers of the Service go over with their next connection, and may hold those that they have"
 
 
 def deserted(draft: Draft) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import backward, checks, forward, gates, health, promote, requests
+from tidegate.core import backward, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import POLL, STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
@@ -445,7 +445,7 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
     )
     forward.at_step(draft, 1)
     gates.begin(draft)
-    _advise(draft, deployment.advice)
+    _advise(draft, "; ".join(filter(None, (deployment.advice, draining.cut_short(spec, deployment.grace)))))
     draft.event(Reason.RELEASE_STARTED, f"revision {candidate.revision} ({candidate.hash}) of {obs.release.name}")
     _under_way(draft)
 

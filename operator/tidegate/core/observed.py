@@ -14,6 +14,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus
 from tidegate.core.asking import Reply
 from tidegate.core.counters import Answer, RouterSeries
+from tidegate.core.draining import GRACE
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
 from tidegate.core.jobs import JobRun
@@ -103,6 +104,8 @@ class Deployment:
     """Those that its template names."""
     advice: str = ""
     """What its template lacks for its pods to drain."""
+    grace: int = GRACE
+    """Its template's terminationGracePeriodSeconds."""
 
     @property
     def owners_deadline(self) -> int | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.api.conditions import Reason
-from tidegate.core.draining import advice
+from tidegate.core import draining
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds
 from tidegate.core.hold import holder
 from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
@@ -48,7 +48,8 @@ def deployment(obj: Json) -> Deployment:
         deadline_note=str(_annotations(obj).get(DEADLINE_WISH, "")),
         images={c["name"]: str(c.get("image", "")) for c in _containers(spec)},
         ports=_ports(spec.get("template", {}).get("spec", {})),
-        advice=advice(spec.get("template", {}).get("spec", {})),
+        advice=draining.advice(spec.get("template", {}).get("spec", {})),
+        grace=draining.grace(spec.get("template", {}).get("spec", {})),
     )
 
 
