@@ -11,7 +11,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from tests.cluster.interface import Cluster
 from tests.cluster.local import LocalCluster
 from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY
-from tests.rig.app import LOOKING, App
+from tests.rig.app import LOOKING, App, at_once
 from tests.rig.load import Load
 from tests.rig.operator import NAMESPACE, Operator
 from tests.rig.wire import (
@@ -112,12 +111,6 @@ def new_apps(cluster: Cluster, behind: Behind) -> Iterator[Callable[..., list[Ap
             return apps
 
         yield make
-
-
-def at_once(what: Callable[[App], object], apps: list[App]) -> None:
-    """Something with each of several applications."""
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(what, apps))
 
 
 @dataclass

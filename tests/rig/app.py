@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,3 +189,9 @@ class App:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen last
             return str(error)
         return None
+
+
+def at_once(what: Callable[[App], object], apps: Sequence[App]) -> None:
+    """Something with each of several applications."""
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(what, apps))

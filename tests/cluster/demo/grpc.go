@@ -21,8 +21,9 @@ type checkout struct {
 	counters *counters
 }
 
-func newGRPC(config settings, counters *counters) *grpc.Server {
+func newGRPC(config settings, counters *counters, lasting *streams) *grpc.Server {
 	server := grpc.NewServer()
+	server.RegisterService(lasting.talk(), nil)
 	grpc_health_v1.RegisterHealthServer(server, &checkout{config: config, counters: counters})
 	return server
 }

@@ -1,5 +1,6 @@
 // Command demo is the service that the tests and the demo release: it answers its version, by HTTP and by gRPC, and
-// misbehaves on request, so that a bad release is one environment variable away from a good one.
+// misbehaves on request, so that a bad release is one environment variable away from a good one. It has answers that
+// last as well: /stream?seconds=20, a WebSocket at /socket, and gRPC's tidegate.test.Talk/Echo.
 //
 //	VERSION        what / answers, and the X-Version header of every answer (default "v1")
 //	ERROR_RATE     share of the answers to / that are 500, by gRPC INTERNAL, 0 to 1, drawn at random
@@ -8,7 +9,8 @@
 //	DATABASE       what /health/deep says of it (default "ok"; with anything else it answers 503)
 //	GET            asks this URL, says what was answered in its termination message and ends: with 0 if that was 200
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
-//	DRAIN_MS       how long it keeps serving after SIGTERM (default 3000)
+//	DRAIN_MS       how long it takes new requests after SIGTERM (default 3000); it ends when those it has are answered,
+//	               streams too, or when its grace period is over
 package main
 
 import (
@@ -26,6 +28,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 const (
@@ -62,8 +66,11 @@ func main() {
 	}
 	var draining atomic.Bool
 	counters := newCounters()
-	server := &http.Server{Addr: address, Handler: handler(config, counters, &draining), ReadHeaderTimeout: 10 * time.Second}
-	grpcServer := newGRPC(config, counters)
+	lasting := &streams{version: config.version}
+	server := &http.Server{
+		Addr: address, Handler: handler(config, counters, lasting, &draining), ReadHeaderTimeout: 10 * time.Second,
+	}
+	grpcServer := newGRPC(config, counters, lasting)
 	listener, err := net.Listen("tcp", grpcAddress)
 	if err != nil {
 		log.Fatal(err)
@@ -84,13 +91,7 @@ func main() {
 		draining.Store(true)
 		log.Printf("SIGTERM: serving for %v more", config.drain)
 		time.Sleep(config.drain)
-		deadline, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := server.Shutdown(deadline); err != nil {
-			log.Print(err)
-		}
-		time.AfterFunc(time.Second, grpcServer.Stop)
-		grpcServer.GracefulStop()
+		end(server, grpcServer, lasting)
 	}()
 	log.Printf("version %s listens on %s, gRPC on %s (error rate %v, latency %v)", config.version, address, grpcAddress, config.errorRate, config.latency)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -99,8 +100,22 @@ func main() {
 	<-stopped
 }
 
-func handler(config settings, counters *counters, draining *atomic.Bool) http.Handler {
+// end takes no more requests and waits for the last answer, however long it lasts: the kubelet knows the grace period,
+// and ends what is longer.
+func end(server *http.Server, grpcServer *grpc.Server, lasting *streams) {
+	calls := make(chan struct{})
+	go func() { defer close(calls); grpcServer.GracefulStop() }()
+	if err := server.Shutdown(context.Background()); err != nil {
+		log.Print(err)
+	}
+	lasting.sockets.Wait()
+	<-calls
+}
+
+func handler(config settings, counters *counters, lasting *streams, draining *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/stream", lasting.lines)
+	mux.HandleFunc("/socket", lasting.socket)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if config.notReady {
 			http.Error(w, "not ready", http.StatusServiceUnavailable)

@@ -1,5 +1,6 @@
 // Command load sends requests at a constant rate, as many clients with keep-alive connections do, and tells
-// of every answer which version gave it. By -grpc they are unary gRPC calls.
+// of every answer which version gave it. By -grpc they are unary gRPC calls. By -lasting they are connections that
+// last -last each, and begin at that rate: see lasting.go for how they count.
 //
 // The rate is open-loop: a slow answer does not hold up the next request (more workers start, up to
 // -max-workers), so that a bad release cannot hide behind the requests that were never sent.
@@ -39,6 +40,8 @@ type options struct {
 	out        string
 	grpc       bool
 	service    string
+	lasting    string
+	last       time.Duration
 }
 
 func main() {
@@ -53,6 +56,8 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "file for one JSON line for each 100 ms with answers")
 	flag.BoolVar(&o.grpc, "grpc", false, "send gRPC calls, in clear text, to the URL's host")
 	flag.StringVar(&o.service, "service", "checkout", "the service that the gRPC calls ask for")
+	flag.StringVar(&o.lasting, "lasting", "", "hold connections: stream (a long answer), socket (WebSocket), call (a gRPC stream)")
+	flag.DurationVar(&o.last, "last", 20*time.Second, "how long to hold each, in whole seconds")
 	flag.Parse()
 	if o.url == "" || o.rate <= 0 || o.workers < 1 || o.maxWorkers < o.workers || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: load -url URL [-rate 100] [-workers 8] …; a rate above 0, 1 worker or more")
@@ -80,27 +85,36 @@ func run(ctx context.Context, o options) error {
 		defer file.Close()
 		lines = file
 	}
+	tally := newTally(lines)
+	send, err := sender(ctx, o, tally)
+	if err != nil {
+		return err
+	}
+	flushing, stopFlushing := context.WithCancel(context.Background())
+	flushed := make(chan struct{})
+	go func() { defer close(flushed); tally.flushRegularly(flushing) }()
+	pace(ctx, o, send)
+	stopFlushing()
+	<-flushed
+	return json.NewEncoder(os.Stdout).Encode(tally.summary())
+}
+
+// sender is what is to be done at the rate asked for.
+func sender(ctx context.Context, o options, tally *tally) (func(), error) {
+	if o.lasting != "" {
+		open, err := openerOf(o)
+		return func() { hold(ctx, o, open, tally) }, err
+	}
 	over := overHTTP
 	if o.grpc {
 		over = overGRPC
 	}
 	request, err := over(o)
-	if err != nil {
-		return err
-	}
-	tally := newTally(lines)
-	flushing, stopFlushing := context.WithCancel(context.Background())
-	flushed := make(chan struct{})
-	go func() { defer close(flushed); tally.flushRegularly(flushing) }()
-	send := func() {
+	return func() {
 		sent := time.Now()
 		key, failure := request()
 		tally.add(key, failure, time.Now(), time.Since(sent))
-	}
-	pace(ctx, o, send)
-	stopFlushing()
-	<-flushed
-	return json.NewEncoder(os.Stdout).Encode(tally.summary())
+	}, err
 }
 
 // overHTTP sends GET requests.

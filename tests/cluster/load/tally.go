@@ -68,21 +68,12 @@ func newTally(lines io.Writer) *tally {
 	}
 }
 
+// add counts something that is over.
 func (t *tally) add(key, failed string, at time.Time, took time.Duration) {
-	stamp := unix(at)
+	t.count(key, failed, at, took)
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.current.Counts[key]++
 	t.sum.Total++
-	t.sum.Counts[key]++
-	if _, seen := t.sum.First[key]; !seen {
-		t.sum.First[key] = stamp
-	}
-	t.sum.Last[key] = max(t.sum.Last[key], stamp)
-	t.sum.LastSent[key] = max(t.sum.LastSent[key], unix(at.Add(-took)))
-	if failed != "" && len(t.sum.Failures) < maxFailures {
-		t.sum.Failures = append(t.sum.Failures, failure{stamp, failed})
-	}
 	step := 0
 	if took > latencyUnit {
 		step = int(math.Ceil(math.Log(float64(took)/float64(latencyUnit)) / math.Log(latencyStep)))
@@ -92,6 +83,23 @@ func (t *tally) add(key, failed string, at time.Time, took time.Duration) {
 	}
 	t.latencies[step]++
 	t.longest = max(t.longest, took)
+}
+
+// count counts something that may be a part of what is to be added.
+func (t *tally) count(key, failed string, at time.Time, took time.Duration) {
+	stamp := unix(at)
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.current.Counts[key]++
+	t.sum.Counts[key]++
+	if _, seen := t.sum.First[key]; !seen {
+		t.sum.First[key] = stamp
+	}
+	t.sum.Last[key] = max(t.sum.Last[key], stamp)
+	t.sum.LastSent[key] = max(t.sum.LastSent[key], unix(at.Add(-took)))
+	if failed != "" && len(t.sum.Failures) < maxFailures {
+		t.sum.Failures = append(t.sum.Failures, failure{stamp, failed})
+	}
 }
 
 func (t *tally) flushRegularly(ctx context.Context) {
