@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from tests.cluster import network
 from tests.cluster.interface import Cluster, ClusterUnavailable
 from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY
-from tests.rig.app import LOOKING, App, Json
+from tests.rig.app import LOOKING, App, Json, at_once
 from tests.rig.load import Load
 from tests.rig.operator import Operator
 from tests.rig.usage import Usage
@@ -28,6 +30,13 @@ SHARE = 25
 
 HOLDING: Json = {**STEADY, "steps": [{"weight": SHARE, "bake": "30s"}]}
 """A bake that is over when all scaling is, and the pods of the next step do not start within half of it."""
+BY_PODS: Json = {
+    "drain": "1s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {**STEADY["analysis"], "metrics": [{**STEADY["analysis"]["metrics"][0], "from": "Pods"}]},
+}
+LEAVES_SLOWLY: Json = {"lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}
+"""A pod that an autoscaler takes is told so before the last router has heard of it."""
 
 
 def await_share(app: App) -> None:
@@ -41,9 +50,8 @@ def await_share(app: App) -> None:
     wait_until(f"{SHARE} % of the requests go to the new version", seen, PATIENCE, pause=LOOKING)
 
 
-def await_pods(app: App, stable: str, candidate: str, replicas: int) -> None:
-    """Wait until both revisions have exactly their pods, all of them ready."""
-    wanted = {stable: replicas, candidate: math.ceil(replicas * SHARE / 100)}
+def await_pods(app: App, wanted: dict[str, int]) -> None:
+    """Wait until revisions have exactly their pods, all of them ready."""
 
     def seen() -> str | None:
         sets = app.cluster.get("replicasets", "-n", app.namespace)["items"]
@@ -53,7 +61,7 @@ def await_pods(app: App, stable: str, candidate: str, replicas: int) -> None:
         ready = {hash_: told[hash_][1].get("readyReplicas", 0) for hash_ in wanted}
         return None if asked == there == ready == wanted else f"asked {asked}, there {there}, ready {ready}"
 
-    wait_until(f"pods for {replicas} replicas are {wanted}", seen, PATIENCE, pause=LOOKING)
+    wait_until(f"pods of {app.kind} are {wanted}", seen, PATIENCE, pause=LOOKING)
 
 
 def dips(witness: Witness, app: App, stable: str) -> list[str]:
@@ -85,7 +93,7 @@ def test_scaled_with_the_operator_dead(managed: App, operator: Operator, folder:
                     app.cluster.kubectl(
                         *("scale", f"deployment/{app.name}", "-n", app.namespace, f"--replicas={replicas}")
                     )
-                    await_pods(app, stable, candidate, replicas)
+                    await_pods(app, {stable: replicas, candidate: math.ceil(replicas * SHARE / 100)})
         finally:
             operator.start()
         app.await_phase("Idle", PATIENCE, outcome="Promoted")
@@ -132,24 +140,63 @@ def autoscaler(app: App) -> Json:
     }
 
 
+@dataclass(frozen=True)
+class Middle:
+    """Where a release of a kind stands when all is scaled."""
+
+    spec: Json
+    step: int
+    stable: int
+    candidate: int
+    """Percent of the Deployment's replicas."""
+
+
+MIDDLES = {
+    "CanaryRelease": Middle({**STEADY, "steps": [{"weight": SHARE, "bake": "10m"}]}, 1, 100, SHARE),
+    "BlueGreenRelease": Middle({**BY_PODS, "watch": "10m"}, 2, 100, 100),
+    "RollingRelease": Middle({**BY_PODS, "batch": "50%", "bake": "10m"}, 1, 50, 50),
+}
+"""They stay there until somebody promotes them."""
+
+
 def test_an_autoscaler_scales_in_mid_release(new_app: Callable[..., App], usage: Usage, folder: Path) -> None:
-    app = new_app(container={"resources": {"requests": {"cpu": f"{POD_CPU}m"}}})
-    usage.millicores[app.namespace] = load_for(4)
-    app.apply(app.release(**HOLDING), autoscaler(app))
+    """Releases of all kinds, at the same time."""
+    resources = {"resources": {"requests": {"cpu": f"{POD_CPU}m"}}, **LEAVES_SLOWLY}
+    at_once(
+        lambda app: autoscaled(app, MIDDLES[app.kind], usage, folder),
+        [new_app(kind=kind, container=resources) for kind in MIDDLES],
+    )
+
+
+def autoscaled(app: App, middle: Middle, usage: Usage, folder: Path) -> None:
+    """Release it, and have it scaled up and down in the middle."""
+    usage.millicores[app.namespace] = load_for(app.replicas)
+    app.apply(app.release(**middle.spec), autoscaler(app))
     app.await_phase("Idle", PATIENCE)
-    with Load(app.cluster, app.host, folder) as load:
+    with Load(app.cluster, app.host, folder, rate=100, of=len(MIDDLES)) as load:
         app.ship("v2")
-        await_share(app)
-        app.apply(app.release(**HOLDING, paused=True))
+        await_bake(app, middle.step)
         status = app.status()
         stable, candidate = status["stable"]["hash"], status["candidate"]["hash"]
         for replicas in (8, 3):
             usage.millicores[app.namespace] = load_for(replicas)
-            await_pods(app, stable, candidate, replicas)
-        app.apply(app.release(**HOLDING, paused=False))
+            shares = {stable: middle.stable, candidate: middle.candidate}
+            await_pods(app, {hash_: math.ceil(replicas * share / 100) for hash_, share in shares.items()})
+        app.cluster.run(sys.executable, "-m", "tidegate.app.main", "promote", app.name, "-n", app.namespace)
         app.await_phase("Idle", PATIENCE, outcome="Promoted")
         result = load.stop()
-    assert result.failed() == {}
+    assert result.failed() == {}, app.kind
     told = app.cluster.get("hpa", app.name, "-n", app.namespace)["status"]
     conditions = {condition["type"]: condition["status"] for condition in told["conditions"]}
-    assert (conditions["ScalingActive"], told["desiredReplicas"], len(app.pods())) == ("True", 3, 3)
+    assert (conditions["ScalingActive"], told["desiredReplicas"], len(app.pods())) == ("True", 3, 3), app.kind
+
+
+def await_bake(app: App, step: int) -> None:
+    """Wait until a step bakes."""
+
+    def seen() -> str | None:
+        status = app.status()
+        at = status.get("step", {})
+        return None if at.get("index") == step and "until" in at else str(status.get("message"))
+
+    wait_until(f"step {step} of {app.kind} bakes", seen, PATIENCE, pause=LOOKING)
