@@ -33,7 +33,7 @@ class Scene:
 
     def __init__(self, cluster: Cluster, view: View, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
-        self.app = App(cluster, NAMESPACE)
+        self.app = App(cluster, NAMESPACE, container={"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}})
         self.load = Load(cluster, self.app.host, folder, rate=RATE, timeout=PATIENCE)
         self.touched: dict[str, None] = {}
         """Fields of the Deployment's spec that were ever seen otherwise than their owner wrote them, in order."""
