@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY
 from tests.rig.app import App, Json
 from tests.rig.load import Load
+from tests.rig.visitors import Visitors
 
 pytestmark = pytest.mark.e2e
 
@@ -150,6 +153,61 @@ def test_who_asks_for_the_candidate_gets_it_before_anybody_else(
         result = load.stop()
     assert seen == [{"v2"}, {"v2"}, {"v1"}, {"v1"}]
     assert result.failed() == {}
+
+
+STAYING: Json = {
+    **STEADY,
+    "steps": [{"weight": 25, "bake": "5m"}, {"weight": 50, "bake": "5m"}],
+    "stickiness": {"cookie": "stay", "maxAge": "10m"},
+    "analysis": {"metrics": []},
+    "traffic": {"propagation": "1s"},
+    "drain": "10s",
+}
+
+
+@pytest.mark.parametrize("kind", [App, ByTraefikService])
+def test_visitors_stay_where_they_are_until_it_is_aborted(
+    kind: type[App], new_app: Callable[..., App], folder: Path
+) -> None:
+    app = new_app(kind)
+    app.apply(app.release(**STAYING))
+    app.await_phase("Idle", 20)
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        app.await_weight(25)
+        visitors = Visitors.of(app.cluster, app.host, 60)
+        first = visitors.ask()
+        asked_for(app, "SkipStep")
+        app.await_weight(50)
+        later = [visitors.ask() for _ in range(3)]
+        fresh = Visitors.of(app.cluster, app.host, 60).ask()
+        asked_for(app, "Abort")
+        wait_until("no weight is on the candidate", lambda: weightless(app), 30)
+        freed = visitors.ask()
+        pods = app.pods()
+        app.await_phase("RolledBack", 60, outcome="Aborted")
+        result = load.stop()
+    assert set(first) >= {"v1", "v2"}
+    assert later == [first] * 3
+    assert fresh.count("v2") > first.count("v2")
+    assert "v2" not in freed
+    assert len(pods) > app.replicas, "its pods were there, and nobody was sent to them"
+    assert result.failed() == {}
+
+
+def asked_for(app: App, action: str) -> None:
+    """Somebody asks something of the release."""
+    request = {"id": str(time.monotonic_ns()), "action": action, "hash": app.status()["candidate"]["hash"]}
+    note = f"tidegate.dev/request={json.dumps(request)}"
+    app.cluster.kubectl("annotate", "--overwrite", app.kind.lower(), app.name, "-n", app.namespace, note)
+
+
+def weightless(app: App) -> str | None:
+    """Why the router may send anybody to the candidate."""
+    status = app.status()
+    traffic = status.get("traffic", {})
+    there = traffic.get("weight") == 0 and traffic.get("applied")
+    return None if there else f"{status.get('phase')}: {status.get('message')}"
 
 
 def dark(app: App) -> str | None:

@@ -117,9 +117,11 @@ SCENES: Mapping[str, Scene] = {
     "measured": Scene(MEASURED),
     "gated": Scene(GATED),
     "dark": Scene({**QUIET, "steps": [MARKED, *QUIET["steps"]]}),
+    "sticky": Scene({**QUIET, "stickiness": {"cookie": "stay"}}),
     "nginx": Scene(QUIET, by=INGRESSES),
     "nginx-dark": Scene({**QUIET, "steps": [MARKED, *QUIET["steps"]]}, by=INGRESSES),
     "list": Scene(QUIET, by=TRAEFIK_SERVICES),
+    "list-sticky": Scene({**QUIET, "stickiness": {"cookie": "stay"}}, by=TRAEFIK_SERVICES),
     "by-pods": Scene(BY_PODS, by=None),
     "switch": Scene(SWITCH, BLUE_GREEN_RELEASES),
     "switch-judged": Scene({**SWITCH, "watch": "30s", "analysis": MEASURED["analysis"]}, BLUE_GREEN_RELEASES),
@@ -667,6 +669,8 @@ STEPS: tuple[dict[str, Any], ...] = (
     {"steps": [{"weight": 50}, {"weight": 20}]},
     {"progressDeadline": "5s"},
     {"onFailure": "RevertBatch"},
+    {"stickiness": {"cookie": "other"}},
+    {"stickiness": None},
     {"analysis": {"interval": "1s", "warmup": "0s", "advance": "Proven"}},
 )
 

@@ -211,6 +211,7 @@ SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "
 
 MARKED = {"match": [{"headers": {"x-canary": "always"}}], "bake": "1s"}
 DARK = {**SPEC, "steps": [MARKED, {"weight": 50, "bake": "1s"}], "traffic": {"propagation": "1s"}}
+STICKY = {**SPEC, "stickiness": {"cookie": "stay"}, "traffic": {"propagation": "1s"}}
 
 STORIES: Mapping[str, Story] = {
     "promote": Story(_promotes),
@@ -229,8 +230,9 @@ STORIES: Mapping[str, Story] = {
     "dark": Story(_promotes, DARK),
     "ingress": Story(_promotes, DARK, by=INGRESSES),
     "ingress-back": Story(_reverts, by=INGRESSES),
-    "list": Story(_promotes, {**SPEC, "traffic": {"propagation": "1s"}}, by=TRAEFIK_SERVICES),
-    "list-back": Story(_reverts, {**SPEC, "traffic": {"propagation": "1s"}}, by=TRAEFIK_SERVICES),
+    "sticky": Story(_reverts, STICKY),
+    "list": Story(_promotes, STICKY, by=TRAEFIK_SERVICES),
+    "list-back": Story(_reverts, STICKY, by=TRAEFIK_SERVICES),
     "adopt": Story(_adopted, managed=False),
     "promote-by-request": Story(_promoted_by_request, SLOW),
 }

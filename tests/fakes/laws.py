@@ -14,6 +14,7 @@ from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import dark
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FLOOR, RELEASE
+from tidegate.core.hold import RELEASING
 from tidegate.core.reading import DESIRED, HASH
 from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import (
@@ -264,8 +265,10 @@ def _route(obj: Object) -> Object:
 
 
 def _traefik_service(obj: Object) -> Object:
-    bare = _bare(obj)
+    bare, note = _bare(obj), (obj["metadata"].get("annotations") or {}).get(RELEASING, "")
     (bare["spec"].get("weighted") or {}).pop("services", None)
+    if '"stay":' in note:
+        bare["spec"].get("weighted", {}).pop("sticky", None)
     return bare
 
 

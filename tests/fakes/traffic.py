@@ -13,7 +13,7 @@ from tests.fakes.controllers import Controller, address
 from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service
-from tidegate.core import dark
+from tidegate.core import dark, sticky
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.ports.cluster import (
@@ -178,6 +178,7 @@ class Router(Controller):
             {
                 "metadata": {"name": "fake"},
                 "spec": {"controllerName": CONTROLLER},
+                "status": {"supportedFeatures": [{"name": name} for name in sorted(sticky.FEATURES)]},
             },
         )
         self.cluster.create_as(

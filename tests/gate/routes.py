@@ -42,6 +42,18 @@ def plain(refs: list[Json] | None, **more: object) -> Json:
 
 
 DARK = rule("/", [CANARY], "tidegate-canary-0")
+STAYS = [
+    rule("/", [CANARY], "tidegate-canary-0-candidate"),
+    rule("/", [STABLE], "tidegate-canary-0-stable"),
+]
+
+
+def _marked(ref: Json) -> Json:
+    header = {"name": "Set-Cookie", "value": ref["name"]}
+    return {**ref, "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [header]}}]}
+
+
+MARKED = [_marked(ref) for ref in SPLIT]
 
 
 def _call(service: str, refs: list[Json]) -> Json:
@@ -136,6 +148,12 @@ CASES = {
         [rule("/", SPLIT), DARK], [rule("/", REST)], [SPLIT, [CANARY]], after=[rule("/", SPLIT), DARK]
     ),
     "the rule of a dark launch kept": _edit([rule("/", SPLIT), DARK], [rule("/", REST), DARK], [SPLIT, [CANARY]]),
+    "the marks and rules of visitors who stay left out": _edit(
+        [rule("/", MARKED), *STAYS], [rule("/", REST)], [MARKED, [CANARY], [STABLE]], after=[rule("/", MARKED), *STAYS]
+    ),
+    "the marks of visitors who stay changed": _edit(
+        [plain(MARKED)], [plain([{**ref, "filters": []} for ref in SPLIT])], [MARKED]
+    ),
     "no room for the rule of a dark launch": _edit(
         [rule("/", SPLIT), DARK], [rule(f"/{number}", REST) for number in range(16)], [REST] * 16
     ),

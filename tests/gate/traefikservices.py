@@ -14,28 +14,33 @@ STABLE, CANARY = {"name": "checkout-stable", "port": 80}, {"name": "checkout-can
 SPLIT = [{**STABLE, "weight": 90}, {**CANARY, "weight": 10}]
 OTHER = [{"name": "catalog", "port": 80, "weight": 1}]
 STICKY = {"sticky": {"cookie": {"name": "shop"}}}
+OURS = {"sticky": {"cookie": {"name": "stay-7d9f5", "maxAge": 60}}}
+STAYING = {RELEASING: '{"release":"checkout","services":[],"stay":{"cookie":"stay"}}'}
 
 
-def service(services: list[Json], annotations: Json | None) -> Json:
+def service(services: list[Json], annotations: Json | None, more: Json | None = None) -> Json:
     """One of weights."""
     return {
         "apiVersion": "traefik.io/v1alpha1",
         "kind": "TraefikService",
         "metadata": {} if annotations is None else {"annotations": annotations},
-        "spec": {"weighted": {"services": services}},
+        "spec": {"weighted": {"services": services, **(more or {})}},
     }
+
+
+_OPTIONS: tuple[tuple[str, Any], ...] = (("held", HELD), ("kept", None), ("was", {}), ("is_", {}))
 
 
 def _edit(
     before: list[Json], weighted: Json | None, after: list[Json], change: Json | None = None, **more: Any
 ) -> Case:
-    held, kept = more.pop("held", HELD), more.pop("kept", None)
+    held, kept, was, is_ = (more.pop(key, default) for key, default in _OPTIONS)
     annotations = ABSENT if held is None else Only(held if kept is None else kept)
     written: Json = {"spec": {"weighted": weighted}, **(change or {})}
     return Case(
-        service(before, held),
+        service(before, held, was),
         written,
-        {"metadata": {"annotations": annotations}, "spec": {"weighted": {"services": after}}},
+        {"metadata": {"annotations": annotations}, "spec": {"weighted": {"services": after, **is_}}},
         **more,
     )
 
@@ -45,7 +50,16 @@ CASES = {
     "only weights": _edit(SPLIT, {"services": [{**STABLE, "weight": 1}, {**CANARY, "weight": 9}]}, SPLIT),
     "one revision alone": _edit([{**STABLE, "weight": 100}], {"services": REST}, [{**STABLE, "weight": 100}]),
     "one more": _edit(SPLIT, {"services": [*SPLIT, *OTHER]}, SPLIT),
-    "list kept, another field": _edit(SPLIT, {**STICKY, "services": SPLIT}, SPLIT),
+    "list kept, another field": _edit(SPLIT, {**STICKY, "services": SPLIT}, SPLIT, is_=STICKY),
+    "a cookie of the user's": _edit(
+        SPLIT, {"services": REST, "sticky": None}, SPLIT, was=STICKY, is_={"sticky": ABSENT}
+    ),
+    "the release's cookie left out": _edit(
+        SPLIT, {"services": REST, "sticky": None}, SPLIT, held=STAYING, was=OURS, is_=OURS
+    ),
+    "the release's cookie changed": _edit(SPLIT, {**STICKY, "services": REST}, SPLIT, held=STAYING, was=OURS, is_=OURS),
+    "of another type, with the release's cookie": _edit(SPLIT, None, SPLIT, held=STAYING, was=OURS, is_=OURS),
+    "a release that has no cookie yet": _edit(SPLIT, {**STICKY, "services": REST}, SPLIT, held=STAYING, is_=STICKY),
     "list left out": _edit(SPLIT, {"services": None}, SPLIT),
     "of another type": _edit(SPLIT, None, SPLIT),
     "the note removed": _edit(SPLIT, {"services": REST}, SPLIT, notes(**{RELEASING: None})),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World, ingress, listed, route
 from tidegate.core.requests import REQUEST
@@ -293,6 +294,129 @@ async def test_two_steps_in_the_dark_and_one_beside_a_weight() -> None:
         assert traffic
         seen.append((traffic.weight, [{**one.headers, **one.cookies} for one in traffic.match]))
     assert seen == [(0, [{"x-canary": "always"}]), (0, [{"beta": "yes"}]), (25, [{"beta": "yes"}])]
+    await world.ends("Promoted")
+
+
+# Visitors who stay.
+
+STAYING: Json = {
+    **QUICK,
+    "steps": [{"weight": 25, "bake": "10s"}, {"weight": 50, "bake": "10s"}, {"weight": 100, "bake": "10s"}],
+    "stickiness": {"cookie": "stay", "maxAge": "1h"},
+}
+STAYS = ["", "tidegate-canary-0-candidate", "tidegate-canary-0-stable"]
+
+
+def kept(world: World, kind: Kind) -> str:
+    """By what visitors are kept, if they are."""
+    if kind is HTTPROUTES:
+        return ",".join(rules(world)[1:]) + str("Set-Cookie" in json.dumps(spec_of(world, kind)))
+    if kind is INGRESSES:
+        found = canary(world)
+        behavior = "nginx.ingress.kubernetes.io/affinity-canary-behavior"
+        return "" if found and behavior in found["metadata"]["annotations"] else "INGRESSCOOKIE"
+    return str(spec_of(world, kind)["weighted"].get("sticky", {}).get("cookie", {}).get("name", ""))
+
+
+def affine() -> Json:
+    """An Ingress whose controller keeps visitors."""
+    prefix, body = "nginx.ingress.kubernetes.io", ingress()
+    body["metadata"]["annotations"] = {f"{prefix}/affinity": "cookie", f"{prefix}/session-cookie-max-age": "3600"}
+    return body
+
+
+def written(world: World, kind: Kind, since: int) -> bool:
+    """Tidegate wrote to one since so many writes."""
+    return any(write.kind == kind and write.who == TIDEGATE for write in world.cluster.writes[since:])
+
+
+async def staying(kind: Kind, body: Callable[[], Json] | None, **more: Any) -> World:
+    return await begin(kind, body, spec=STAYING, **more) if body else await World.begin(spec=STAYING, **more)
+
+
+ALL = [
+    pytest.param(HTTPROUTES, None, id="gateway"),
+    pytest.param(INGRESSES, affine, id="nginx"),
+    pytest.param(TRAEFIK_SERVICES, listed, id="traefik"),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), ALL)
+async def test_visitors_are_kept_while_there_are_two_revisions(kind: Kind, body: Callable[[], Json] | None) -> None:
+    world = await staying(kind, body)
+    before = spec_of(world, kind)
+    world.release("v2")
+    seen = []
+    for step in (1, 2, 3):
+        await world.until(world.baking(step))
+        seen.append(kept(world, kind))
+        assert world.status.traffic
+        assert bool(world.status.traffic.stay) is (step < 3)
+    hash_ = world.status.candidate.hash if world.status.candidate else ""
+    told = {
+        HTTPROUTES: [f"{','.join(STAYS[1:])}True"] * 2 + ["False"],
+        INGRESSES: ["INGRESSCOOKIE"] * 3,
+        TRAEFIK_SERVICES: [f"stay-{hash_}"] * 2 + [""],
+    }
+    assert seen == told[kind]
+    await world.ends("Promoted")
+    assert spec_of(world, kind) == before
+    assert "WeightLost" not in world.events()
+
+
+@pytest.mark.parametrize(("kind", "body"), ALL)
+async def test_an_abort_frees_everybody_with_the_write_that_takes_the_weight(
+    kind: Kind, body: Callable[[], Json] | None
+) -> None:
+    world = await staying(kind, body)
+    world.release("v2")
+    await world.until(world.baking(2))
+    begun = len(world.cluster.writes)
+    asked = {"id": "1", "action": "Abort", "hash": world.status.candidate.hash if world.status.candidate else ""}
+    world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: json.dumps(asked)}}})
+    await world.until(lambda: written(world, kind, begun))
+    assert kept(world, kind) in ("", "False")
+    assert world.pods()["v2"] > 0, "its pods are there yet"
+    await world.ends("Aborted")
+
+
+async def test_who_stays_stays_when_a_gitops_tool_applies_its_manifest() -> None:
+    world = await staying(HTTPROUTES, None)
+    world.create(TRAEFIK_SERVICES, listed())
+    await world.wait(5)
+    world.release("v2")
+    await world.until(world.baking(1))
+    then = kept(world, TRAEFIK_SERVICES), kept(world, HTTPROUTES)
+    world.edit(HTTPROUTES, {"spec": {"rules": world.owners_route["spec"]["rules"]}})
+    world.edit(TRAEFIK_SERVICES, {"spec": {"weighted": {**listed()["spec"]["weighted"], "sticky": None}}})
+    await world.wait(2)
+    assert (kept(world, TRAEFIK_SERVICES), kept(world, HTTPROUTES)) == then
+    await world.ends("Promoted")
+    assert "WeightLost" not in world.events()
+
+
+async def test_a_stickiness_that_is_changed_in_mid_bake_holds_from_the_next_step_on() -> None:
+    world = await staying(HTTPROUTES, None)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.respec(stickiness={"cookie": "other", "maxAge": "1h"})
+    await world.wait(3)
+    assert "stay=candidate" in json.dumps(spec_of(world, HTTPROUTES))
+    await world.until(world.baking(2))
+    assert "other=candidate" in json.dumps(spec_of(world, HTTPROUTES))
+    assert "stay=candidate" not in json.dumps(spec_of(world, HTTPROUTES))
+    await world.ends("Promoted")
+    assert "WeightLost" not in world.events()
+
+
+async def test_who_cannot_be_kept_is_told_before_the_release_starts() -> None:
+    world = await begin(INGRESSES, ingress, spec=STAYING)
+    await world.until(lambda: world.why() == "RouteUnsupported")
+    assert "spec.stickiness: Ingress/checkout keeps visitors by a cookie" in world.status.message
+    world.release("v2")
+    await world.wait(20)
+    assert "ReleaseStarted" not in world.events()
+    world.edit(INGRESSES, {"metadata": affine()["metadata"]})
     await world.ends("Promoted")
 
 

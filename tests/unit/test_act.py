@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
+from tidegate.api.release import AT_REST, Share, Step
 from tidegate.core.gate import DEADLINE_WISH, FREE, HELD, RELEASE, exactly
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import Backends
@@ -42,7 +43,7 @@ from tidegate.ports.cluster import (
     Object,
     PatchType,
 )
-from tidegate.ports.router import Matches, Names, Routing
+from tidegate.ports.router import Names, Routing
 
 Json = dict[str, Any]
 
@@ -71,16 +72,14 @@ class Routes:
         self.said: list[tuple[Backends, int | None, str]] = []
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """Not asked here."""
         raise NotImplementedError
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """As the port."""
-        self.said.append((backends, weight, hold.release))
+        self.said.append((backends, share.weight, hold.release))
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """As the port."""
@@ -304,5 +303,5 @@ async def test_the_router_is_told_the_weight(cluster: Recording) -> None:
     routes, backends = Routes(), Backends.of("shop", "checkout")
     release = {"metadata": {"name": "mine", "namespace": "shop", "uid": "u"}}
     scene = Scene(kind=CANARY_RELEASES, release=release, backends=backends)
-    await Actor(cluster, routes, Jobs(cluster)).carry_out([Split(25), Split(None)], scene)
+    await Actor(cluster, routes, Jobs(cluster)).carry_out([Split(Share(25)), Split(AT_REST)], scene)
     assert routes.said == [(backends, 25, "CanaryRelease/mine"), (backends, None, "CanaryRelease/mine")]

@@ -48,3 +48,33 @@ def test_what_makes_no_sense_is_refused(steps: list[dict[str, Any]], told: str) 
 def test_a_match_needs_somebody_who_looks_at_requests() -> None:
     with pytest.raises(ValueError, match="match needs a router"):
         spec(STAFF, traffic={"podShare": {}})
+
+
+# Stickiness.
+
+STICKY = {"cookie": "stay", "maxAge": "90s"}
+
+
+def test_visitors_stay_while_there_are_two_revisions_to_be_sent_to() -> None:
+    plan = spec(STAFF, {"weight": 5}, {"weight": 50, **STAFF}, {"weight": 100}, stickiness=STICKY).plan()
+    assert [step.sticky.seconds if step.sticky else None for step in plan] == [None, 90, 90, None]
+    stay = plan[1].share("7d9f5").stay
+    assert stay
+    assert stay.wire() == {"cookie": "stay", "maxAge": "1m30s", "candidate": "7d9f5"}
+    assert plan[0].share("7d9f5").stay is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"stickiness": {"cookie": "a;b"}}, "String should match pattern"),
+        ({"stickiness": {}}, "Field required"),
+        ({"stickiness": {**STICKY, "maxAge": "500ms"}}, "at least 1s"),
+        ({"stickiness": STICKY, "traffic": {"podShare": {}}}, "spec.stickiness needs a router"),
+        ({"stickiness": {"cookie": "canary"}}, "the cookie of a match is another"),
+    ],
+)
+def test_a_stickiness_that_cannot_be_is_refused(more: dict[str, Any], told: str) -> None:
+    dark: list[dict[str, Any]] = [] if "traffic" in more else [{"match": [{"cookies": {"canary": "always"}}]}]
+    with pytest.raises(ValueError, match=told):
+        spec(*dark, {"weight": 5}, **more)

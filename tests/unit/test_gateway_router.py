@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock, VirtualLoop
 
 from tidegate.adapters.routers.gateway import GatewayRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
+from tidegate.api.release import AT_REST, Share, Step, Stickiness
+from tidegate.core import sticky
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Route
@@ -126,7 +129,7 @@ def test_a_plane_that_cannot_be_asked_has_its_time_from_when_it_read_the_route()
         assert not (await read(router)).applied
         await asyncio.sleep(0.2)
         assert (await read(router)).applied
-        await router.split(NAMES, None, 25, Hold("mine"))
+        await router.split(NAMES, None, Share(25), Hold("mine"))
         await asyncio.sleep(60)
         assert "has not read" in (await read(router)).waiting
         says(cluster)
@@ -180,11 +183,11 @@ def test_only_named_routes_are_split() -> None:
     async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
         create(cluster, "a")
         create(cluster, "b")
-        await router.split(NAMES, ["HTTPRoute/a"], 25, Hold("mine"))
+        await router.split(NAMES, ["HTTPRoute/a"], Share(25), Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None]
         writes = len(cluster.writes)
-        await router.split(NAMES, ["HTTPRoute/a"], 25, Hold("mine"))
+        await router.split(NAMES, ["HTTPRoute/a"], Share(25), Hold("mine"))
         assert len(cluster.writes) == writes
 
     story(tell)
@@ -197,14 +200,14 @@ def test_routes_of_both_kinds_are_one_traffic() -> None:
         create(cluster, "a")
         create(cluster, "a", kind=GRPCROUTES)
         create(cluster, "b", kind=GRPCROUTES)
-        await router.split(NAMES, None, 25, Hold("mine"))
+        await router.split(NAMES, None, Share(25), Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [(route.name, route.weight) for route in found.routes] == [
             ("HTTPRoute/a", 25),
             ("GRPCRoute/a", 25),
             ("GRPCRoute/b", 25),
         ]
-        await router.split(NAMES, ["GRPCRoute/a"], None, Hold("mine"))
+        await router.split(NAMES, ["GRPCRoute/a"], AT_REST, Hold("mine"))
         found = await router.read(NAMES, None, None)
         assert [route.weight for route in found.routes] == [25, None, 25]
         found = await router.read(NAMES, ["HTTPRoute/b"], None)
@@ -247,5 +250,60 @@ def test_a_route_that_left_for_a_gateway_of_another_kind_is_not_asked_of_the_old
         await read(router)
         await asyncio.sleep(6)
         assert (await read(router)).applied
+
+    story(tell)
+
+
+# Visitors who stay.
+
+STICKY = Step(25, timedelta(), 25, sticky=Stickiness(cookie="stay"))
+
+
+def features(cluster: FakeCluster, *names: str, plain: bool = False) -> None:
+    """What the controller says of itself: by objects, as strings before Gateway API 1.3."""
+    told = list(names) if plain else [{"name": name} for name in names]
+    cluster.patch_as("x/y", GATEWAY_CLASSES, "", "c", {"status": {"supportedFeatures": told}}, subresource="status")
+
+
+async def unsticky(router: GatewayRouter, *steps: Step) -> list[str]:
+    found = await router.read(NAMES, None, None, steps or (Step(5, timedelta(), 5), STICKY))
+    assert all(problem.reason is Reason.ROUTE_UNSUPPORTED for problem in found.problems)
+    return [problem.message for problem in found.problems]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_controller_must_say_that_it_can_filter_answers_of_a_backend(plain: bool) -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        (told,) = await unsticky(router)
+        assert told.startswith("spec.stickiness: HTTPRoute/r cannot keep visitors: GatewayClass c lists no HTTPRoute")
+        features(cluster, *sorted(sticky.FEATURES)[:1], "HTTPRouteMethodMatching")
+        (told,) = await unsticky(router)
+        assert "lists no HTTPRouteResponseHeaderModification;" in told
+        features(cluster, *sticky.FEATURES, plain=plain)
+        assert not await unsticky(router), "it is asked again"
+        asked = cluster.requests.copy()
+        assert not await unsticky(router)
+        assert "get" not in {verb for verb, _ in cluster.requests - asked}, "and then no more"
+
+    story(tell)
+
+
+def test_a_route_of_no_gateway_keeps_nobody() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster, gateway="none")
+        (told,) = await unsticky(router)
+        assert "GatewayClass of Gateway none lists no" in told
+
+    story(tell)
+
+
+def test_grpc_has_no_cookies() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        features(cluster, *sticky.FEATURES)
+        create(cluster)
+        create(cluster, "g", kind=GRPCROUTES)
+        (told,) = await unsticky(router)
+        assert told.startswith("spec.stickiness: GRPCRoute/g cannot keep visitors: clients of gRPC keep no cookies")
 
     story(tell)

@@ -20,6 +20,7 @@ from tidegate.api.release import (
     ReleaseRecord,
     ReleaseStatus,
     RevisionStatus,
+    Share,
     Stage,
     StepStatus,
     TrafficStatus,
@@ -210,13 +211,13 @@ class TestForward:
         for known, moved in ((frozenset[str](), False), (frozenset({"10.0.0.1"}), True)):
             route = Route("HTTPRoute/checkout", INTRODUCED, True, servers={"checkout-stable": known})
             plan = decide(observed(status(Stage.PREPARE), stable_service=service, routes=(route,)), NOW)
-            assert (Split(0) in plan.actions) is moved
+            assert (Split(Share(0)) in plan.actions) is moved
 
     def test_the_route_is_touched_only_when_stable_has_all_endpoints(self) -> None:
         for endpoints, split in ((frozenset(), False), (frozenset("abc"), False), (frozenset("abcd"), True)):
             service = Service("checkout-stable", OLD, endpoints)
             plan = decide(observed(status(Stage.PREPARE), stable_service=service), NOW)
-            assert (Split(INTRODUCED) in plan.actions) is split
+            assert (Split(Share(INTRODUCED)) in plan.actions) is split
 
     def test_the_services_come_first(self) -> None:
         obs = observed(status(Stage.PREPARE), stable_service=None, canary_service=None)
@@ -240,7 +241,7 @@ class TestForward:
         canary = Service("checkout-canary", NEW, frozenset(endpoints))
         plan = decide(observed(known, route=0, candidate=candidate, canary_service=canary), NOW)
         assert (stage(plan) is Stage.SHIFT) is goes_on
-        assert (Split(25) in plan.actions) is goes_on
+        assert (Split(Share(25)) in plan.actions) is goes_on
 
     def test_the_bake_begins_when_the_weight_is_applied(self) -> None:
         obs = observed(status(Stage.SHIFT), route=25, canary_service=Service("checkout-canary", NEW, frozenset("e")))
@@ -267,7 +268,7 @@ class TestForward:
         step = StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(seconds=60))
         canary = Service("checkout-canary", NEW, frozenset("e"))
         plan = decide(observed(status(Stage.BAKE, step=step), route=None, canary_service=canary), NOW)
-        assert Split(25) in plan.actions
+        assert Split(Share(25)) in plan.actions
 
 
 class TestBackward:
@@ -305,7 +306,7 @@ class TestBackward:
         known = status(at, step=step, journal={"served": True})
         plan = decide(observed(known, route=25, spec={"paused": True}, **changes), NOW)
         assert stage(plan) is Stage.REVERT
-        assert plan.urgent == (Split(0),), "traffic waits for nothing, not even for the status"
+        assert plan.urgent == (Split(Share(0)),), "traffic waits for nothing, not even for the status"
         assert plan.status.journal
         assert (plan.status.journal.outcome, plan.status.journal.reason) == (outcome, reason)
 
@@ -470,7 +471,7 @@ def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> 
     )
     sized = {"bounds": exactly(25), "replicas": 1, "current": 1}
     plan = decide(observed(known, route=25, candidate=sized), NOW)
-    assert plan.urgent == (Split(0),)
+    assert plan.urgent == (Split(Share(0)),)
     assert stage(plan) is Stage.SCALE
     assert [event.reason for event in plan.events] == [Reason.SCALING]
     back = observed(plan.status, route=0, candidate={**sized, "ready": 1})
@@ -484,7 +485,7 @@ def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> 
         NOW,
     )
     assert stage(plan) is Stage.SHIFT
-    assert plan.actions == (Split(25),)
+    assert plan.actions == (Split(Share(25)),)
     assert plan.status.analysis == seen
 
 

@@ -14,7 +14,7 @@ from tests.fakes.virtual import VirtualClock, VirtualLoop
 from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Match
+from tidegate.api.release import AT_REST, Match, Share, Stay, Step, Stickiness
 from tidegate.core import ingresses
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder
@@ -109,7 +109,7 @@ def test_the_canary_is_beside_the_user_s_which_is_not_touched() -> None:
         )
         create(cluster, mine)
         before = cluster.find(INGRESSES, "shop", "web")
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         found = canary(cluster)
         assert found["metadata"]["ownerReferences"] == [OWNER]
         assert found["metadata"]["labels"] == {"tidegate.dev/release": "mine"}
@@ -122,7 +122,7 @@ def test_the_canary_is_beside_the_user_s_which_is_not_touched() -> None:
             "rules": [{"host": "shop.example", "http": {"paths": two}}],
         }
         assert cluster.find(INGRESSES, "shop", "web") == before
-        await router.split(NAMES, None, None, HOLD)
+        await router.split(NAMES, None, AT_REST, HOLD)
         assert cluster.find(INGRESSES, "shop", "web-canary") is None
         assert cluster.find(INGRESSES, "shop", "web") == before
 
@@ -134,14 +134,14 @@ def test_weights_are_written_and_read() -> None:
         create(cluster, ingress())
         assert (await read(router)).weight is None
         for weight in (INTRODUCED, 0, 25, 100):
-            await router.split(NAMES, None, weight, HOLD)
+            await router.split(NAMES, None, Share(weight), HOLD)
             seen = await read(router)
             assert seen.weight == weight
             assert seen.hold == Hold("CanaryRelease/mine", 7)
             told = canary(cluster)["metadata"]["annotations"][ingresses.WEIGHT]
             assert told == str(max(weight, 0))
             writes = len(cluster.writes)
-            await router.split(NAMES, None, weight, HOLD)
+            await router.split(NAMES, None, Share(weight), HOLD)
             assert len(cluster.writes) == writes, "once is enough"
         await router.seize(NAMES, None, Hold("CanaryRelease/mine", 8))
         assert holder(canary(cluster)) == Hold("CanaryRelease/mine", 8)
@@ -162,10 +162,10 @@ def test_weights_are_written_and_read() -> None:
 def test_a_canary_that_somebody_changed_has_no_weight_and_is_put_right(change: Json) -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         cluster.patch_as("user", INGRESSES, "shop", "web-canary", change)
         assert (await read(router)).weight == MIXED
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         assert (await read(router)).weight == 25
 
     story(tell)
@@ -174,10 +174,10 @@ def test_a_canary_that_somebody_changed_has_no_weight_and_is_put_right(change: J
 def test_a_canary_whose_ingress_is_gone_goes_too() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         cluster.delete_as("user", INGRESSES, "shop", "web")
         assert (await read(router)).weight == MIXED
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         assert (await router.read(NAMES, None, WAIT)).routes == ()
 
     story(tell)
@@ -187,7 +187,7 @@ def test_a_controller_that_cannot_be_asked_has_its_time() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
         for weight in (25, 50, None):
-            await router.split(NAMES, None, weight, HOLD)
+            await router.split(NAMES, None, Share(weight), HOLD)
             assert not (await read(router)).applied
             await asyncio.sleep(4.9)
             assert (await read(router)).waiting == "waiting 5 s for the router to apply it"
@@ -239,7 +239,7 @@ def test_a_class_may_be_named_as_of_old(name: str) -> None:
         found = await router.read(NAMES, None, None)
         assert len(found.routes) == (name == "nginx")
         if name == "nginx":
-            await router.split(NAMES, None, 25, HOLD)
+            await router.split(NAMES, None, Share(25), HOLD)
             assert canary(cluster)["metadata"]["annotations"]["kubernetes.io/ingress.class"] == "nginx"
             assert (await read(router)).weight == 25
 
@@ -292,7 +292,7 @@ def test_the_name_of_the_canary_may_be_taken() -> None:
         create(cluster, ingress(), ingress("web-canary", path("other"), host="other.example"))
         (problem,) = await problems(router)
         assert "Ingress web-canary is not Tidegate's" in problem.message
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         assert (await read(router)).weight is None
 
     story(tell)
@@ -302,11 +302,11 @@ def test_two_releases_may_share_an_ingress_and_one_moves_weights() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         cart = Backends.of("shop", "cart")
         create(cluster, ingress("web", path(), path("cart", "/cart")))
-        await router.split(cart, None, 50, Hold("CanaryRelease/cart", 7, {**OWNER, "name": "cart"}))
+        await router.split(cart, None, Share(50), Hold("CanaryRelease/cart", 7, {**OWNER, "name": "cart"}))
         seen = await read(router)
         assert (seen.weight, seen.hold) == (None, Hold("CanaryRelease/cart", 7))
-        await router.split(NAMES, None, 25, HOLD)
-        await router.split(NAMES, None, None, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
+        await router.split(NAMES, None, AT_REST, HOLD)
         assert canary(cluster)["metadata"]["annotations"][ingresses.WEIGHT] == "50"
 
     story(tell)
@@ -329,13 +329,18 @@ def test_a_name_that_does_not_lead_to_the_service(name: str, told: str) -> None:
 def test_a_write_to_what_has_changed_meanwhile_is_refused() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         stale = dict(canary(cluster))
-        await router.split(NAMES, None, 50, HOLD)
+        await router.split(NAMES, None, Share(50), HOLD)
         with pytest.raises(Conflict):
             await router._merge(stale, {"metadata": {}})
 
     story(tell)
+
+
+def at(match: tuple[Match, ...] = (), sticky: Stickiness | None = None) -> Step:
+    """A step of some weight."""
+    return Step(5, timedelta(), 5, match=match, sticky=sticky)
 
 
 STAFF = (Match(headers={"x-canary": "1"}), Match(cookies={"canary": "always"}))
@@ -344,7 +349,7 @@ STAFF = (Match(headers={"x-canary": "1"}), Match(cookies={"canary": "always"}))
 def test_requests_are_told_by_annotations_while_that_is_asked_for() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
-        await router.split(NAMES, None, 0, HOLD, STAFF)
+        await router.split(NAMES, None, Share(0, STAFF), HOLD)
         notes = canary(cluster)["metadata"]["annotations"]
         told = {key.removeprefix(ingresses.BY): value for key, value in notes.items() if key.startswith(ingresses.BY)}
         assert told == {"header": "x-canary", "header-value": "1", "cookie": "canary"}
@@ -353,7 +358,7 @@ def test_requests_are_told_by_annotations_while_that_is_asked_for() -> None:
         other = {"metadata": {"annotations": {f"{ingresses.BY}cookie": "x"}}}
         cluster.patch_as("user", INGRESSES, "shop", "web-canary", other)
         assert (await read(router)).weight == MIXED
-        await router.split(NAMES, None, 25, HOLD)
+        await router.split(NAMES, None, Share(25), HOLD)
         seen = await read(router)
         assert (seen.weight, seen.match) == (25, ())
         assert not any(key.startswith(ingresses.BY) for key in canary(cluster)["metadata"]["annotations"])
@@ -365,7 +370,7 @@ def test_that_it_tells_requests_nobody_can_be_asked() -> None:
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
         plane.says = Serving("", {})
-        await router.split(NAMES, None, 0, HOLD, STAFF)
+        await router.split(NAMES, None, Share(0, STAFF), HOLD)
         assert not (await read(router)).applied
         await asyncio.sleep(5.1)
         assert (await read(router)).applied
@@ -387,8 +392,73 @@ def test_what_no_annotation_says_is_refused(match: list[Json], told: str) -> Non
     async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
         create(cluster, ingress())
         asked = tuple(Match.model_validate(one) for one in match)
-        found = [problem.message for problem in (await router.read(NAMES, None, None, [(), asked])).problems]
+        found = [problem.message for problem in (await router.read(NAMES, None, None, [at(), at(asked)])).problems]
         assert [told in message for message in found] == ([True] if told else [])
         assert all(message.startswith("spec.steps[1].match: Ingress/web ") for message in found)
+
+    story(tell)
+
+
+# Visitors who stay.
+
+KEPT = {f"{PREFIX}/affinity": "cookie", f"{PREFIX}/session-cookie-max-age": "3600"}
+STAY = Stay(cookie="stay", max_age=timedelta(hours=1), candidate="7d9f5")
+BEHAVIOR = f"{PREFIX}/affinity-canary-behavior"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "told"),
+    [
+        (KEPT, ""),
+        ({}, "affinity: 'cookie' and nginx.ingress.kubernetes.io/session-cookie-max-age: '3600'"),
+        (
+            {**KEPT, f"{PREFIX}/session-cookie-max-age": "60"},
+            "annotation nginx.ingress.kubernetes.io/session-cookie",
+        ),
+    ],
+)
+def test_visitors_stay_by_the_controller_s_own_cookie(annotations: dict[str, str], told: str) -> None:
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress(annotations=annotations))
+        asked = at(sticky=Stickiness(cookie="stay"))
+        found = [problem.message for problem in (await router.read(NAMES, None, None, [at(), asked])).problems]
+        assert [told in message for message in found] == ([True] if told else [])
+        assert all(message.startswith("spec.stickiness: Ingress/web keeps visitors by") for message in found)
+        assert not (await router.read(NAMES, None, None, [at()])).problems
+
+    story(tell)
+
+
+def test_at_weight_0_ingress_nginx_itself_is_bound_by_no_cookie() -> None:
+    """It goes by the cookie before it looks at the weight: who was on the candidate would stay there."""
+
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress(annotations={**KEPT, BEHAVIOR: "legacy"}))
+        for share, behavior in (
+            (Share(INTRODUCED), "legacy"),
+            (Share(0), "legacy"),
+            (Share(25, (), STAY), None),
+            (Share(0), "legacy"),
+            (Share(25), "legacy"),
+        ):
+            await router.split(NAMES, None, share, HOLD)
+            assert canary(cluster)["metadata"]["annotations"].get(BEHAVIOR) == behavior
+            seen = await read(router)
+            assert Share(seen.weight, seen.match, seen.stay) == share
+        cluster.patch_as("user", INGRESSES, "shop", "web", {"metadata": {"annotations": {BEHAVIOR: None}}})
+        assert (await read(router)).weight == MIXED
+        await router.split(NAMES, None, Share(25), HOLD)
+        assert BEHAVIOR not in canary(cluster)["metadata"]["annotations"], (
+            "as its own says, where nobody asked for more"
+        )
+
+    story(tell)
+
+
+def test_without_a_cookie_of_its_own_nothing_is_said_of_one() -> None:
+    async def tell(cluster: FakeCluster, router: IngressRouter, plane: Plane) -> None:
+        create(cluster, ingress())
+        await router.split(NAMES, None, Share(0), HOLD)
+        assert BEHAVIOR not in canary(cluster)["metadata"]["annotations"]
 
     story(tell)

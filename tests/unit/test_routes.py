@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
-from tidegate.api.release import Match
+from tidegate.api.release import AT_REST, Match, Share
 from tidegate.core import dark, routes
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
@@ -35,7 +35,7 @@ def to(*refs: Json | str, **rest: Any) -> Json:
 
 def split(obj: Json, share: int | None) -> Json:
     """The route as it is after the patch."""
-    return patched(obj, routes.patch(obj, NAMES, share, Hold("mine")))
+    return patched(obj, routes.patch(obj, NAMES, Share(share), Hold("mine")))
 
 
 def test_one_rule_is_split_and_put_back() -> None:
@@ -53,7 +53,7 @@ def test_one_rule_is_split_and_put_back() -> None:
 
 def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
     obj = route(to("other"), to("checkout", name="api"), to("checkout", matches=[{"path": {"value": "/x"}}]))
-    operations = routes.patch(obj, NAMES, 5, Hold("mine"))
+    operations = routes.patch(obj, NAMES, Share(5), Hold("mine"))
     assert operations[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     assert [(op["op"], op["path"]) for op in operations[1:]] == [
         ("test", "/spec/rules/1/name"),
@@ -66,8 +66,8 @@ def test_the_patch_is_guarded_by_the_version_and_by_the_rule() -> None:
 
 def test_what_is_so_already_needs_no_patch() -> None:
     after = split(route(to("checkout")), 25)
-    assert routes.patch(after, NAMES, 25, Hold("mine")) == []
-    assert routes.patch(route(to("checkout")), NAMES, None, Hold("mine")) == []
+    assert routes.patch(after, NAMES, Share(25), Hold("mine")) == []
+    assert routes.patch(route(to("checkout")), NAMES, AT_REST, Hold("mine")) == []
 
 
 def test_other_backends_keep_their_proportion() -> None:
@@ -89,7 +89,7 @@ def test_filters_of_a_backend_are_on_both() -> None:
 def test_backends_of_other_namespaces_and_kinds_are_not_ours() -> None:
     foreign = to({"name": "checkout", "namespace": "other"}, {"name": "checkout", "kind": "Bucket"})
     assert not routes.leads_to(route(foreign), NAMES)
-    assert routes.patch(route(foreign), NAMES, None, Hold("mine")) == []
+    assert routes.patch(route(foreign), NAMES, AT_REST, Hold("mine")) == []
 
 
 def test_rules_that_do_not_agree_have_no_weight() -> None:
@@ -227,7 +227,7 @@ STAFF = (Match(headers={"x-canary": "always"}), Match(cookies={"canary": "v.1"},
 
 def darkened(obj: Json, share: int = 0, asked: tuple[Match, ...] = STAFF) -> Json:
     """The route as it is after the patch."""
-    return patched(obj, routes.patch(obj, NAMES, share, Hold("mine"), asked))
+    return patched(obj, routes.patch(obj, NAMES, Share(share, asked), Hold("mine")))
 
 
 def test_a_rule_for_each_of_the_user_s_comes_behind_them() -> None:
@@ -236,7 +236,7 @@ def test_a_rule_for_each_of_the_user_s_comes_behind_them() -> None:
     mine["matches"] = [{**path, "headers": [header]}, path]
     obj = route(mine, to("static"), to("checkout"))
     after = darkened(obj)
-    assert routes.match(after, NAMES) == STAFF
+    assert routes.share(after, NAMES).match == STAFF
     assert routes.weight(after, NAMES) == 0
     first, _, _, api, plain = after["spec"]["rules"]
     assert first["matches"] == mine["matches"]
@@ -255,7 +255,7 @@ def test_a_rule_for_each_of_the_user_s_comes_behind_them() -> None:
         "backendRefs": [{"name": "checkout-canary", "port": 80, "weight": 1}],
     }
     assert plain["matches"] == [{"headers": [ours]}, {"headers": [beta, crumb]}]
-    assert routes.patch(after, NAMES, 0, Hold("mine"), STAFF) == [], "once is enough"
+    assert routes.patch(after, NAMES, Share(0, STAFF), Hold("mine")) == [], "once is enough"
     assert split(after, None)["spec"] == obj["spec"]
 
 
@@ -272,10 +272,10 @@ def test_a_cookie_is_found_among_others_and_no_other_is_taken_for_it() -> None:
 def test_the_match_goes_with_its_step() -> None:
     after = darkened(route(to("checkout")))
     beside = darkened(after, 25, STAFF[:1])
-    assert (routes.weight(beside, NAMES), routes.match(beside, NAMES)) == (25, STAFF[:1])
+    assert (routes.weight(beside, NAMES), routes.share(beside, NAMES).match) == (25, STAFF[:1])
     assert len(beside["spec"]["rules"]) == 2
     alone = darkened(beside, 50, ())
-    assert (routes.weight(alone, NAMES), routes.match(alone, NAMES)) == (50, ())
+    assert (routes.weight(alone, NAMES), routes.share(alone, NAMES).match) == (50, ())
     assert len(alone["spec"]["rules"]) == 1
 
 
@@ -293,13 +293,13 @@ def test_rules_that_are_not_as_they_were_written_are_no_weight_and_are_put_right
     assert routes.weight(over, NAMES) == MIXED
     mended = darkened(over)
     assert routes.weight(mended, NAMES) == 0
-    assert routes.match(mended, NAMES) == STAFF
+    assert routes.share(mended, NAMES).match == STAFF
     assert not any(dark.is_dark(rule) for rule in split(over, None)["spec"]["rules"])
 
 
 def test_another_release_s_match_is_none_of_ours() -> None:
     after = darkened(route(to("checkout"), to("cart")))
-    assert routes.match(after, Backends.of("shop", "cart")) == ()
+    assert routes.share(after, Backends.of("shop", "cart")).match == ()
 
 
 def test_a_route_has_room_for_so_many_rules() -> None:

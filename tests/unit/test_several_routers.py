@@ -10,11 +10,11 @@ import pytest
 
 from tidegate.adapters.routers.several import Routers
 from tidegate.api.conditions import Reason
-from tidegate.api.release import TrafficSpec
+from tidegate.api.release import AT_REST, Share, Step, TrafficSpec
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
-from tidegate.ports.router import Matches, Names, Routing, named
+from tidegate.ports.router import Names, Routing, named
 
 NAMES = Backends.of("shop", "checkout")
 SERIES = RouterSeries("requests", "code", "bucket", "service", "a-stable", "a-canary")
@@ -29,17 +29,15 @@ class One:
         self.says, self.asked = says, list[str]()
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """As the port."""
         self.asked.append(f"read {named(names, self.kinds)}")
         return self.says
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """As the port."""
-        self.asked.append(f"split {weight}")
+        self.asked.append(f"split {share.weight}")
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """As the port."""
@@ -76,8 +74,8 @@ def test_writes_go_to_the_same() -> None:
     async def tell() -> None:
         a, b = One("A", Routing(())), One("B", Routing(()))
         both = Routers([a, b])
-        await both.split(NAMES, None, 25, Hold("mine"))
-        await both.split(NAMES, ["A/x"], None, Hold("mine"))
+        await both.split(NAMES, None, Share(25), Hold("mine"))
+        await both.split(NAMES, ["A/x"], AT_REST, Hold("mine"))
         await both.seize(NAMES, ["B/y"], Hold("mine"))
         assert (a.asked, b.asked) == (["split 25", "split None"], ["split 25", "seize"])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.fakes.cluster import patched
 
+from tidegate.api.release import Share, Stay
 from tidegate.core import traefikservices as lists
 from tidegate.core.hold import RELEASING, Hold, holder
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
@@ -30,7 +32,7 @@ def service(*entries: Json, **notes: str) -> Json:
 
 
 def after(obj: Json, share: int | None, hold: Hold = HOLD) -> Json:
-    return patched(obj, lists.patch(obj, NAMES, share, hold))
+    return patched(obj, lists.patch(obj, NAMES, Share(share), hold))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,8 @@ def test_nobody_is_listed_who_may_have_no_endpoints(share: int, wanted: list[Jso
     rest = service(MINE)
     split = after(rest, share)
     assert lists.entries(split) == wanted
-    assert lists.weight(split, NAMES) == share
-    assert lists.patch(split, NAMES, share, HOLD) == [], "once is enough"
+    assert lists.share(split, NAMES).weight == share
+    assert lists.patch(split, NAMES, Share(share), HOLD) == [], "once is enough"
     assert after(split, None)["spec"] == rest["spec"]
     assert RELEASING not in after(split, None)["metadata"]["annotations"]
 
@@ -97,7 +99,7 @@ def test_what_somebody_wrote_over_it_is_no_weight_and_is_put_right() -> None:
     split = after(service(MINE), 25)
     for entries in ([MINE], [{**STABLE, "weight": 1}, {**CANARY, "weight": 9}]):
         over = {**split, "spec": {"weighted": {**split["spec"]["weighted"], "services": entries}}}
-        assert lists.weight(over, NAMES) == MIXED
+        assert lists.share(over, NAMES).weight == MIXED
         assert lists.entries(after(over, 25)) == lists.entries(split)
         assert lists.entries(after(over, None)) == [MINE]
 
@@ -106,7 +108,7 @@ def test_what_somebody_wrote_over_it_is_no_weight_and_is_put_right() -> None:
 def test_one_that_lists_the_service_no_more_is_let_go(spec: Json) -> None:
     gone = {**after(service(MINE), 25), "spec": spec}
     assert lists.leads_to(gone, NAMES), "as long as it carries the note"
-    assert lists.weight(gone, NAMES) == MIXED
+    assert lists.share(gone, NAMES).weight == MIXED
     free = after(gone, 25)
     assert free["spec"] == spec
     assert not lists.leads_to(free, NAMES)
@@ -115,14 +117,14 @@ def test_one_that_lists_the_service_no_more_is_let_go(spec: Json) -> None:
 def test_one_that_another_release_holds_is_left_alone() -> None:
     obj = after(service(MINE, {**OTHER, "name": "cart"}), 25)
     cart = Backends.of("shop", "cart")
-    assert lists.patch(obj, cart, 50, Hold("CanaryRelease/cart")) == []
-    assert lists.weight(obj, cart) is None
+    assert lists.patch(obj, cart, Share(50), Hold("CanaryRelease/cart")) == []
+    assert lists.share(obj, cart).weight is None
     assert lists.leads_to(obj, cart)
 
 
 def test_what_is_left_without_a_note_is_put_back_as_well_as_can_be() -> None:
     lost = service({**STABLE, "weight": 675}, {**CANARY, "weight": 225}, {**OTHER, "weight": 100})
-    assert lists.weight(lost, NAMES) == MIXED
+    assert lists.share(lost, NAMES).weight == MIXED
     assert lists.entries(after(lost, None)) == [{**MINE, "weight": 9}, OTHER]
     alone = service({**CANARY, "weight": 100})
     assert lists.entries(after(alone, None)) == [{**MINE, "weight": 1}]
@@ -131,7 +133,7 @@ def test_what_is_left_without_a_note_is_put_back_as_well_as_can_be() -> None:
 
 @pytest.mark.parametrize("note", ["", "[]", "{", '{"service":"checkout","services":7}', '{"service":"checkout"}'])
 def test_a_note_that_cannot_be_read_is_none(note: str) -> None:
-    lists.weight(service({**STABLE, "weight": 90}, {**CANARY, "weight": 10}, **{RELEASING: note}), NAMES)
+    lists.share(service({**STABLE, "weight": 90}, {**CANARY, "weight": 10}, **{RELEASING: note}), NAMES)
 
 
 def test_a_service_without_a_share_cannot_be_divided() -> None:
@@ -146,3 +148,54 @@ def test_a_new_leader_writes_its_term_and_nothing_else() -> None:
     assert seized["spec"] == held["spec"]
     assert holder(seized) == Hold("CanaryRelease/mine", 8)
     assert json.loads(seized["metadata"]["annotations"][RELEASING])["services"] == [MINE]
+
+
+# Visitors who stay.
+
+STAY = Stay(cookie="stay", max_age=timedelta(hours=1), candidate="7d9f5")
+STAYING = Share(25, (), STAY)
+
+
+def unstuck() -> Json:
+    obj = service(MINE)
+    del obj["spec"]["weighted"]["sticky"]
+    return obj
+
+
+def staying(obj: Json, share: Share = STAYING) -> Json:
+    return patched(obj, lists.patch(obj, NAMES, share, HOLD))
+
+
+def test_a_cookie_of_the_candidate_s_comes_with_the_weight_and_goes_with_it() -> None:
+    rest = unstuck()
+    after_ = staying(rest)
+    cookie = {"name": "stay-7d9f5", "maxAge": 3600, "path": "/", "httpOnly": True, "sameSite": "lax"}
+    assert after_["spec"]["weighted"]["sticky"] == {"cookie": cookie}
+    assert lists.share(after_, NAMES) == STAYING
+    assert lists.patch(after_, NAMES, STAYING, HOLD) == [], "once is enough"
+    assert not lists.unsticky(after_, NAMES), "it is ours"
+    for freed in (staying(after_, Share(0)), staying(after_, Share(100)), after(after_, None)):
+        assert "sticky" not in freed["spec"]["weighted"]
+    assert after(after_, None)["spec"] == rest["spec"]
+
+
+@pytest.mark.parametrize("sticky", [{}, {"cookie": {"name": "theirs"}}, None])
+def test_a_cookie_that_is_lost_is_put_right(sticky: Json | None) -> None:
+    over = staying(unstuck())
+    over["spec"]["weighted"]["sticky"] = sticky
+    assert lists.share(over, NAMES) == Share(MIXED, (), STAY)
+    assert staying(over)["spec"] == staying(unstuck())["spec"]
+
+
+def test_one_that_lists_the_service_no_more_keeps_nobody() -> None:
+    gone = staying(unstuck())
+    gone["spec"]["weighted"]["services"] = [OTHER]
+    assert staying(gone)["spec"] == {"weighted": {"services": [OTHER]}}
+
+
+def test_a_cookie_of_the_user_s_own_is_left_alone_and_no_release_can_stay() -> None:
+    mine = service(MINE)
+    assert "a sticky cookie of its own" in lists.unsticky(mine, NAMES)
+    assert "a sticky cookie of its own" in lists.unsticky(after(mine, 25), NAMES)
+    assert after(after(mine, 25), None)["spec"] == mine["spec"]
+    assert not lists.unsticky(unstuck(), NAMES)

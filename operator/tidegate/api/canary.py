@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules, Weight
-from tidegate.api.release import TARGET_STAYS, Matches, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import TARGET_STAYS, Matches, ReleaseSpec, ReleaseStatus, Step, Stickiness
 
 ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
 POD_SHARES = (
@@ -18,6 +18,8 @@ POD_SHARES = (
 )
 WEIGHT_OR_MATCH = "a step needs a weight, or a match"
 MATCH_NEEDS_A_ROUTER = "spec.steps[].match needs a router: with traffic.podShare nobody looks at requests"
+STICKINESS_NEEDS_A_ROUTER = "spec.stickiness needs a router: with traffic.podShare nobody looks at requests"
+ONE_COOKIE = "spec.stickiness.cookie: the cookie of a match is another: its value would be written over; use two names"
 STEPS_GROW = "spec.steps: weights must grow from step to step: a release that shrinks in its middle proves nothing"
 
 
@@ -66,6 +68,9 @@ class CanarySpec(ReleaseSpec):
 
     steps: Annotated[tuple[CanaryStep, ...], Field(min_length=1, max_length=20)] = DEFAULT_STEPS
     """The steps, each of a greater weight than the one before. A last step of 100 without a bake is implied."""
+    stickiness: Stickiness | None = None
+    """Visitors stay where their first request was sent, as long as there are two revisions to be sent to. Default: each
+    request is sent by the weight."""
 
     cel_rules: ClassVar[Rules] = (
         (
@@ -77,6 +82,15 @@ class CanarySpec(ReleaseSpec):
         (
             "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.steps) || self.steps.all(s, !has(s.match))",
             MATCH_NEEDS_A_ROUTER,
+        ),
+        (
+            "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.stickiness)",
+            STICKINESS_NEEDS_A_ROUTER,
+        ),
+        (
+            "!has(self.stickiness) || !has(self.steps) || self.steps.all(s, !has(s.match) ||"
+            " s.match.all(m, !has(m.cookies) || !(self.stickiness.cookie in m.cookies)))",
+            ONE_COOKIE,
         ),
         (
             "!has(self.traffic) || !has(self.traffic.podShare) || !has(self.steps) ||"
@@ -97,12 +111,29 @@ class CanarySpec(ReleaseSpec):
             raise ValueError(MATCH_NEEDS_A_ROUTER)
         return self
 
+    @model_validator(mode="after")
+    def _stays(self) -> CanarySpec:
+        if self.stickiness is None:
+            return self
+        if self.traffic.pod_share:
+            raise ValueError(STICKINESS_NEEDS_A_ROUTER)
+        if any(self.stickiness.cookie in one.cookies for step in self.steps for one in step.match):
+            raise ValueError(ONE_COOKIE)
+        return self
+
     def plan(self) -> tuple[Step, ...]:
         """The steps to go, the implied last one included."""
         steps = self.steps
         if steps[-1].weight != 100:
             steps = (*steps, CanaryStep(weight=100, bake=timedelta(0)))
-        return tuple(Step(step.weight, step.bake, self._pods(step), match=step.match) for step in steps)
+        return tuple(
+            Step(step.weight, step.bake, self._pods(step), match=step.match, sticky=self._sticky(step))
+            for step in steps
+        )
+
+    def _sticky(self, step: CanaryStep) -> Stickiness | None:
+        """While there are two revisions to be sent to."""
+        return self.stickiness if 0 < step.weight < 100 else None
 
     def _pods(self, step: CanaryStep) -> int:
         """Beside all of stable's pods, where requests are shared by pods: so many that theirs is the step's share."""

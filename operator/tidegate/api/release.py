@@ -26,6 +26,7 @@ Name = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 
 NAMES_SOMETHING = "match: name a header or a cookie"
 PLAIN_NAMES = "match: names of headers and cookies are of letters, digits, '_' and '-'"
+AGE_TOO_SHORT = "stickiness.maxAge must be at least 1s"
 
 
 class TargetRef(Model):
@@ -177,6 +178,59 @@ Matches = Annotated[tuple[Match, ...], Field(max_length=4)]
 """Those of any."""
 
 
+Cookie = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z][A-Za-z0-9_-]*$")]
+"""The name of one of ours."""
+
+
+class Stickiness(Model):
+    """Visitors stay where their first request was sent, by a cookie."""
+
+    cookie: Cookie
+    """Its name. Where the router keeps visitors by a cookie of its own (an Ingress), that one's name counts."""
+    max_age: Duration = timedelta(hours=1)
+    """How long a visitor stays, from that first request on; then another one is. Whole seconds."""
+
+    cel_rules: ClassVar[Rules] = (
+        ("!has(self.maxAge) || self.maxAge.contains('d') || duration(self.maxAge) >= duration('1s')", AGE_TOO_SHORT),
+    )
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.max_age < timedelta(seconds=1):
+            raise ValueError(AGE_TOO_SHORT)
+        return self
+
+    @property
+    def seconds(self) -> int:
+        """The age in whole seconds."""
+        return int(self.max_age.total_seconds())
+
+
+class Stay(Stickiness):
+    """The same for one candidate: what a visitor has of another says nothing."""
+
+    candidate: str
+    """Its pod-template-hash."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Who goes to the candidate: what routes say, or are to say."""
+
+    weight: int | None
+    """The share of requests in percent; None of a route at rest on the user's Service."""
+    match: tuple[Match, ...] = ()
+    """Requests that go there whatever the weight: those of any of these."""
+    stay: Stay | None = None
+    """How visitors stay where they were sent; None where each request is sent anew."""
+
+
+AT_REST = Share(None)
+"""Routes are on the user's Service, as they were."""
+ALL_STABLE = Share(0)
+"""Nobody goes to the candidate."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a release of any kind, as the machine goes it. Pods are percentages of the Deployment's replicas."""
@@ -197,6 +251,13 @@ class Step:
     """What a reader knows it by, where its number says little."""
     match: tuple[Match, ...] = ()
     """Requests that go to the candidate whatever the weight: those of any of these."""
+    sticky: Stickiness | None = None
+    """How visitors stay where they were sent while it lasts."""
+
+    def share(self, candidate: str) -> Share:
+        """What routes are to say, of a candidate with this hash."""
+        stay = Stay(**dict(self.sticky), candidate=candidate) if self.sticky else None
+        return Share(self.weight, self.match, stay)
 
 
 class ReleaseSpec(Model):
@@ -341,12 +402,24 @@ class TrafficStatus(Model):
     """The candidate's share that was asked for, in percent."""
     match: Matches = ()
     """Requests that go to the candidate whatever the weight."""
+    stay: Stay | None = None
+    """How visitors stay where they were sent."""
     applied: bool = False
     """Whether the router serves by that weight."""
     observed: float | None = None
     """The candidate's share as the metrics count it, of this step, in percent."""
     accepted_at: Time | None = None
     """When it was first seen to."""
+
+    @classmethod
+    def asking(cls, share: Share) -> Self:
+        """This was asked for, and nothing is known of it yet."""
+        return cls(router="", weight=share.weight or 0, match=share.match, stay=share.stay)
+
+    @property
+    def share(self) -> Share:
+        """What was asked for."""
+        return Share(self.weight, self.match, self.stay)
 
 
 class StepStatus(Model):
@@ -362,6 +435,8 @@ class StepStatus(Model):
     """Its weight, in percent."""
     match: Matches = ()
     """Requests that go to the candidate whatever the weight."""
+    stay: Stay | None = None
+    """How visitors stay where they were sent."""
     started_at: Time | None = None
     """When its weight was applied: the bake counts from here."""
     until: Time | None = None
@@ -372,6 +447,11 @@ class StepStatus(Model):
     """How many times the bake was extended for want of evidence."""
     skipped: bool = False
     """The rest of the bake is skipped by a request."""
+
+    @property
+    def share(self) -> Share:
+        """What routes are to say while it lasts."""
+        return Share(self.weight, self.match, self.stay)
 
 
 class ReleaseRecord(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
@@ -22,24 +22,24 @@ def revert(draft: Draft) -> Stage | None:
     """All traffic to stable, applied by the router."""
     obs = draft.obs
     draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic goes back to stable: {draft.journal.message}")
-    if draft.status.traffic and (draft.status.traffic.weight or draft.status.traffic.match):
-        draft.set(traffic=draft.status.traffic.model_copy(update={"weight": 0, "match": ()}))
+    if draft.status.traffic and draft.status.traffic.share != ALL_STABLE:
+        draft.set(traffic=draft.status.traffic.model_copy(update=vars(ALL_STABLE)))
     stable = hash_of(draft, "stable")
     if not _rebuilt(draft):
         draft.say(Phase.REVERTING, Reason.REVERTING, f"stable gets its pods back: {draft.journal.message}")
         draft.wake_in(POLL)
         return None
-    if not split_is(obs, None):
+    if not split_is(obs, AT_REST):
         ensure_services(draft)
     if _routed(obs):
-        draft.urgent.append(Split(0))
+        draft.urgent.append(Split(ALL_STABLE))
     if obs.service and obs.service.hash != stable:
         # A promotion that is aborted had widened it already, or given it to the candidate.
         draft.urgent.append(Select(stable))
     if draft.urgent:
         draft.wake_in(POLL)
         return None
-    if not applied(draft) or (split_is(obs, None) and obs.service and not reached(draft, obs.service)):
+    if not applied(draft) or (split_is(obs, AT_REST) and obs.service and not reached(draft, obs.service)):
         draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs) or "the router has yet to know all pods of stable")
         draft.wake_in(POLL)
         return None
@@ -98,10 +98,10 @@ def retire(draft: Draft) -> Stage | None:
     obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     draft.say(Phase.REVERTING, Reason.REVERTING, f"removing the candidate's pods: {draft.journal.message}")
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)
-    if not split_is(obs, None):
-        draft.act(Split(None))
+    if not split_is(obs, AT_REST):
+        draft.act(Split(AT_REST))
     served = applied(draft) and (obs.service is None or reached(draft, obs.service))
-    if gone and split_is(obs, None) and (served or overdue(draft)):
+    if gone and split_is(obs, AT_REST) and (served or overdue(draft)):
         return Stage.FLAG
     draft.wake_in(POLL)
     return None

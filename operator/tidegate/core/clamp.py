@@ -157,7 +157,7 @@ def _route(before: Json | None, asked: Json) -> list[Json]:
 
 
 def _darkened(before: Sequence[Json], now: Sequence[Json]) -> list[Json]:
-    """Rules of a dark launch that a write leaves out: they come behind all others, where there is room."""
+    """Rules of Tidegate's own that a write leaves out: they come behind all others, where there is room."""
     names = {rule.get("name") for rule in now}
     lost = [rule for rule in before if dark.is_dark(rule) and rule["name"] not in names]
     return lost if now and len(now) + len(lost) <= dark.MAX_RULES else []
@@ -201,9 +201,15 @@ def _traefik_service(before: Json | None, asked: Json) -> list[Json]:
         return note
     if "weighted" not in asked["spec"]:
         return [*note, _add("/spec/weighted", before["spec"]["weighted"])]
-    if asked["spec"]["weighted"].get("services") == held:
-        return note
-    return [*note, _add("/spec/weighted/services", held)]
+    kept = {"services": held, **_cookie(before)}
+    changed = [key for key, value in kept.items() if asked["spec"]["weighted"].get(key) != value]
+    return [*note, *(_add(f"/spec/weighted/{key}", kept[key]) for key in changed)]
+
+
+def _cookie(before: Json) -> Json:
+    """What keeps visitors where they are, in a release that does so."""
+    known = before["spec"]["weighted"].get("sticky")
+    return {"sticky": known} if known and '"stay":' in _notes(before)[RELEASING] else {}
 
 
 CLAMPS: Mapping[str, Clamp] = {

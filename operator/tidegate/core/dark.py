@@ -15,8 +15,8 @@ from tidegate.api.release import Match
 
 PREFIX = "tidegate-canary-"
 """How the names of these rules begin, which no other rule's may."""
-MAX_RULES, MAX_MATCHES = 16, 64
-"""Of a route, and of one of its rules."""
+MAX_RULES, MAX_MATCHES, MAX_MATCHES_OF_ALL = 16, 64, 128
+"""Rules of a route, matches of one of its rules, matches of all of them."""
 
 Json = dict[str, Any]
 
@@ -26,29 +26,37 @@ def is_dark(rule: Json) -> bool:
     return str(rule.get("name", "")).startswith(PREFIX)
 
 
-def rules(led: Sequence[Json], service: str, canary: str, match: Sequence[Match]) -> list[Json]:
-    """The rules that send what matches to the candidate, of the rules at rest that lead to the Service."""
+def rules(led: Sequence[Json], service: str, to: str, match: Sequence[Match], suffix: str = "") -> list[Json]:
+    """The rules that send what matches to one of the two, of the rules at rest that lead to the Service."""
     numbered = enumerate(led) if match else ()
-    return [_rule(f"{PREFIX}{number}", rule, service, canary, match) for number, rule in numbered]
+    return [_rule(f"{PREFIX}{number}{suffix}", rule, service, to, match) for number, rule in numbered]
 
 
-def too_many(all_: Sequence[Json], led: Sequence[Json], match: Sequence[Match]) -> str:
-    """Why the route has no room for them; empty where it has."""
-    count = sum(not is_dark(rule) for rule in all_) + len(led)
-    if count > MAX_RULES:
-        return f"has no room for {len(led)} more rules beside its own: {MAX_RULES} are all that a route may have"
-    if any(len(rule.get("matches") or (1,)) * len(match) > MAX_MATCHES for rule in led):
+def too_many(all_: Sequence[Json], led: Sequence[Json], *matches: Sequence[Match]) -> str:
+    """Why the route has no room for rules of each of these; empty where it has."""
+    theirs = [rule for rule in all_ if not is_dark(rule)]
+    more = len(led) * len(matches)
+    if len(theirs) + more > MAX_RULES:
+        return f"has no room for {more} more rules beside its own: {MAX_RULES} are all that a route may have"
+    wanted = [_count(rule) * len(match) for rule in led for match in matches]
+    if any(count > MAX_MATCHES for count in wanted):
         return f"has a rule of too many matches: with each of these they would be more than {MAX_MATCHES}"
+    if sum(map(_count, theirs)) + sum(wanted) > MAX_MATCHES_OF_ALL:
+        return f"has too many matches: with each of these they would be more than {MAX_MATCHES_OF_ALL} in all"
     return ""
 
 
-def _rule(name: str, rule: Json, service: str, canary: str, match: Sequence[Match]) -> Json:
+def _count(rule: Json) -> int:
+    return len(rule.get("matches") or (1,))
+
+
+def _rule(name: str, rule: Json, service: str, to: str, match: Sequence[Match]) -> Json:
     ref = next(ref for ref in rule["backendRefs"] if ref.get("name") == service)
     return {
         **rule,
         "name": name,
         "matches": [_narrowed(theirs, ours) for theirs in rule.get("matches") or [{}] for ours in match],
-        "backendRefs": [{**ref, "name": canary, "weight": 1}],
+        "backendRefs": [{**ref, "name": to, "weight": 1}],
     }
 
 

@@ -5,7 +5,7 @@ It lives inside one call of ``decide`` only, so that the stages can be written a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -191,7 +191,7 @@ class Draft:
         traffic, routes, analysis = self.status.traffic, self.obs.routes, self.status.analysis
         if traffic is None or not routes:
             return
-        said = all((route.weight or 0, route.match) == (traffic.weight, traffic.match) for route in routes)
+        said = all(replace(route.share, weight=route.weight or 0) == traffic.share for route in routes)
         applied = said and all(route.applied for route in routes)
         seen = {
             "router": ", ".join(route.name for route in routes),

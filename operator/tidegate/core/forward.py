@@ -10,7 +10,7 @@ from datetime import timedelta
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import Match, Outcome, Phase, Stage, Step, StepStatus, TrafficStatus
+from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
 from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
@@ -31,7 +31,6 @@ FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
 
-Matches = tuple[Match, ...]
 AT_ONCE = (Step(weight=100, bake=timedelta(), pods=100, name="rollback"),)
 """All pods, then all requests: of a revision that was promoted before."""
 
@@ -51,21 +50,20 @@ def step(draft: Draft) -> Step:
     return plan[min(at, len(plan)) - 1]
 
 
-def weight_of(draft: Draft) -> int:
-    """The weight of the step that the release is at."""
-    return draft.status.step.weight if draft.status.step else step(draft).weight
-
-
-def match_of(draft: Draft) -> Matches:
-    """The requests that go to the candidate in the step that the release is at, whatever its weight."""
-    return draft.status.step.match if draft.status.step else step(draft).match
+def share_of(draft: Draft) -> Share:
+    """Who goes to the candidate in the step that the release is at."""
+    return draft.status.step.share if draft.status.step else step(draft).share(hash_of(draft, "candidate"))
 
 
 def at_step(draft: Draft, index: int) -> None:
     """Go to a step, numbered from 1."""
     plan = steps(draft)
     to = plan[index - 1]
-    draft.set(step=StepStatus(index=index, of=len(plan), name=to.name, weight=to.weight, match=to.match))
+    draft.set(step=_begun(to.share(hash_of(draft, "candidate")), index=index, of=len(plan), name=to.name))
+
+
+def _begun(share: Share, *, index: int, of: int, name: str = "") -> StepStatus:
+    return StepStatus(index=index, of=of, name=name, weight=share.weight or 0, match=share.match, stay=share.stay)
 
 
 def follow(draft: Draft) -> None:
@@ -73,20 +71,20 @@ def follow(draft: Draft) -> None:
     at, plan = draft.status.step, steps(draft)
     if at is None or not plan:
         return
-    index, weight, match = min(at.index, len(plan)), step(draft).weight, step(draft).match
+    index, share = min(at.index, len(plan)), step(draft).share(hash_of(draft, "candidate"))
     if draft.journal.stage in (Stage.SHIFT, Stage.BAKE):
         # Its pods stand for the weight that it began with, and so does its evidence.
-        weight, match = at.weight, at.match
-    if (at.index, at.of, at.weight, at.match) != (index, len(plan), weight, match):
-        draft.set(step=at.model_copy(update={"index": index, "of": len(plan), "weight": weight, "match": match}))
+        share = at.share
+    if (at.index, at.of, at.share) != (index, len(plan), share):
+        draft.set(step=at.model_copy(update={"index": index, "of": len(plan), **vars(share)}))
 
 
 def held(draft: Draft) -> bool:
     """Somebody paused the release before the step's weight was written."""
     at = draft.status.step
     new = draft.journal.stage is Stage.SHIFT and (at is None or at.left is None)
-    written, asked = draft.status.traffic, (weight_of(draft), match_of(draft))
-    there = written is not None and (written.weight, written.match) == asked and split_is(draft.obs, *asked)
+    written, asked = draft.status.traffic, share_of(draft)
+    there = written is not None and written.share == asked and split_is(draft.obs, asked)
     return new and bool(paused(draft)) and not there and not draft.journal.retreated
 
 
@@ -113,9 +111,9 @@ def hash_of(draft: Draft, which: str) -> str:
     return str(known.hash) if known else ""
 
 
-def split_is(obs: Observed, weight: int | None, match: Matches = ()) -> bool:
-    """All routes say this weight and match, if there are any that take part."""
-    return all((route.weight, route.match) == (weight, match) for route in obs.routes)
+def split_is(obs: Observed, share: Share) -> bool:
+    """All routes say this, if there are any that take part."""
+    return all(route.share == share for route in obs.routes)
 
 
 def applied(draft: Draft) -> bool:
@@ -171,21 +169,21 @@ def prepare(draft: Draft) -> Stage | None:
         return None
     # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
     grow(draft, step(draft))
-    introduced, moved = split_is(obs, INTRODUCED), split_is(obs, 0)
+    introduced, moved = split_is(obs, Share(INTRODUCED)), split_is(obs, ALL_STABLE)
     if obs.by_service:
-        draft.set(traffic=TrafficStatus(router="", weight=0))
+        draft.set(traffic=TrafficStatus.asking(ALL_STABLE))
         return Stage.SCALE
     if not introduced and not moved:
         if not ours.endpoints:
             way_out = "`kubectl tidegate promote` gives all requests to the candidate"
             draft.event(Reason.STABLE_DOWN, f"no pod of stable {stable} is ready; {way_out}", "Warning")
-        draft.act(Split(INTRODUCED))
+        draft.act(Split(Share(INTRODUCED)))
         return None
     if not applied(draft) or not reached(draft, ours):
         draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
         return None
     if introduced:
-        draft.act(Split(0))
+        draft.act(Split(ALL_STABLE))
         return None
     draft.set(traffic=TrafficStatus(router="", weight=0))
     return Stage.SCALE
@@ -203,7 +201,7 @@ def scale(draft: Draft) -> Stage | None:
     hold(draft)
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
-        ensure_weight(draft, draft.status.traffic.weight, draft.status.traffic.match)
+        ensure_split(draft, draft.status.traffic.share)
     if step(draft).stable < 100 and not gates.passed(draft, GateAt.BEFORE_STEP):
         # Before pods of stable make room for it, where they do.
         return None
@@ -225,7 +223,7 @@ def scale(draft: Draft) -> Stage | None:
         return None
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
-    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, weight_of(draft))) else None
+    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, share_of(draft).weight or 0)) else None
 
 
 def retreat(draft: Draft, why: str) -> bool:
@@ -236,7 +234,7 @@ def retreat(draft: Draft, why: str) -> bool:
     if draft.journal.stage is Stage.PREPARE or draft.journal.returning:
         return False
     at_step(draft, at.index - 1)
-    draft.set(analysis=None, traffic=TrafficStatus(router="", weight=weight_of(draft)))
+    draft.set(analysis=None, traffic=TrafficStatus.asking(share_of(draft)))
     draft.note(paused=True, retreated=why, unready_since=None)
     draft.event(Reason.BATCH_REVERTED, f"batch {at.index} of {at.of} is taken back: {why}", "Warning")
     return True
@@ -281,19 +279,18 @@ def _shrink(draft: Draft) -> tuple[bool, bool]:
 
 def shift(draft: Draft) -> Stage | None:
     """The step's weight written to the routes, and applied by the router: the bake begins."""
-    obs, spec, weight, match = draft.obs, draft.obs.release.spec, weight_of(draft), match_of(draft)
-    asked = f"{weight} %{_of(match)} to {hash_of(draft, 'candidate')}"
-    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {asked}")
+    obs, spec, share = draft.obs, draft.obs.release.spec, share_of(draft)
+    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {share.weight} %{_told(draft, share)}")
     draft.wake_in(POLL)
     hold(draft)
-    known = draft.status.step or StepStatus(index=1, of=len(steps(draft)), weight=weight, match=match)
+    known = draft.status.step or _begun(share, index=1, of=len(steps(draft)))
     if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
-    if weight or match:
+    if share.weight or share.match:
         draft.note(served=True)
-    ensure_weight(draft, weight, match)
-    if spec is None or not split_is(obs, weight, match):
+    ensure_split(draft, share)
+    if spec is None or not split_is(obs, share):
         return None
     if not applied(draft):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
@@ -310,7 +307,7 @@ def shift(draft: Draft) -> Stage | None:
     left = step(draft).bake if known.left is None else known.left
     draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + left, "left": None}))
     if known.left is None:
-        told = f"{weight} % of requests{_of(match)} to {hash_of(draft, 'candidate')}"
+        told = f"{share.weight} % of requests{_told(draft, share)}"
         draft.event(Reason.STEP_STARTED, f"{where(draft)}: {told}")
     return Stage.BAKE
 
@@ -323,15 +320,15 @@ def bake(draft: Draft) -> Stage | None:
     hold(draft)
     if deserted(draft):
         return Stage.SCALE
-    asked, written = (at.weight, at.match), draft.status.traffic
-    as_written = written is not None and (written.weight, written.match) == asked
-    if as_written and not (split_is(draft.obs, *asked) and _switched(draft)):
+    asked, written = at.share, draft.status.traffic
+    as_written = written is not None and written.share == asked
+    if as_written and not (split_is(draft.obs, asked) and _switched(draft)):
         return interrupt(draft)
-    ensure_weight(draft, *asked)
+    ensure_split(draft, asked)
     _grow_ahead(draft, at)
     draft.wake_in(STEADY)
     verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
-    told = f"{where(draft)}: {at.weight} %{_of(at.match)} to {hash_of(draft, 'candidate')}"
+    told = f"{where(draft)}: {at.weight} %{_told(draft, asked)}"
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
@@ -377,9 +374,9 @@ def deserted(draft: Draft) -> bool:
     if deployment is None or not deployment.replicas:
         # Scaled to nothing: stable has no more to offer.
         return False
-    draft.set(traffic=TrafficStatus(router="", weight=0))
+    draft.set(traffic=TrafficStatus.asking(ALL_STABLE))
     if draft.obs.routes:
-        draft.urgent.append(Split(0))
+        draft.urgent.append(Split(ALL_STABLE))
     if draft.obs.service and draft.obs.service.hash == hash_of(draft, "candidate"):
         draft.urgent.append(Select(hash_of(draft, "stable")))
     health.fall(draft)
@@ -394,7 +391,7 @@ def interrupt(draft: Draft) -> Stage:
     if at is not None and at.until is not None and at.started_at is not None:
         seen = max(at.started_at, analysis.looked_at) if analysis else at.started_at
         draft.set(step=at.model_copy(update={"until": None, "left": max(at.until - seen, timedelta())}))
-        lost = [one.name for one in draft.obs.routes if (one.weight, one.match) != (at.weight, at.match)]
+        lost = [one.name for one in draft.obs.routes if one.share != at.share]
         lost += [f"Service/{draft.obs.service.name}"] if draft.obs.service and not _switched(draft) else []
         told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
         draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
@@ -486,19 +483,21 @@ def ensure_deadline(draft: Draft) -> None:
         draft.act(SetDeadline(HELD_DEADLINE, owners_note(owners)))
 
 
-def ensure_weight(draft: Draft, weight: int, match: Matches) -> None:
-    """Routes say the step's weight and match; the status says so first."""
+def ensure_split(draft: Draft, share: Share) -> None:
+    """Routes say the step's share; the status says so first."""
     written = draft.status.traffic
-    if written is None or (written.weight, written.match) != (weight, match):
-        draft.set(traffic=TrafficStatus(router="", weight=weight, match=match))
-    if not split_is(draft.obs, weight, match):
-        draft.act(Split(weight, match))
+    if written is None or written.share != share:
+        draft.set(traffic=TrafficStatus.asking(share))
+    if not split_is(draft.obs, share):
+        draft.act(Split(share))
 
 
-def _of(match: Matches) -> str:
-    """``, and all with x-canary: always,``: what else goes to the candidate."""
-    said = [" and ".join(f"{name}: {value}" for name, value in {**one.headers, **one.cookies}.items()) for one in match]
-    return f" and all with {' or '.join(said)}" if said else ""
+def _told(draft: Draft, share: Share) -> str:
+    """`` and all with x-canary: always to 7d9f5``: what else goes to the candidate, and which that is."""
+    named = [{**one.headers, **one.cookies} for one in share.match]
+    said = [" and ".join(f"{name}: {value}" for name, value in one.items()) for one in named]
+    more = f" and all with {' or '.join(said)}" if said else ""
+    return f"{more} to {hash_of(draft, 'candidate')}"
 
 
 def _wait(draft: Draft) -> Stage | None:

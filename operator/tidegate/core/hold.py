@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from tidegate.api.base import GROUP
+from tidegate.api.release import AT_REST, Match, Share, Stay
 
 RELEASING = f"{GROUP}/releasing"
 """The annotation. On a route it tells the backendRefs at rest as well."""
@@ -40,6 +43,24 @@ def noted(obj: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def noting(share: Share) -> dict[str, Any]:
+    """What a note says of the share that is written with it."""
+    match = {"match": [one.wire() for one in share.match]} if share.match else {}
+    return {"weight": share.weight, **match, **({"stay": share.stay.wire()} if share.stay else {})}
+
+
+def noted_share(obj: Mapping[str, Any]) -> Share:
+    """The share that was written last; that of an object at rest where no note tells, or none that can be read."""
+    found = noted(obj)
+    weight, match, stay = found.get("weight"), found.get("match") or (), found.get("stay")
+    if not isinstance(weight, int):
+        return AT_REST
+    try:
+        return Share(weight, tuple(map(Match.model_validate, match)), Stay.model_validate(stay) if stay else None)
+    except (ValidationError, TypeError):
+        return Share(weight)
 
 
 def holder(obj: Mapping[str, Any]) -> Hold | None:

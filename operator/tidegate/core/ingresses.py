@@ -8,13 +8,12 @@ together, and so does Traefik in its place. That second one exists as long as th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from tidegate.api.release import Match
+from tidegate.api.release import AT_REST, Match, Share, Stickiness
 from tidegate.core.gate import RELEASE
-from tidegate.core.hold import RELEASING, Hold, noted
+from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -23,6 +22,10 @@ WEIGHT = f"{PREFIX}canary-weight"
 CLASS = "kubernetes.io/ingress.class"
 """Where classes were named before spec.ingressClassName."""
 BY = f"{CANARY}-by-"
+AFFINITY = f"{PREFIX}affinity"
+MAX_AGE = f"{PREFIX}session-cookie-max-age"
+BEHAVIOR = f"{PREFIX}affinity-canary-behavior"
+"""``legacy``: the canary goes by the weight alone."""
 _SHARED = ("affinity", "session-cookie-", "load-balance", "upstream-hash-by")
 """Annotations that ingress-nginx reads of a canary as well: all others count of the main Ingress only."""
 
@@ -87,28 +90,28 @@ def held(canary: Json | None, names: Backends) -> bool:
     return canary is not None and is_ours(canary) and noted(canary).get("service") == names.service
 
 
-def weight(main: Json | None, canary: Json | None, names: Backends) -> int | None:
-    """The candidate's share in percent; None where the Ingress is at rest; MIXED where the canary is not as it should.
+def share(main: Json | None, canary: Json | None, names: Backends) -> Share:
+    """Who goes to the candidate; of the weight MIXED where the canary is not as it should be.
 
     MIXED too of a canary that is left alone: the Ingress is gone, or leads to the Service no more.
     """
     if canary is None or not held(canary, names):
-        return None
-    said, share = _annotations(canary).get(WEIGHT, ""), noted(canary).get("weight")
+        return AT_REST
+    asked, said = noted_share(canary), _annotations(canary).get(WEIGHT, "")
     if main is None or not said.isdecimal():
-        return MIXED
-    if not _is(canary, wanted(main, names, int(said), Hold(""), match(canary))):
-        return MIXED
-    return INTRODUCED if share == INTRODUCED and said == "0" else int(said)
+        return replace(asked, weight=MIXED)
+    weight = INTRODUCED if asked.weight == INTRODUCED and said == "0" else int(said)
+    found = replace(asked, weight=weight)
+    return found if _is(canary, wanted(main, names, found, Hold(""))) else replace(asked, weight=MIXED)
 
 
-def match(canary: Json | None) -> tuple[Match, ...]:
-    """Requests that go to the candidate whatever its share, as they were written last."""
-    said = noted(canary).get("match") if canary else None
-    try:
-        return tuple(Match.model_validate(one) for one in said) if isinstance(said, list) else ()
-    except ValidationError:
-        return ()
+def unsticky(main: Json, asked: Stickiness) -> str:
+    """Why its visitors do not stay where they are; empty where its controller keeps them there."""
+    notes = _annotations(main)
+    needed = {AFFINITY: "cookie", MAX_AGE: str(asked.seconds)}
+    if missing := [f"{key}: {value!r}" for key, value in needed.items() if notes.get(key) != value]:
+        return f"keeps visitors by a cookie of its controller's own: give it the annotation {' and '.join(missing)}"
+    return ""
 
 
 def unmatchable(asked: Sequence[Match]) -> str:
@@ -124,18 +127,21 @@ def unmatchable(asked: Sequence[Match]) -> str:
     return ""
 
 
-def wanted(main: Json, names: Backends, share: int, hold: Hold, asked: Sequence[Match] = ()) -> Json:
-    """The canary that gives the candidate this share, and what is asked for beside it."""
+def wanted(main: Json, names: Backends, asked: Share, hold: Hold) -> Json:
+    """The canary that gives the candidate this share."""
     notes = _annotations(main)
     shared = {key: notes[key] for key in notes if key.startswith(tuple(f"{PREFIX}{name}" for name in _SHARED))}
+    if asked.stay:
+        shared.pop(BEHAVIOR, None)
     annotations = {
         **shared,
         **({CLASS: notes[CLASS]} if CLASS in notes else {}),
         CANARY: "true",
-        WEIGHT: str(max(share, 0)),
-        **_by(asked),
-        RELEASING: hold.note(service=names.service, weight=share, **_noted(asked)),
+        WEIGHT: str(max(asked.weight or 0, 0)),
+        **_by(asked.match),
+        RELEASING: hold.note(service=names.service, **noting(asked)),
     }
+    annotations |= _bound(notes, asked)
     classed = {key: main["spec"][key] for key in ("ingressClassName",) if key in main["spec"]}
     return {
         "metadata": {
@@ -171,7 +177,18 @@ def port_of(backend: Json) -> str:
 
 def stale(canary: Json, body: Json) -> set[str]:
     """Annotations of a canary that are not asked for any more."""
-    return {key for key in _annotations(canary) if key.startswith(BY) and key not in body["metadata"]["annotations"]}
+    wanted_ = body["metadata"]["annotations"]
+    return {key for key in _annotations(canary) if key.startswith((BY, BEHAVIOR)) and key not in wanted_}
+
+
+def _bound(notes: Mapping[str, str], asked: Share) -> dict[str, str]:
+    """Whether who has the cookie of the main Ingress is bound by it on the way to the canary.
+
+    ingress-nginx itself goes by the cookie before it looks at any weight: at 0 as well, where nobody is to be there.
+    """
+    if notes.get(AFFINITY) != "cookie":
+        return {}
+    return {} if (asked.weight or 0) > 0 else {BEHAVIOR: "legacy"}
 
 
 def _by(asked: Sequence[Match]) -> dict[str, str]:
@@ -182,10 +199,6 @@ def _by(asked: Sequence[Match]) -> dict[str, str]:
         for name in one.cookies:
             notes |= {f"{BY}cookie": name}
     return notes
-
-
-def _noted(asked: Sequence[Match]) -> Json:
-    return {"match": [one.wire() for one in asked]} if asked else {}
 
 
 def _rules(main: Json, names: Backends) -> Iterator[Json]:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus
+from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus, Share, Stay
 from tidegate.core.asking import Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.draining import GRACE
@@ -198,6 +198,13 @@ class Route:
     """The release that holds it, if one does."""
     match: tuple[Match, ...] = ()
     """Requests that it sends to the candidate whatever the weight."""
+    stay: Stay | None = None
+    """How visitors stay where it sent them."""
+
+    @property
+    def share(self) -> Share:
+        """Who goes to the candidate by it."""
+        return Share(self.weight, self.match, self.stay)
 
     def behind(self, service: str) -> frozenset[str] | None:
         """Addresses that requests to a Service go to; None where nobody can tell."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Match, ReleaseRecord, ReleaseStatus
+from tidegate.api.release import ReleaseRecord, ReleaseStatus, Share
 from tidegate.core.gate import Bounds
 
 
@@ -88,11 +88,9 @@ class Select:
 
 @dataclass(frozen=True)
 class Split:
-    """Routes send this share of requests to the candidate; None puts them back on the user's Service."""
+    """Routes send this share of requests to the candidate."""
 
-    weight: int | None
-    match: tuple[Match, ...] = ()
-    """Requests that go to the candidate whatever the weight."""
+    share: Share
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The user's Service is never without a ready endpoint: it is widened before it is
 from __future__ import annotations
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Outcome, Phase, Stage
+from tidegate.api.release import AT_REST, Outcome, Phase, Stage
 from tidegate.core import health
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import (
@@ -64,8 +64,8 @@ def return_routes(draft: Draft) -> Stage | None:
     """The routes are back on the user's Service, and the router serves by them."""
     obs = draft.obs
     _promoting(draft, "promoting: routes go back on the Service")
-    if not split_is(obs, None):
-        draft.act(Split(None))
+    if not split_is(obs, AT_REST):
+        draft.act(Split(AT_REST))
         return None
     if not applied(draft) or (obs.service and not reached(draft, obs.service)):
         _promoting(draft, lagging(obs) or "the router still sends requests to the old revision")
@@ -125,8 +125,8 @@ def tidied(draft: Draft) -> bool:
     if any(hold.release != obs.release.id for hold in obs.holds()):
         # Another release's: it cleans up what is its own.
         return True
-    if not split_is(obs, None):
-        draft.act(Split(None))
+    if not split_is(obs, AT_REST):
+        draft.act(Split(AT_REST))
         return False
     if not applied(draft) and not overdue(draft):
         return False

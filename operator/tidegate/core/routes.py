@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
-
-from tidegate.api.release import Match
-from tidegate.core import dark
-from tidegate.core.hold import RELEASING, Hold, noted, renoted
+from tidegate.api.release import AT_REST, Match, Share
+from tidegate.core import dark, sticky
+from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 MAX_WEIGHT = 1_000_000
@@ -33,13 +32,18 @@ def leads_to(route: Json, names: Backends) -> bool:
     return any(_points(ref, ours) for ref in (*refs, *noted))
 
 
+def share(route: Json, names: Backends) -> Share:
+    """Who goes to the candidate."""
+    return replace(_said(route, names), weight=weight(route, names))
+
+
 def weight(route: Json, names: Backends) -> int | None:
     """The candidate's share in percent; None where the route is at rest; MIXED where rules do not agree.
 
     MIXED too of a route whose rules lead to the Service no more, as long as it carries a note; and of one whose rules
-    for a dark launch are not as they were written.
+    of ours are not as they were written.
     """
-    if _dark(route) != dark.rules(_led(route, names), names.service, names.canary, match(route, names)):
+    if _dark(route) != _ours(_led(route, names), names, _said(route, names)) or not _kept(route, names):
         return MIXED
     said = {share for rule in _rules(route) if not dark.is_dark(rule) for share in _shares(rule, names)}
     if not said:
@@ -53,22 +57,20 @@ def weight(route: Json, names: Backends) -> int | None:
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
-def match(route: Json, names: Backends) -> tuple[Match, ...]:
-    """Requests that go to the candidate whatever its share, as they were written last."""
-    said = noted(route).get("match") if _held(route, names) else None
-    try:
-        return tuple(Match.model_validate(one) for one in said) if isinstance(said, list) else ()
-    except ValidationError:
-        return ()
-
-
 def unmatchable(route: Json, names: Backends, asked: Sequence[Match]) -> str:
     """Why the route cannot have rules for these; empty where it can."""
     return dark.too_many(_rules(route), _led(route, names), asked)
 
 
-def patch(route: Json, names: Backends, share: int | None, hold: Hold, asked: Sequence[Match] = ()) -> list[Json]:
-    """JSON patch that gives the candidate this share, or (None) puts the route back. ValueError is the user's.
+def unsticky(route: Json, names: Backends, beside: Sequence[Match]) -> str:
+    """Why visitors of the route cannot be kept where they are; empty where they can."""
+    rules = _rules(route)
+    led = {index: {**rules[index], "backendRefs": refs} for index, refs in _at_rest(route, names).items()}
+    return sticky.unfit(rules, led, beside)
+
+
+def patch(route: Json, names: Backends, asked: Share, hold: Hold) -> list[Json]:
+    """JSON patch that gives the candidate this share, or puts the route back. ValueError is the user's.
 
     A route whose rules lead to the Service no more is put back whatever the share. One that another release holds is
     left alone: its note is the only memory of what it was.
@@ -76,24 +78,46 @@ def patch(route: Json, names: Backends, share: int | None, hold: Hold, asked: Se
     if RELEASING in _annotations(route) and not _held(route, names):
         return []
     rest = _at_rest(route, names)
-    share = share if rest else None
+    asked = asked if rest else AT_REST
+    back = asked.weight is None
     changes = [
         operation
         for index, refs in rest.items()
-        for operation in _replace(route, index, refs if share is None else _split(refs, names, share))
+        for operation in _replace(route, index, refs if back else _split(refs, names, asked))
     ]
     keys = _keys(route)
     notes = {keys[index]: refs for index, refs in rest.items()}
-    asked = () if share is None else asked
-    changes += _darken(route, dark.rules(_led(route, names), names.service, names.canary, asked))
-    more = {"match": [one.wire() for one in asked]} if asked else {}
-    note = hold.note(service=names.service, weight=share, rules=notes, **more)
-    changes += _annotate(route, None if share is None else note)
+    changes += _darken(route, _ours(_led(route, names), names, asked))
+    note = hold.note(service=names.service, rules=notes, **noting(asked))
+    changes += _annotate(route, None if back else note)
     return _as_read(route, changes)
 
 
+def _said(route: Json, names: Backends) -> Share:
+    """What was written last."""
+    return noted_share(route) if _held(route, names) else AT_REST
+
+
+def _ours(led: Sequence[Json], names: Backends, asked: Share) -> list[Json]:
+    """The rules of ours that a share needs: where two are as specific, who asks for the candidate gets it."""
+    stays = sticky.rules(led, names, asked.stay) if asked.stay else []
+    return [*dark.rules(led, names.service, names.canary, asked.match), *stays]
+
+
+def _kept(route: Json, names: Backends) -> bool:
+    """Answers tell visitors where they were, if they are to."""
+    stay, revisions = _said(route, names).stay, _revisions(names)
+    refs = [ref for rule in _rules(route) if not dark.is_dark(rule) for ref in rule.get("backendRefs", ())]
+    ours = [ref for ref in refs if _points(ref, set(names.two))]
+    return stay is None or all(sticky.marks(ref, stay, revisions[ref["name"]]) for ref in ours)
+
+
+def _revisions(names: Backends) -> Mapping[str, str]:
+    return {names.stable: sticky.STABLE, names.canary: sticky.CANDIDATE}
+
+
 def _darken(route: Json, wanted: list[Json]) -> list[Json]:
-    """The rules of a dark launch, behind all others."""
+    """The rules of ours, behind all others."""
     if _dark(route) == wanted:
         return []
     places = [place for place, rule in enumerate(_rules(route)) if dark.is_dark(rule)]
@@ -140,7 +164,17 @@ def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
     return found
 
 
-def _split(refs: Sequence[Json], names: Backends, share: int) -> list[Json]:
+def _split(refs: Sequence[Json], names: Backends, asked: Share) -> list[Json]:
+    """As ``_shared``, and answers tell visitors where they were, if they are to."""
+    shared, stay, revisions = _shared(refs, names, asked.weight or 0), asked.stay, _revisions(names)
+    if stay is None:
+        return shared
+    return [
+        sticky.marking(ref, stay, revisions[ref["name"]]) if _points(ref, set(names.two)) else ref for ref in shared
+    ]
+
+
+def _shared(refs: Sequence[Json], names: Backends, share: int) -> list[Json]:
     """Each ref to the Service becomes two; the others keep their proportion to it."""
     if share == INTRODUCED:
         beside = [

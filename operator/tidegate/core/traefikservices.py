@@ -8,12 +8,17 @@ where that one's weight is 0. So the candidate is listed while it has weight, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tidegate.core.hold import RELEASING, Hold, noted, renoted
+from tidegate.api.release import AT_REST, Share, Stay
+from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 
 Json = dict[str, Any]
+
+STICKY = "/spec/weighted/sticky"
+"""Where its cookie stands."""
 
 
 def entries(obj: Json) -> list[Json]:
@@ -40,13 +45,22 @@ def held(obj: Json, names: Backends) -> bool:
     return RELEASING in _annotations(obj) and noted(obj).get("service") == names.service
 
 
-def weight(obj: Json, names: Backends) -> int | None:
-    """The candidate's share in percent; None where it is at rest; MIXED where it is not as it was written."""
+def share(obj: Json, names: Backends) -> Share:
+    """Who goes to the candidate; of the weight MIXED where it is not as it was written."""
     split = any(points(entry, obj, set(names.two)) for entry in entries(obj))
     if not held(obj, names):
-        return MIXED if split and RELEASING not in _annotations(obj) else None
-    said = noted(obj).get("weight")
-    return said if isinstance(said, int) and entries(obj) == shared(obj, names, said) else MIXED
+        return Share(MIXED) if split and RELEASING not in _annotations(obj) else AT_REST
+    said = noted_share(obj)
+    if said.weight is None or entries(obj) != shared(obj, names, said.weight):
+        return replace(said, weight=MIXED)
+    return said if said.stay is None or _sticks(obj, said.stay) else replace(said, weight=MIXED)
+
+
+def unsticky(obj: Json, names: Backends) -> str:
+    """Why its visitors cannot be kept where they are; empty where they can."""
+    if _sticky(obj) and not (held(obj, names) and _sticks(obj, noted_share(obj).stay)):
+        return "has a sticky cookie of its own already, which would be lost meanwhile: leave one of the two out"
+    return ""
 
 
 def shared(obj: Json, names: Backends, share: int) -> list[Json]:
@@ -66,22 +80,44 @@ def shared(obj: Json, names: Backends, share: int) -> list[Json]:
     return result
 
 
-def patch(obj: Json, names: Backends, share: int | None, hold: Hold) -> list[Json]:
-    """JSON patch that gives the candidate this share, or (None) puts the list back.
+def patch(obj: Json, names: Backends, asked: Share, hold: Hold) -> list[Json]:
+    """JSON patch that gives the candidate this share, or puts the list back.
 
     One that lists the Service no more is let go whatever the share; one that another release holds is left alone.
     """
     if RELEASING in _annotations(obj) and not held(obj, names):
         return []
     if not any(points(entry, obj, {names.service, *names.two}) for entry in entries(obj)):
-        return _as_read(obj, _annotate(obj, None))
+        return _as_read(obj, [*_stick(obj, None), *_annotate(obj, None)])
     rest = _rest(obj, names)
-    wanted = rest if share is None else shared(obj, names, share)
-    changes: list[Json] = []
+    wanted = rest if asked.weight is None else shared(obj, names, asked.weight)
+    changes = _stick(obj, asked.stay)
     if wanted != entries(obj):
         changes.append({"op": "replace", "path": "/spec/weighted/services", "value": wanted})
-    note = None if share is None else hold.note(service=names.service, weight=share, services=rest)
-    return _as_read(obj, [*changes, *_annotate(obj, note)])
+    note = hold.note(service=names.service, services=rest, **noting(asked))
+    return _as_read(obj, [*changes, *_annotate(obj, None if asked.weight is None else note)])
+
+
+def _stick(obj: Json, stay: Stay | None) -> list[Json]:
+    """The cookie of ours comes and goes; one of the user's stays as it is."""
+    if stay is None:
+        return [{"op": "remove", "path": STICKY}] if _sticks(obj, noted_share(obj).stay) else []
+    return [] if _sticks(obj, stay) else [{"op": "add", "path": STICKY, "value": {"cookie": _cookie(stay)}}]
+
+
+def _sticks(obj: Json, stay: Stay | None) -> bool:
+    """It keeps visitors so."""
+    return stay is not None and _cookie(stay).items() <= (_sticky(obj).get("cookie") or {}).items()
+
+
+def _sticky(obj: Json) -> Json:
+    return dict((obj["spec"].get("weighted") or {}).get("sticky") or {})
+
+
+def _cookie(stay: Stay) -> Json:
+    """By a name of this candidate's: Traefik tells only which Service it was, and that name each release has."""
+    name = f"{stay.cookie}-{stay.candidate}"
+    return {"name": name, "maxAge": stay.seconds, "path": "/", "httpOnly": True, "sameSite": "lax"}
 
 
 def seize(obj: Json, hold: Hold) -> list[Json]:

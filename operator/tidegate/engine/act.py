@@ -66,9 +66,9 @@ class Actor:
                         await self._remove(scene, name)
             case Select(hash_, held):
                 await self._merge(SERVICES, scene, scene.service, _selection(hash_, scene.hold if held else None))
-            case Split(weight, match):
+            case Split(share):
                 if scene.backends:
-                    await self._router.split(scene.backends, scene.routes, weight, scene.hold, match)
+                    await self._router.split(scene.backends, scene.routes, share, scene.hold)
             case Seize():
                 await self._seize(scene)
             case SetFinalizer(present):

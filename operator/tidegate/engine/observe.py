@@ -155,8 +155,7 @@ class Observer:
         if begun or not spec.routed or (begun is None and spec.traffic.pod_share):
             return Routing(()), True
         propagation = spec.traffic.propagation if _under_way(release) else None
-        matches = tuple(step.match for step in spec.plan())
-        routing = await self._router.read(backends, named, propagation, matches)
+        routing = await self._router.read(backends, named, propagation, spec.plan())
         if begun is None and not routing.routes and named is None and not spec.needs_route:
             return Routing(()), True
         return routing, False

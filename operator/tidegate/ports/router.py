@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Match
+from tidegate.api.release import Matches, Share, Step, Stickiness
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
@@ -30,16 +30,22 @@ Names = Sequence[str] | None
 """Routes as ``Kind/name``; ``Kind/*`` for all of a kind that lead to the Service; None for all that do, of any kind."""
 
 
-Matches = tuple[Match, ...]
-"""Requests told by what their clients send: those of any."""
-
-
-def unmatchable(route: str, matches: Sequence[Matches], why: Callable[[Matches], str]) -> Iterator[Problem]:
+def unmatchable(route: str, steps: Sequence[Step], why: Callable[[Matches], str]) -> Iterator[Problem]:
     """The problems of steps whose match a route cannot do."""
-    for number, match in enumerate(matches):
-        told = why(match) if match else ""
+    for number, step in enumerate(steps):
+        told = why(step.match) if step.match else ""
         if told:
             yield Problem(Reason.ROUTE_UNSUPPORTED, f"spec.steps[{number}].match: {route} {told}")
+
+
+def stickiness(steps: Sequence[Step]) -> Stickiness | None:
+    """How visitors are to stay where they were sent, if they are to in any step."""
+    return next((step.sticky for step in steps if step.sticky), None)
+
+
+def unsticky(route: str, why: str) -> list[Problem]:
+    """The problem of a release whose visitors a route cannot keep where they are."""
+    return [Problem(Reason.ROUTE_UNSUPPORTED, f"spec.stickiness: {route} {why}")] if why else []
 
 
 def named(names: Names, kinds: Collection[str]) -> list[str] | None:
@@ -57,22 +63,17 @@ class Router(Protocol):
         ...
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """The routes that lead to the Service (those that are named, or all that do), and what they say.
 
         Without a ``propagation`` the router itself is not asked, and ``applied`` says only what routes tell. What the
-        release is going to ask for by ``matches``, step by step, and the router has no way to do, is a problem.
+        release is going to ask for in its ``steps``, and the router has no way to do, is a problem.
         """
         ...
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
-        """Write the candidate's share to all of them; None puts them back as they were.
-
-        Requests that ``match`` go to the candidate whatever its share.
-        """
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
+        """Write the candidate's share to all of them, or put them back as they were."""
         ...
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
-from tidegate.core import parents, routes
+from tidegate.api.release import Share, Step
+from tidegate.core import parents, routes, sticky
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder
 from tidegate.core.observed import Backends, Problem, Route
@@ -22,13 +23,14 @@ from tidegate.ports.cluster import (
     GATEWAY_CLASSES,
     GATEWAY_ROUTES,
     GATEWAYS,
+    HTTPROUTES,
     ClusterError,
     NotFound,
     Object,
     Rejected,
     Watched,
 )
-from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
+from tidegate.ports.router import Names, Routing, named, unmatchable, unsticky
 
 Json = dict[str, Any]
 
@@ -57,15 +59,18 @@ class GatewayRouter:
         self._cluster, self._patience = cluster, Patience(clock)
         self._planes = {plane.controller: plane for plane in planes}
         self._controllers: dict[tuple[str, str], str] = {}
+        self._able: set[tuple[str, str]] = set()
+        """Gateways of classes that can keep visitors where they are."""
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """The routes that lead to the Service, and what they say."""
         objects, problems = await self._find(backends, names)
         problems += [problem for obj in objects if (problem := _unsplittable(obj, backends))]
         for obj in objects:
-            problems += unmatchable(_name(obj), matches, partial(routes.unmatchable, obj, backends))
+            problems += unmatchable(_name(obj), steps, partial(routes.unmatchable, obj, backends))
+            problems += unsticky(_name(obj), await self._unsticky(obj, backends, steps))
         planes = [await self._plane(obj) for obj in objects]
         # A route that no Gateway has taken carries no requests: where another does, nobody waits for it.
         idle = [any(map(parents.taken, objects)) and not parents.taken(obj) for obj in objects]
@@ -81,13 +86,11 @@ class GatewayRouter:
             series=known.series(served, backends) if known else None,
         )
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
             try:
-                patch = routes.patch(obj, backends, weight, hold, match)
+                patch = routes.patch(obj, backends, share, hold)
             except ValueError as error:
                 raise Rejected(f"{_name(obj)}: {error}") from error
             await self._write(obj, patch)
@@ -128,6 +131,31 @@ class GatewayRouter:
             told = f"there is no such {kind}"
         return Problem(Reason.ROUTE_NOT_FOUND, f"spec.traffic.gateway.routes: {name!r}: {told}")
 
+    async def _unsticky(self, obj: Object, backends: Backends, steps: Sequence[Step]) -> str:
+        """Why visitors of the route cannot be kept where they are, if they are to be."""
+        sticky_ = [step for step in steps if step.sticky]
+        if not sticky_:
+            return ""
+        if obj["kind"] != HTTPROUTES.name:
+            return "cannot keep visitors: clients of gRPC keep no cookies; leave it out, or name other routes"
+        beside = max((step.match for step in sticky_), key=len)
+        return routes.unsticky(obj, backends, beside) or await self._unable(obj)
+
+    async def _unable(self, obj: Object) -> str:
+        """Why those who serve the route cannot, by what they say of themselves."""
+        for parent in parents.of(obj):
+            key = (parent.namespace, parent.name)
+            if key in self._able:
+                continue
+            found = await self._class(parent)
+            said = found.get("status", {}).get("supportedFeatures") or ()
+            able = {one if isinstance(one, str) else one["name"] for one in said}
+            if missing := sorted(sticky.FEATURES - able):
+                name = found["metadata"]["name"] if found else f"of {parent.kind} {parent.name}"
+                return f"cannot keep visitors: GatewayClass {name} lists no {' and no '.join(missing)}; leave it out"
+            self._able.add(key)
+        return ""
+
     async def _plane(self, route: Object) -> DataPlane | None:
         """The implementation behind the route; None where it is none that we know more of."""
         for parent in parents.of(route):
@@ -138,16 +166,22 @@ class GatewayRouter:
 
     async def _controller(self, parent: parents.Parent) -> str:
         key = (parent.namespace, parent.name)
-        if parent.kind != GATEWAYS.name:
-            return ""
         if key not in self._controllers:
-            try:
-                gateway = await self._cluster.get(GATEWAYS, *key)
-                found = await self._cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
-            except NotFound:
+            found = await self._class(parent)
+            if not found:
                 return ""
             self._controllers[key] = str(found["spec"]["controllerName"])
         return self._controllers[key]
+
+    async def _class(self, parent: parents.Parent) -> Object:
+        """The class of a Gateway; nothing of what is none, or is not there."""
+        if parent.kind != GATEWAYS.name:
+            return {}
+        try:
+            gateway = await self._cluster.get(GATEWAYS, parent.namespace, parent.name)
+            return await self._cluster.get(GATEWAY_CLASSES, "", gateway["spec"]["gatewayClassName"])
+        except NotFound:
+            return {}
 
     async def _route(
         self,
@@ -159,6 +193,7 @@ class GatewayRouter:
         holds: bool,
     ) -> Route:
         """What the route says. Unless it ``holds`` the others up, its parents' word is not waited for."""
+        share = routes.share(obj, backends)
         waiting, servers = parents.unread(obj) if holds else "", None
         if propagation is not None:
             serving = await self._serving(obj, plane) if holds else None
@@ -170,12 +205,13 @@ class GatewayRouter:
             servers = serving.servers if serving else None
         return Route(
             name=_name(obj),
-            weight=routes.weight(obj, backends),
+            weight=share.weight,
             applied=not waiting,
             waiting=waiting,
             servers=servers,
             hold=holder(obj),
-            match=routes.match(obj, backends),
+            match=share.match,
+            stay=share.stay,
         )
 
     async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:
@@ -191,7 +227,7 @@ def _name(route: Object) -> str:
 
 def _unsplittable(route: Object, backends: Backends) -> Problem | None:
     try:
-        routes.patch(route, backends, 50, Hold(""))
+        routes.patch(route, backends, Share(50), Hold(""))
     except ValueError as error:
         return Problem(Reason.ROUTE_UNSUPPORTED, f"{_name(route)}: {error}")
     return None

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
+from tidegate.api.release import Share, Step
 from tidegate.core import ingresses
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import RELEASING, Hold, holder, renoted
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import INGRESS_CLASSES, INGRESSES, ClusterError, NotFound, Object, Watched
-from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
+from tidegate.ports.router import Names, Routing, named, stickiness, unmatchable, unsticky
 
 Json = dict[str, Any]
 
@@ -62,7 +63,7 @@ class IngressRouter:
         """Ingresses that the data plane was seen to serve, by uid: that it is silent for once changes no metric."""
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """The Ingresses that lead to the Service by their rules, and what they and their canaries say."""
         wanted, around = named(names, self.kinds), await self._around(backends)
@@ -70,7 +71,11 @@ class IngressRouter:
         routes = [await self._route(pair, backends, propagation) for pair in found]
         problems = [problem for pair in found for problem in self._unfit(pair, found, backends, around)]
         for route in routes:
-            problems += unmatchable(route.name, matches, ingresses.unmatchable)
+            problems += unmatchable(route.name, steps, ingresses.unmatchable)
+        asked = stickiness(steps)
+        for pair in found:
+            told = ingresses.unsticky(pair.main, asked) if asked and pair.main else ""
+            problems += unsticky(f"{INGRESSES.name}/{pair.name}", told)
         return Routing(
             routes=tuple(routes),
             problems=(*problems, *(astray if wanted is not None else ())),
@@ -78,18 +83,15 @@ class IngressRouter:
             passed_over=tuple(astray),
         )
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
-        """Write the candidate's share to all canaries; None removes them."""
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
+        """Write the candidate's share to all canaries; at rest there are none."""
         for pair in await self._pairs(backends, named(names, self.kinds), await self._around(backends)):
             if pair.canary and not ingresses.held(pair.canary, backends):
                 continue  # another release's, or the user's
-            share = weight if pair.main else None
-            if share is None or pair.main is None:
+            if share.weight is None or pair.main is None:
                 await self._remove(pair.canary)
             else:
-                await self._ensure(ingresses.wanted(pair.main, backends, share, hold, match), pair, backends)
+                await self._ensure(ingresses.wanted(pair.main, backends, share, hold), pair, backends)
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to the canaries, each only as it was read."""
@@ -208,24 +210,24 @@ class IngressRouter:
         return [Problem(Reason.ROUTE_UNSUPPORTED, f"{name}: {what}") for what in told]
 
     async def _route(self, pair: _Pair, backends: Backends, propagation: timedelta | None) -> Route:
-        weight, waiting, servers = ingresses.weight(pair.main, pair.canary, backends), "", None
-        match = ingresses.match(pair.canary) if ingresses.held(pair.canary, backends) else ()
+        share, waiting, servers = ingresses.share(pair.main, pair.canary, backends), "", None
         if propagation is not None and pair.main is not None:
-            serving = await self._serving(pair.main, backends, weight)
-            state = f"{pair.main['metadata'].get('generation')} {weight} {match}"
+            serving = await self._serving(pair.main, backends, share.weight)
+            state = f"{pair.main['metadata'].get('generation')} {share}"
             waiting = serving.waiting if serving else ""
-            if not serving or match:
+            if not serving or share.match:
                 # What it tells requests by, no list of services says.
                 waiting = waiting or self._patience.waiting(pair.main, state, propagation)
             servers = serving.servers if serving else None
         return Route(
             name=f"{INGRESSES.name}/{pair.name}",
-            weight=weight,
+            weight=share.weight,
             applied=not waiting,
             waiting=waiting,
             servers=servers,
             hold=holder(pair.canary) if pair.canary and ingresses.is_ours(pair.canary) else None,
-            match=match,
+            match=share.match,
+            stay=share.stay,
         )
 
     async def _serving(self, main: Object, backends: Backends, weight: int | None) -> Serving | None:
@@ -246,4 +248,4 @@ class IngressRouter:
 
 def _has(canary: Object, body: Json) -> bool:
     told: dict[str, str] = canary["metadata"].get("annotations") or {}
-    return bool(body["metadata"]["annotations"].items() <= told.items())
+    return bool(body["metadata"]["annotations"].items() <= told.items()) and not ingresses.stale(canary, body)

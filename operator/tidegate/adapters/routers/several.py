@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
+from tidegate.api.release import Share, Step
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem
-from tidegate.ports.router import Matches, Names, Router, Routing
+from tidegate.ports.router import Names, Router, Routing
 
 
 class Routers:
@@ -20,22 +21,20 @@ class Routers:
         self.kinds = [kind for router in routers for kind in router.kinds]
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """The routes of all of them. Where there is none at all, one problem says so for all."""
-        found = [await router.read(backends, names, propagation, matches) for router in self._asked(names)]
+        found = [await router.read(backends, names, propagation, steps) for router in self._asked(names)]
         problems = [problem for one in found for problem in one.problems]
         routes = [route for one in found for route in one.routes]
         if not routes and not problems:
             problems = [problem for one in found for problem in one.passed_over] or [self._none(backends)]
         return Routing(tuple(routes), tuple(problems), _series(found))
 
-    async def split(
-        self, backends: Backends, names: Names, weight: int | None, hold: Hold, match: Matches = ()
-    ) -> None:
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """Write the candidate's share to the routes of all of them."""
         for router in self._asked(names):
-            await router.split(backends, names, weight, hold, match)
+            await router.split(backends, names, share, hold)
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to what they hold."""

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
+from tidegate.api.release import Share, Step
 from tidegate.core import traefikservices
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import TRAEFIK_SERVICES, ClusterError, NotFound, Object, Watched
-from tidegate.ports.router import Matches, Names, Routing, named, unmatchable
+from tidegate.ports.router import Names, Routing, named, stickiness, unmatchable, unsticky
 
 Json = dict[str, Any]
 
@@ -42,29 +43,24 @@ class TraefikServiceRouter:
         self._cluster, self._plane, self._patience = cluster, plane, Patience(clock)
 
     async def read(
-        self, backends: Backends, names: Names, propagation: timedelta | None, matches: Sequence[Matches] = ()
+        self, backends: Backends, names: Names, propagation: timedelta | None, steps: Sequence[Step] = ()
     ) -> Routing:
         """Those that list the Service, and what they say."""
         objs, problems = await self._find(backends, names)
         problems += [problem for obj in objs if (problem := _unfit(obj, backends))]
-        problems += [problem for obj in objs for problem in unmatchable(_name(obj), matches, lambda _: BLIND)]
+        for obj in objs:
+            problems += unmatchable(_name(obj), steps, lambda _: BLIND)
+            problems += unsticky(_name(obj), traefikservices.unsticky(obj, backends) if stickiness(steps) else "")
         return Routing(
             routes=tuple([await self._route(obj, backends, propagation) for obj in objs]),
             problems=tuple(problems),
             series=self._plane.traefik_series(objs, backends) if objs else None,
         )
 
-    async def split(
-        self,
-        backends: Backends,
-        names: Names,
-        weight: int | None,
-        hold: Hold,
-        match: Matches = (),  # noqa: ARG002 - refused before the release begins
-    ) -> None:
+    async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
-            await self._write(obj, traefikservices.patch(obj, backends, weight, hold))
+            await self._write(obj, traefikservices.patch(obj, backends, share, hold))
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
@@ -98,7 +94,7 @@ class TraefikServiceRouter:
         return Problem(Reason.ROUTE_NOT_FOUND, f"spec.traffic.traefik.service: {name!r}: {told}")
 
     async def _route(self, obj: Object, backends: Backends, propagation: timedelta | None) -> Route:
-        waiting, servers, serving = "", None, None
+        share, waiting, servers, serving = traefikservices.share(obj, backends), "", None, None
         if propagation is not None:
             serving = await self._serving(obj, backends)
             state = str(obj["metadata"].get("generation"))
@@ -106,12 +102,13 @@ class TraefikServiceRouter:
             servers = serving.servers if serving else None
         return Route(
             name=_name(obj),
-            weight=traefikservices.weight(obj, backends),
+            weight=share.weight,
             applied=not waiting,
             waiting=waiting,
             dropped=serving is not None and serving.dropped,
             servers=servers,
             hold=holder(obj),
+            stay=share.stay,
         )
 
     async def _serving(self, obj: Object, backends: Backends) -> Serving | None:
