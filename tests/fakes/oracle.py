@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Versions, leaving, ready
 from tests.fakes.laws import Laws
+from tests.fakes.traefik import NOBODY
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tidegate.api.base import GROUP
@@ -124,15 +125,29 @@ class Oracle:
         for service, share in services.items():
             if service in self.foreign:
                 continue
+            if service == NOBODY:
+                self._judge_dropped(rule)
+                continue
             pods = self._endpoints(f"{rule} to Service {service} ({share:.0%})", service)
             for pod in pods:
                 hash_ = pod["metadata"]["labels"].get(HASH, "")
                 by_hash[hash_] = by_hash.get(hash_, 0.0) + share / len(pods)
+        if by_hash:
+            self._served[rule] = self.clock.monotonic()
         for hash_, share in by_hash.items():
             by_image[image_of.get(hash_, hash_)] = share
         for hash_, share in by_hash.items():
             self._judge_share(rule, hash_, share)
         return by_image
+
+    def _judge_dropped(self, rule: str) -> None:
+        """Traefik answers nobody where a Service that is listed has no endpoints: a candidate that fell must be listed
+        no more within a moment, and of a stable that fell nobody is left to answer."""
+        if not self._wanted() or self._scaled_lately() or self.excused or self._fell_just_now(rule):
+            return
+        stable = [self._whose(service) for service in ("checkout", "checkout-stable")]
+        if not any(theirs and all(map(self._sick, theirs)) for theirs in stable):
+            self.note(f"{rule}: the router has dropped it")
 
     def _endpoints(self, what: str, service: str) -> list[Object]:
         """Pods that answer for the Service; there must be some, and none of them dead."""
