@@ -34,7 +34,7 @@ class Visitors:
     def ask(self) -> list[str]:
         """Each asks once: which version answered each."""
         said = self.cluster.run(
-            sys.executable, __file__, self.cluster.gateway_url, self.host, stdin=json.dumps(self.jars)
+            sys.executable, "-m", __name__, self.cluster.gateway_url, self.host, stdin=json.dumps(self.jars)
         )
         answers = json.loads(said)
         self.jars = [jar for _, jar in answers]
