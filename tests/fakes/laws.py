@@ -54,6 +54,8 @@ class Laws:
         self._wrote: set[tuple[int, Kind, str]] = set()
         """What the leader of a term has written to."""
         self._last: tuple[object, ReleaseStatus] = (None, ReleaseStatus())
+        self.theirs = dict(_THEIRS)
+        """What of an object of each kind is not Tidegate's."""
 
     def judge(self, write: Write) -> None:
         """Is this write right?"""
@@ -76,12 +78,12 @@ class Laws:
                     return  # its last finalizer went
                 self._note(f"Tidegate is not to {write.verb} {write.kind.name} {write.name}")
             return
-        if write.kind not in _THEIRS:
+        if write.kind not in self.theirs:
             self._note(f"Tidegate is not to write to {write.kind.name} {write.name}")
             return
         if _ours(write.before):
             return
-        before, after = _THEIRS[write.kind](write.before), _THEIRS[write.kind](write.after)
+        before, after = (self.theirs[write.kind](obj) for obj in (write.before, write.after))
         if write.kind == DEPLOYMENTS and (self._wished(after) or self._set_back(after)):
             before["spec"]["template"] = after["spec"]["template"]
         status = self._status()
@@ -287,4 +289,3 @@ _THEIRS: Mapping[Kind, Callable[[Object], Object]] = {
     **dict.fromkeys(ROUTES, _route),
     TRAEFIK_SERVICES: _traefik_service,
 }
-"""What of each kind is not Tidegate's."""

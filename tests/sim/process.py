@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,8 @@ from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached
-from tidegate.ports.cluster import ClusterError
+from tidegate.ports.cluster import Cluster, ClusterError
+from tidegate.ports.router import Router as RouterPort
 
 
 class Process:
@@ -50,6 +51,7 @@ class Process:
         pods: FakePods,
         lag: float,
         lease: str = "",
+        more_routers: Sequence[Callable[[Cluster], RouterPort]] = (),
     ) -> None:
         self.name = name
         self.line = Line(cluster, clock, name)
@@ -64,6 +66,7 @@ class Process:
                 GatewayRouter(cached, [_Plane(self.line, router)], own),
                 IngressRouter(cached, _Plane(self.line, router), own),
                 TraefikServiceRouter(cached, _Plane(self.line, router), own),
+                *(make(cached) for make in more_routers),
             ]
         )
         gate = GateCheck(cached, TIDEGATE, meters)

@@ -56,9 +56,11 @@ from tidegate.ports.cluster import (
     REPLICASETS,
     SERVICES,
     TRAEFIK_SERVICES,
+    Cluster,
     Kind,
     Object,
 )
+from tidegate.ports.router import Router as RouterPort
 
 Json = dict[str, Any]
 NAMESPACE, NAME, USER = "shop", "checkout", "user"
@@ -158,6 +160,8 @@ class World:
     """Of the release."""
     by: Kind | None = HTTPROUTES
     """What leads to the Service, if anything does."""
+    more_routers: Sequence[Callable[[Cluster], RouterPort]] = ()
+    """That operators know beside their own."""
     lease: str = ""
     """By which operators elect a leader, where there are several: NAMESPACE/NAME."""
     owners_route: Json = field(default_factory=dict)
@@ -272,6 +276,7 @@ class World:
             self.pods_answer,
             self.lag,
             self.lease,
+            self.more_routers,
         )
         self.processes.append(process)
         process.line.listeners.append(partial(self._met, process))
