@@ -51,6 +51,16 @@ def entered(moments: Iterable[Moment], app: App, stages: set[str], step: int) ->
     raise AssertionError(f"no release was at {stages} in step {step}")
 
 
+def good_then_bad(app: App) -> dict[str, str]:
+    """A good version is promoted and a bad one reverted: the pods between the two."""
+    app.ship("v2")
+    app.await_phase("Idle", 90, outcome="Promoted")
+    pods = app.pods()
+    app.ship("bad", ERROR_RATE="0.5")
+    app.await_phase("RolledBack", 60, outcome="RolledBack")
+    return pods
+
+
 @pytest.mark.parametrize("shared", ["routes", "service"])
 def test_blue_green_switches_and_switches_back(
     new_app: Callable[..., App], folder: Path, figure: Figure, shared: str
@@ -59,11 +69,7 @@ def test_blue_green_switches_and_switches_back(
     app = managed(new_app(kind="BlueGreenRelease"), spec)
     first = app.pods()
     with Ear(app.cluster, folder, app.namespace) as ear, Load(app.cluster, app.host, folder) as load:
-        app.ship("v2")
-        app.await_phase("Idle", 60, outcome="Promoted")
-        second = app.pods()
-        app.ship("bad", ERROR_RATE="0.5")
-        app.await_phase("RolledBack", 60, outcome="RolledBack")
+        second = good_then_bad(app)
         result = load.stop()
     assert result.failed(but="bad") == {}
     assert app.pods() == second, "the way back makes no pod anew"
@@ -81,11 +87,7 @@ def test_blue_green_switches_and_switches_back(
 def test_rolling_batch_by_batch_and_back(new_app: Callable[..., App], folder: Path, figure: Figure) -> None:
     app = managed(new_app(kind="RollingRelease", replicas=8, container=LEAVES_SLOWLY), BATCHES)
     with Ear(app.cluster, folder, app.namespace) as ear, Load(app.cluster, app.host, folder) as load:
-        app.ship("v2")
-        app.await_phase("Idle", 90, outcome="Promoted")
-        second = app.pods()
-        app.ship("bad", ERROR_RATE="0.5")
-        app.await_phase("RolledBack", 60, outcome="RolledBack")
+        second = good_then_bad(app)
         result = load.stop()
     assert result.failed(but="bad") == {}
     assert len(set(second) & set(app.pods())) >= 6, "the first batch is all that was replaced"
@@ -98,11 +100,7 @@ def test_a_canary_by_pods_alone(new_app: Callable[..., App], folder: Path) -> No
     app = managed(new_app(), BY_PODS)
     route = app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]
     with Load(app.cluster, app.host, folder) as load:
-        app.ship("v2")
-        app.await_phase("Idle", 60, outcome="Promoted")
-        second = app.pods()
-        app.ship("bad", ERROR_RATE="0.5")
-        app.await_phase("RolledBack", 60, outcome="RolledBack")
+        second = good_then_bad(app)
         result = load.stop()
     assert result.failed(but="bad") == {}
     assert app.pods() == second
