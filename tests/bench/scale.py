@@ -86,7 +86,7 @@ class Scale:
                 wire.__exit__(None, None, None)
         sys.stderr.write(f"  {what}: idle requests: {tally(asked) or 'none'}; writes: {tally(writes) or 'none'}\n")
         lists = sum(1 for request in asked if request.method == "GET")
-        return [
+        rows = [
             (f"{what}: lists taken → all {count} visited", "≤ 2 s", f"{took:.2f} s ({work:.1f} s of CPU since start)"),
             (f"{what}: writes of a restart", "0", str(len(writes))),
             (
@@ -96,6 +96,9 @@ class Scale:
             ),
             (f"{what}: memory", "≤ 120 MB", f"{resident / 2**20:.0f} MiB"),
         ]
+        for name, _, figure in rows:
+            sys.stderr.write(f"  {name}: {figure}\n")
+        return rows
 
     def _visited(self, operator: Operator) -> int:
         """Wait until each release was reconciled once."""
