@@ -262,6 +262,9 @@ class Telling:
     async def _rests(self) -> None:
         """A release that was deleted is gone; any other has come to its end."""
         world = self.world
+        if self.lost:
+            # Of what a watch lost the operator knows no sooner than at the next audit.
+            await world.wait(330)
         await self._rested()
         if world.object is not None:
             return
@@ -289,7 +292,7 @@ class Telling:
         end = self.now() + RESTS_WITHIN
         while True:
             await world.until(resting, within=max(1.0, end - self.now()))
-            # Rest is what lasts: a watch that lost something may know of it no sooner than at the next audit.
+            # Rest is what lasts.
             await world.wait(6)
             if resting():
                 return
@@ -325,8 +328,6 @@ class Telling:
     async def _quiet(self) -> None:
         """At rest nothing is asked and nothing written, but for an audit now and then."""
         world = self.world
-        if self.lost:
-            await world.wait(330)
         requests, writes = world.requests(), len(world.cluster.writes)
         await world.wait(60)
         assert world.requests() - requests <= IDLE * len(world.processes), "it does not rest"
