@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock, VirtualLoop
 
-from tidegate.engine.leader import DURATION, LOOK_EVERY, RENEW_BY, Fenced, Leader
+from tidegate.engine.leader import DURATION, LOOK_EVERY, RENEW_BY, RENEW_EVERY, Fenced, Leader
 from tidegate.ports.cluster import DEPLOYMENTS, LEASES, LONGEST_WRITE, Cluster, Unavailable
 
 LEASE = "system/tidegate"
@@ -26,6 +26,27 @@ class Cut:
             if self.cut:
                 raise Unavailable("no route to host")
             done: object = await getattr(self.cluster, name)(*arguments, **options)
+            return done
+
+        return call
+
+
+class Held:
+    """A line on which a write is on its way for as long as it is held; with ``lost``, its answer never comes."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.open, self.held, self.lost = cluster, asyncio.Event(), asyncio.Event(), False
+        self.open.set()
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        async def call(*arguments: object, **options: object) -> object:
+            on_its_way = name == "patch" and not self.open.is_set()
+            if on_its_way:
+                self.held.set()
+                await self.open.wait()
+            done: object = await getattr(self.cluster, name)(*arguments, **options)
+            if on_its_way and self.lost:
+                raise Unavailable("reset by peer")
             return done
 
         return call
@@ -92,6 +113,63 @@ def test_a_clean_stop_hands_over_at_once() -> None:
         await b.elected()
         assert asyncio.get_running_loop().time() - before <= LOOK_EVERY + 0.2
         assert b.term == 2
+        task_b.cancel()
+
+    story(tell)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "its answer lost"])
+def test_a_renewal_that_is_under_way_does_not_win_against_a_clean_stop(lost: bool) -> None:
+    async def tell(cluster: FakeCluster) -> None:
+        line = Held(cluster)
+        a, task_a = replica(line, "a")
+        await a.elected()
+        b, task_b = replica(cluster, "b")
+        await asyncio.sleep(5)
+        line.lost = lost
+        line.open.clear()
+        await line.held.wait()
+        resigning = asyncio.create_task(a.resign())
+        await asyncio.sleep(0.05)
+        assert not a.leads, "nothing is begun any more"
+        line.open.set()
+        before = asyncio.get_running_loop().time()
+        await resigning
+        assert holder(cluster) == ""
+        await b.elected()
+        assert asyncio.get_running_loop().time() - before <= LOOK_EVERY + 0.2
+        assert not a.leads
+        await asyncio.wait_for(task_a, RENEW_EVERY + 0.1)
+        task_b.cancel()
+
+    story(tell)
+
+
+def test_a_stop_does_not_wait_long_for_an_api_server_that_does_not_answer() -> None:
+    async def tell(cluster: FakeCluster) -> None:
+        line = Held(cluster)
+        a, task = replica(line, "a")
+        await a.elected()
+        line.open.clear()
+        await line.held.wait()
+        before = asyncio.get_running_loop().time()
+        await a.resign()
+        assert asyncio.get_running_loop().time() - before <= LONGEST_WRITE
+        assert not a.leads
+        task.cancel()
+
+    story(tell)
+
+
+def test_who_waits_takes_nothing_from_the_holder_when_it_stops() -> None:
+    async def tell(cluster: FakeCluster) -> None:
+        a, task_a = replica(cluster, "a")
+        await a.elected()
+        b, task_b = replica(cluster, "b")
+        await asyncio.sleep(5)
+        await b.resign()
+        assert (holder(cluster), a.leads) == ("a", True)
+        task_a.cancel()
         task_b.cancel()
 
     story(tell)

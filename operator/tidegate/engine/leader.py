@@ -9,6 +9,7 @@ resourceVersion that it carries, and by the term that the next leader wrote (``c
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -45,6 +46,10 @@ class Leader:
     def __init__(self, cluster: Cluster, clock: Clock, lease: str, identity: str) -> None:
         self._cluster, self._clock, self._identity = cluster, clock, identity
         self._namespace, _, self._name = lease.partition("/")
+        self._stands = True
+        self._idle = asyncio.Event()
+        """No turn of the election is under way."""
+        self._idle.set()
         self._renewed: float | None = None
         self._seen, self._seen_at = "", 0.0
         self.since = clock.monotonic()
@@ -57,17 +62,20 @@ class Leader:
         """It may write now."""
         if not self._name:
             return True
-        return self._renewed is not None and self._clock.monotonic() < self._renewed + RENEW_BY
+        return self._stands and self._renewed is not None and self._clock.monotonic() < self._renewed + RENEW_BY
 
     async def run(self) -> None:
-        """Stand for election, and renew."""
-        while self._name:
+        """Stand for election, and renew, until it resigns."""
+        while self._name and self._stands:
+            self._idle.clear()
             try:
                 await self._turn()
             except Conflict:
                 log.debug("another was quicker")
             except ClusterError as error:
                 log.warning("the Lease could not be renewed: %s", error)
+            finally:
+                self._idle.set()
             await self._clock.sleep(RENEW_EVERY if self.leads else LOOK_EVERY)
 
     async def elected(self) -> None:
@@ -81,15 +89,25 @@ class Leader:
             await self._clock.sleep(0.1)
 
     async def resign(self) -> None:
-        """Give the Lease back: who waits need not wait for its end."""
-        if not self._name or not self.leads:
+        """Stand no more, and give the Lease back: who waits need not wait for its end."""
+        if not self._name:
             return
-        self._renewed = None
-        spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _stamp(self._clock.now())}
+        self._stands = False
         try:
-            await self._write({"metadata": {"resourceVersion": self._seen}, "spec": spec})
-        except ClusterError as error:
-            log.warning("the Lease could not be given back: %s", error)
+            async with asyncio.timeout(LONGEST_WRITE):
+                # A renewal that is under way would win against what gives back, and nobody would renew it again.
+                await self._idle.wait()
+                await self._give_back()
+        except (ClusterError, TimeoutError) as error:
+            log.warning("the Lease could not be given back: %r", error)
+
+    async def _give_back(self) -> None:
+        # As it stands, not as it was seen last: the answer to the last renewal may have been lost.
+        lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        if lease.get("spec", {}).get("holderIdentity") != self._identity:
+            return
+        spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _stamp(self._clock.now())}
+        await self._write({"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec})
 
     async def _turn(self) -> None:
         now = self._clock.monotonic()
@@ -118,7 +136,7 @@ class Leader:
             **({"acquireTime": stamp} if changed else {}),
         }
         answer = await self._write({"metadata": {"resourceVersion": version}, "spec": body})
-        if not self.leads:
+        if self._stands and not self.leads:
             self.since, self.term = now, transitions
             log.info("elected, for term %d", transitions)
         # By when it was asked for, not answered: nobody may take over before it has run out for us.
