@@ -83,6 +83,7 @@ def test_of_the_many_only_what_is_read_is_kept() -> None:
     assert kept["metadata"]["labels"] == {"pod-template-hash": "5d8f"}
     assert set(kept["metadata"]["annotations"]) == {
         "deployment.kubernetes.io/revision",
+        "deployment.kubernetes.io/desired-replicas",
         "tidegate.dev/release",
         "tidegate.dev/floor",
     }

@@ -7,14 +7,14 @@ replica runs. The controller tries about 15 times, for some minutes, and then wa
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tidegate.api.base import GROUP
 from tidegate.core import reading
 from tidegate.core.gate import RELEASE
 from tidegate.engine.leader import Leader
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, Cluster, ClusterError, Object
+from tidegate.ports.cluster import DEPLOYMENTS, RELEASES, REPLICASETS, ClusterError, NotFound, Object, Watched
 
 log = logging.getLogger("tidegate.again")
 
@@ -26,7 +26,7 @@ TOUCH = f"{GROUP}/again"
 class Again:
     """Looks for Deployments under management whose controller is behind. A look is at what the watches told."""
 
-    def __init__(self, cluster: Cluster, leader: Leader, clock: Clock) -> None:
+    def __init__(self, cluster: Watched, leader: Leader, clock: Clock) -> None:
         self._cluster, self._leader, self._clock = cluster, leader, clock
         self._behind: set[tuple[str, int]] = set()
         """Those that were behind at the last look: uid and generation."""
@@ -39,9 +39,16 @@ class Again:
                 await self._look()
 
     async def _look(self) -> None:
-        managed = [obj for obj in await self._cluster.list(DEPLOYMENTS) if _managed(obj)]
         seen = set()
-        for deployment in managed:
+        for namespace, name in await self._targets():
+            # Of what is read from memory nothing waits: without this nobody else would have a turn before the end.
+            await self._clock.sleep(0)
+            try:
+                deployment = await self._cluster.get(DEPLOYMENTS, namespace, name)
+            except NotFound:
+                continue
+            if not _managed(deployment):
+                continue
             sets = await self._of(deployment)
             if not _is_behind(deployment, sets):
                 continue
@@ -51,10 +58,18 @@ class Again:
                 await self._touch(sets[0])
         self._behind = seen
 
-    async def _of(self, deployment: Object) -> Sequence[Object]:
+    async def _targets(self) -> set[tuple[str, str]]:
+        """Deployments that releases name, by namespace and name: a cluster may have many more."""
+        releases = [release for kind in RELEASES for release in await self._cluster.list(kind)]
+        return {
+            (release["metadata"]["namespace"], release["spec"].get("targetRef", {}).get("name", ""))
+            for release in releases
+        }
+
+    async def _of(self, deployment: Object) -> list[Object]:
         meta = deployment["metadata"]
-        neighbours = await self._cluster.list(REPLICASETS, meta["namespace"])
-        return [obj for obj in neighbours if reading.owned_by(obj, meta["uid"])]
+        found = await self._cluster.referring(REPLICASETS, meta["namespace"], {meta["uid"]})
+        return [obj for obj in found if reading.owned_by(obj, meta["uid"])]
 
     async def _touch(self, replicaset: Object) -> None:
         """A change of a ReplicaSet wakes the controller of its Deployment. Nothing of it stays."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from tidegate.api.base import GROUP
-from tidegate.core.reading import HASH
-from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, Kind, Object
+from tidegate.core.reading import DESIRED, HASH, REVISION
+from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, WEBHOOKS, Kind, Object
 
 Fields: TypeAlias = "Mapping[str, Fields]"
 """Field by field; nothing below a field is all of it. Of a list, the fields of each item. ``x/`` is all of group x."""
@@ -27,7 +27,7 @@ _META: Fields = {
     "deletionTimestamp": WHOLE,
     "finalizers": WHOLE,
     "ownerReferences": WHOLE,
-    "annotations": {f"{GROUP}/": WHOLE, "deployment.kubernetes.io/revision": WHOLE},
+    "annotations": {f"{GROUP}/": WHOLE, REVISION: WHOLE, DESIRED: WHOLE},
 }
 _CONDITIONS: Fields = {"type": WHOLE, "status": WHOLE, "reason": WHOLE, "message": WHOLE}
 _IMAGES: Fields = {"containers": {"name": WHOLE, "image": WHOLE}}
@@ -59,7 +59,7 @@ KEPT: Mapping[Kind, Fields] = {
     },
 }
 """Of other kinds all is kept but what only other tools read."""
-FEW = (POLICIES, POLICY_BINDINGS)
+FEW = (POLICIES, POLICY_BINDINGS, WEBHOOKS)
 """Kinds of which there are few, and every decision looks at them: to parse them each time would cost more."""
 _OTHERS = "kubectl.kubernetes.io/last-applied-configuration"
 
