@@ -141,4 +141,4 @@ async def test_without_the_policy_nothing_is_held_or_it_is_said() -> None:
     world = await World.begin()
     world.close_gate()
     assert await let_go(world.cluster, world.clock, said.append, patience=MINUTES) == 1
-    assert "MutatingAdmissionPolicy tidegate-replicasets is missing" in said[1]
+    assert "MutatingAdmissionPolicy tidegate-replicasets nor MutatingWebhookConfiguration tidegate is there" in said[1]

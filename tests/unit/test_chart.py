@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ import pytest
 import yaml
 from tests.cluster import artifacts
 from tests.cluster.interface import ClusterUnavailable
+from tests.rig.kustomize import by_name, kustomized
 
 from tidegate import __version__
 from tidegate.app.cli import let_go
-from tidegate.engine.gate import POLICY
-from tidegate.ports.cluster import RELEASES
+from tidegate.core.standing import judge
+from tidegate.engine.gate import FORMS, WEBHOOK, needed
+from tidegate.ports.cluster import ENDPOINT_SLICES, RELEASES
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/tidegate"
@@ -54,11 +55,6 @@ def rendered(helm: Path, *options: str, **where: str) -> dict[str, Json]:
     return by_name(yaml.safe_load_all(template(helm, *options, **where)))
 
 
-def by_name(objects: Iterator[Any]) -> dict[str, Json]:
-    """Objects by Kind/name."""
-    return {f"{found['kind']}/{found['metadata']['name']}": found for found in objects if found}
-
-
 def hooks(objects: dict[str, Json]) -> dict[str, Json]:
     """Those that exist only while Helm does something."""
     return {
@@ -79,13 +75,14 @@ def plain(value: Any) -> Any:
     return {key: part for key, part in less.items() if not (key in {"labels", "annotations"} and part == {})}
 
 
-def test_the_chart_installs_what_the_manifests_do(helm: Path) -> None:
-    command = [str(artifacts.kubectl()), "kustomize", str(ROOT / "manifests")]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    manifests = {name: plain(found) for name, found in by_name(yaml.safe_load_all(said)).items()}
+@pytest.mark.parametrize(("gate", "components"), [("policy", ()), ("webhook", ("webhook",))])
+def test_the_chart_installs_what_the_manifests_do(
+    helm: Path, tmp_path: Path, gate: str, components: tuple[str, ...]
+) -> None:
+    manifests = {name: plain(found) for name, found in kustomized(tmp_path, *components).items()}
     # The namespace of a Helm release is Helm's to make: `helm install --create-namespace`.
     del manifests["Namespace/tidegate-system"]
-    objects = rendered(helm)
+    objects = rendered(helm, f"--set=gate={gate}")
     chart = {name: plain(found) for name, found in objects.items() if name not in hooks(objects)}
     assert sorted(chart) == sorted(manifests)
     for name, found in chart.items():
@@ -104,11 +101,59 @@ def test_an_installation_of_another_name_elsewhere_is_exempted_and_bound_by_its_
         assert f"request.userInfo.username {'==' if name.endswith('-ownership') else '!='} '{user}'" in conditions
     account = {"kind": "ServiceAccount", "name": "gate-tidegate", "namespace": "delivery"}
     bound = [found for name, found in objects.items() if "Binding/" in name and "subjects" in found]
-    assert bound
-    assert all(found["subjects"] == [account] for found in bound if found["metadata"]["name"] == "gate-tidegate")
+    assert {found["metadata"]["name"] for found in bound if found["subjects"] == [account]} == {
+        "gate-tidegate",
+        "gate-tidegate-cluster",
+    }
     pod = objects["Deployment/gate-tidegate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == account["name"]
     assert "tidegate-system" not in json.dumps(objects)
+
+
+def test_a_webhook_of_another_name_elsewhere_asks_its_own_service_and_is_the_gate_that_its_operator_needs(
+    helm: Path,
+) -> None:
+    objects = rendered(helm, "--set=gate=webhook", name="gate", namespace="delivery")
+    assert not [name for name in objects if name.startswith("MutatingAdmissionPolicy")]
+    configuration = objects["MutatingWebhookConfiguration/tidegate"]
+    ((_, packed),) = needed(WEBHOOK)
+    user = "system:serviceaccount:delivery:gate-tidegate"
+    assert judge(configuration, packed, user) is None
+    assert {hook["clientConfig"]["service"]["name"] for hook in configuration["webhooks"]} == {"gate-tidegate-webhook"}
+    assert {hook["clientConfig"]["service"]["namespace"] for hook in configuration["webhooks"]} == {"delivery"}
+    (ownership,) = (hook for hook in configuration["webhooks"] if hook["name"].startswith("ownership."))
+    assert ownership["matchConditions"][0]["expression"] == f"request.userInfo.username == '{user}'"
+    service, pods = objects["Service/gate-tidegate-webhook"], objects["Deployment/gate-tidegate"]["spec"]["template"]
+    assert service["metadata"]["namespace"] == "delivery"
+    assert service["spec"]["selector"].items() <= pods["metadata"]["labels"].items()
+    binding = objects["ClusterRoleBinding/gate-tidegate-webhook"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "gate-tidegate", "namespace": "delivery"}]
+    assert "tidegate-system" not in json.dumps(objects)
+
+
+def test_who_watches_one_namespace_may_do_nothing_in_others(helm: Path) -> None:
+    every, one = rendered(helm), rendered(helm, "--set=watchNamespace=shop,traefik.api=edge/traefik:8080")
+    assert "ClusterRole/tidegate" not in one
+    assert "ClusterRoleBinding/tidegate" not in one
+    assert one["ClusterRole/tidegate-cluster"] == every["ClusterRole/tidegate-cluster"]
+    assert one["Role/tidegate"] == every["Role/tidegate"], "the Lease is where the operator is"
+    for name, where, rules in (
+        ("tidegate-watch", "shop", every["ClusterRole/tidegate"]["rules"]),
+        (
+            "tidegate-traefik",
+            "edge",
+            [{"apiGroups": ["discovery.k8s.io"], "resources": [ENDPOINT_SLICES.plural], "verbs": ["list"]}],
+        ),
+    ):
+        role, binding = one[f"Role/{name}"], one[f"RoleBinding/{name}"]
+        assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == where
+        assert role["rules"] == rules
+        assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        assert binding["subjects"] == every["ClusterRoleBinding/tidegate"]["subjects"]
+    assert "Role/tidegate-traefik" not in rendered(helm, "--set=watchNamespace=shop")
+    release = one["ClusterRole/tidegate-let-go"]["rules"], one["Role/tidegate-let-go"]["rules"]
+    assert [*release[0], *release[1]] == every["ClusterRole/tidegate-let-go"]["rules"]
+    assert one["Role/tidegate-let-go"]["metadata"]["namespace"] == "shop"
 
 
 def test_an_account_that_exists_is_exempted_and_not_made(helm: Path) -> None:
@@ -137,7 +182,8 @@ def test_before_anything_is_removed_a_job_lets_every_release_go(helm: Path) -> N
     found = hooks(objects)
     name = "gate-tidegate-let-go"
     assert sorted(found) == [
-        f"{kind}/{name}" for kind in ("ClusterRole", "ClusterRoleBinding", "Job", "ServiceAccount")
+        f"{kind}/{name}"
+        for kind in ("ClusterRole", "ClusterRoleBinding", "Job", "Role", "RoleBinding", "ServiceAccount")
     ]
     for hook in found.values():
         notes = hook["metadata"]["annotations"]
@@ -156,13 +202,14 @@ def test_before_anything_is_removed_a_job_lets_every_release_go(helm: Path) -> N
     assert not hooks(rendered(helm, "--set=letGo.onUninstall=false"))
 
 
-def test_the_job_may_do_what_it_does_and_no_more(helm: Path) -> None:
-    found = hooks(rendered(helm))
+@pytest.mark.parametrize("gate", sorted(FORMS))
+def test_the_job_may_do_what_it_does_and_no_more(helm: Path, gate: str) -> None:
+    found, (kind, holder) = hooks(rendered(helm, f"--set=gate={gate}")), FORMS[gate].holder
     assert found["ClusterRole/tidegate-let-go"]["rules"] == [
         {
             "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["mutatingadmissionpolicies"],
-            "resourceNames": [POLICY.holder[1]],
+            "resources": [kind.plural],
+            "resourceNames": [holder],
             "verbs": ["patch"],
         },
         {"apiGroups": ["tidegate.dev"], "resources": [kind.plural for kind in RELEASES], "verbs": ["list"]},
@@ -191,6 +238,7 @@ def test_all_that_can_be_set_is_in_the_values_and_described() -> None:
         ("image.tga=v1", "at '/image': additional properties 'tga' not allowed"),
         ("prometheus.url=prometheus:9090", "'/prometheus/url': 'prometheus:9090' does not match pattern"),
         ("traefik.api=traefik:8088", "'/traefik/api': 'traefik:8088' does not match pattern"),
+        ("gate=webhooks", "'/gate': value must be one of 'policy', 'webhook'"),
         ("log.level=loud", "'/log/level': value must be one of"),
         ("resources.limits.memory=lots", "'/resources/limits/memory': 'lots' does not match pattern"),
         ("letGo.timeout=240", "'/letGo/timeout': got number, want string"),

@@ -156,9 +156,8 @@ def test_the_deployments_policy_knows_the_deadline_of_a_release() -> None:
 
 def granted() -> dict[tuple[str, str], set[str]]:
     """Verbs by API group and resource."""
-    (role,) = installed("ClusterRole").values()
     found: dict[tuple[str, str], set[str]] = {}
-    for rule in role["rules"]:
+    for rule in (rule for role in installed("ClusterRole").values() for rule in role["rules"]):
         assert set(rule) == {"apiGroups", "resources", "verbs"}
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -189,13 +188,25 @@ def test_the_operator_may_do_nothing_unbounded_and_reads_no_secret() -> None:
     (local,) = installed("Role").values()
     assert {resource for rule in local["rules"] for resource in rule["resources"]} == {"leases"}
     assert [rule.get("resourceNames") for rule in local["rules"] if rule["verbs"] != ["create"]] == [[LEASE_NAME]]
-    (binding,) = installed("ClusterRoleBinding").values()
-    (role,) = installed("ClusterRole")
-    (account,) = installed("ServiceAccount").values()
-    assert binding["roleRef"]["name"] == role
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": account["metadata"]["namespace"]}
-    ]
+    bindings, (account,) = installed("ClusterRoleBinding"), installed("ServiceAccount").values()
+    assert bindings.keys() == installed("ClusterRole").keys()
+    for name, binding in bindings.items():
+        assert binding["roleRef"]["name"] == name
+        assert binding["subjects"] == [
+            {
+                "kind": "ServiceAccount",
+                "name": account["metadata"]["name"],
+                "namespace": account["metadata"]["namespace"],
+            }
+        ]
+
+
+def test_what_is_granted_apart_is_what_no_namespace_bounds() -> None:
+    """Whoever watches one namespace only binds the other role there, and this one as it is."""
+    kinds = {kind.plural: kind for kind in (*WATCHED, *READS)}
+    role = installed("ClusterRole")["tidegate-cluster"]
+    apart = {kinds[resource] for rule in role["rules"] for resource in rule["resources"]}
+    assert apart == {kind for kind in kinds.values() if not kind.namespaced} | {GATEWAYS}
 
 
 def test_the_operator_s_pod_has_settings_that_exist_and_no_privilege() -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.cluster import artifacts
+from tests.rig.kustomize import kustomized
 
 from tidegate.app.settings import Settings
 from tidegate.core.clamp import MANAGER
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
+from tidegate.core.observed import Backends
 from tidegate.core.reading import DESIRED, HASH, REVISION
 from tidegate.engine.gate import WEBHOOK
 
@@ -38,19 +37,14 @@ def hooks() -> dict[str, Json]:
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     """What an overlay with the component installs, by Kind/name."""
-    folder = tmp_path_factory.mktemp("overlay")
-    for name in ("manifests", "crds"):
-        shutil.copytree(ROOT / name, folder / name)
-    (folder / "mine").mkdir()
-    kustomization = {"resources": ["../manifests"], "components": ["../manifests/webhook"]}
-    (folder / "mine/kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    command = [str(artifacts.kubectl()), "kustomize", str(folder / "mine")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {f"{found['kind']}/{found['metadata']['name']}": found for found in yaml.safe_load_all(done.stdout)}
+    return kustomized(tmp_path_factory.mktemp("overlay"), "webhook")
 
 
-@pytest.mark.parametrize("name", ["replicasets", "routes", "services", "deployments", "ownership"])
+def test_every_policy_has_a_webhook() -> None:
+    assert sorted(hooks()) == sorted(file.stem for file in (MANIFESTS / "admission").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", sorted(hooks()))
 def test_a_webhook_is_asked_of_what_the_policy_is(name: str) -> None:
     hook, policy = hooks()[name], documents(f"admission/{name}.yaml")[0]["spec"]
     assert hook["rules"] == policy["matchConstraints"]["resourceRules"]
@@ -61,13 +55,18 @@ def test_a_webhook_is_asked_of_what_the_policy_is(name: str) -> None:
 
 
 def test_webhooks_know_annotations_labels_and_numbers_by_the_names_of_the_code() -> None:
-    for name, known in {
+    backends = Backends.of("shop", "checkout")
+    ours = {f"endsWith('{name.removeprefix('checkout')}')" for name in (backends.stable, backends.canary)}
+    known_of = {
         "replicasets": {RELEASE, REVISION, FLOOR, CEILING, DESIRED},
         "routes": {RELEASING},
+        "traefikservices": {RELEASING, *ours},
         "services": {RELEASING, HASH},
         "deployments": {RELEASE, REVISION, DEADLINE_WISH, str(HELD_DEADLINE)},
         "ownership": {f"== '{MANAGER}'"},
-    }.items():
+    }
+    assert known_of.keys() == hooks().keys()
+    for name, known in known_of.items():
         said = " ".join(condition["expression"] for condition in hooks()[name]["matchConditions"])
         assert all(word in said for word in known), name
 

@@ -81,6 +81,42 @@ tolerations:
 {{- regexReplaceAllLiteral "(?m)^metadata:\n" .text $labels }}
 {{- end }}
 
+{{- /* A role (kind Role or ClusterRole) of these rules, bound to an account of this release. */}}
+{{- define "tidegate.grant" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ .kind }}
+metadata:
+  {{- include "tidegate.grantMeta" . | nindent 2 }}
+rules:
+  {{- toYaml .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ .kind }}Binding
+metadata:
+  {{- include "tidegate.grantMeta" . | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .account }}
+    namespace: {{ .context.Release.Namespace }}
+{{- end }}
+
+{{- define "tidegate.grantMeta" -}}
+name: {{ .name }}
+{{- with .namespace }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- include "tidegate.labels" .context | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "tidegate.beforeDeletion" -}}
 helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded

@@ -1,6 +1,6 @@
 """``tidegate let-go --all``, before Tidegate is uninstalled: every release goes back to stable and is let go.
 
-The release objects stay. What is asked stands on the admission policy that holds the pods, which goes when Tidegate
+The release objects stay. What is asked stands on the object of the gate that holds the pods, which goes when Tidegate
 does: an installation that comes later takes the releases up again. ``tidegate take-up`` withdraws it.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from tidegate.api.base import format_duration, parse_duration
 from tidegate.api.release import Phase
 from tidegate.engine.act import FINALIZER
-from tidegate.engine.gate import LET_GO, POLICY, WEBHOOK, Form
+from tidegate.engine.gate import FORMS, LET_GO, Form
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import RELEASES, Cluster, ClusterError, Kind, NotFound, Object, Rejected, Unavailable
 
@@ -70,14 +70,16 @@ async def _take_up(cluster: Cluster, _: Clock, __: argparse.Namespace, tell: Tel
 async def mark(cluster: Cluster, *, asked: bool) -> None:
     """Ask the operator to let go, or no longer. NotFound where there is no gate of either form."""
     body = {"metadata": {"annotations": {LET_GO: "all" if asked else None}}}
-    try:
-        await cluster.patch(*_named(POLICY), body)
-    except NotFound:
+    errors: list[ClusterError] = []
+    for form in FORMS.values():
         try:
-            await cluster.patch(*_named(WEBHOOK), body)
-        except Rejected as error:
-            # An account that may write the policies only, which are gone.
-            raise NotFound(str(error)) from error
+            await cluster.patch(*_named(form), body)
+        except (NotFound, Rejected) as error:
+            errors.append(error)
+        else:
+            return
+    # An account may have rights to one form only: of the other it is not told whether it is there.
+    raise next((error for error in errors if isinstance(error, NotFound)), errors[0])
 
 
 def _named(form: Form) -> tuple[Kind, str, str]:
@@ -111,8 +113,8 @@ async def _nobody_to_ask(cluster: Cluster, tell: Tell, namespace: str) -> int:
     if not held:
         tell("Nothing is held.")
         return 0
-    kind, _, name = _named(POLICY)
-    tell(f"{kind.name} {name} is missing: nobody can be asked by it. Install it again, or delete these releases:")
+    gates = " nor ".join(f"{kind.name} {name}" for kind, _, name in map(_named, FORMS.values()))
+    tell(f"Neither {gates} is there to ask by. Install the gate again, or delete these releases:")
     return _give_up(held, tell)
 
 
