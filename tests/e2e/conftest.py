@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import artifacts, fixture, network
-from tests.cluster.interface import Cluster
+from tests.cluster import artifacts, fixture, network, operator_image
+from tests.cluster.interface import Cluster, ClusterUnavailable
 from tests.cluster.waiting import wait_until
 from tests.gate.api import Api
 from tests.gate.server import Server, namespace
@@ -64,10 +64,11 @@ def requests_told(figure: Figure) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator of this checkout, as its own ServiceAccount."""
+    """The operator of this checkout, as its own ServiceAccount, which may do all that any test made it do."""
     install(cluster)
     with Operator(cluster, tmp_path_factory.mktemp("operator")) as running:
         yield running
+    assert running.refused == set(), "manifests/rbac.yaml does not grant what the operator asked for"
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,17 @@ def helm(cluster: Cluster) -> Path:
         tool.unlink(missing_ok=True)
         tool.symlink_to(program)
     return tool
+
+
+@pytest.fixture(scope="session")
+def image(cluster: Cluster) -> operator_image.Image:
+    """The operator's image, on every node."""
+    try:
+        built = network.call_in(network.OUTSIDE, operator_image.build)
+    except ClusterUnavailable as reason:
+        pytest.skip(f"no image of the operator here: {reason}")
+    cluster.load_image(built.archive)
+    return built
 
 
 @pytest.fixture(scope="module")

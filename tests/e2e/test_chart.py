@@ -13,104 +13,31 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import network, operator_image
-from tests.cluster.interface import Cluster, ClusterFailed, ClusterUnavailable
+from tests.cluster.interface import Cluster, ClusterFailed
+from tests.cluster.operator_image import Image
 from tests.cluster.waiting import wait_until
 from tests.rig.app import LOOKING, App
+from tests.rig.chart import FULL_NAME, HERE, NAMESPACE, Chart, installed, ours, specs
 from tests.rig.load import Load, Result
-from tests.rig.operator import TRAEFIK_API, Operator
-from tests.rig.operator import install as install_beside
+from tests.rig.operator import Operator
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "manifests/samples/checkout.yaml"
 HOST = "checkout.example.com"
-NAME, NAMESPACE = "gate", "delivery"
-FULL_NAME = f"{NAME}-tidegate"
 RATE, ENOUGH = 500, 20_000
 # How long answers take is the machine's, which has a cluster, an operator and a load to carry on two cores.
 ERRORS = {"metrics": [{"name": "errors", "preset": "ErrorRatio", "max": "5%"}]}
-OF_HELM = f"--selector=app.kubernetes.io/instance={NAME}"
-HERE = f"--namespace={NAMESPACE}"
-OWN_KINDS = (
-    "deployments,services,serviceaccounts,jobs,roles,rolebindings,poddisruptionbudgets,"
-    "clusterroles,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings"
-)
 
 Json = dict[str, Any]
 
 
-class Chart:
-    """The chart of this checkout, with the image of this checkout."""
-
-    def __init__(self, cluster: Cluster, image: operator_image.Image) -> None:
-        self._cluster, self._image = cluster, image
-
-    def install(self, *options: str) -> None:
-        """As the README says."""
-        self._apply("install", *options)
-
-    def upgrade(self, *options: str) -> None:
-        """Once more, with something else set."""
-        self._apply("upgrade", *options)
-
-    def uninstall(self, *options: str) -> None:
-        """As the README says."""
-        self._helm("uninstall", NAME, *options)
-
-    def _apply(self, verb: str, *options: str) -> None:
-        image = f"image.repository={self._image.repository},image.tag={self._image.tag}"
-        settings = ("--set", image, "--set", f"traefik.api={TRAEFIK_API}")
-        self._helm(verb, NAME, str(ROOT / "charts/tidegate"), *settings, *options)
-
-    def _helm(self, *words: str) -> None:
-        # Nicely: elsewhere it does not share its two cores with the whole cluster. What hooks say is said beside it.
-        command = 'exec nice helm "$@" 2>&1'
-        self._cluster.run("sh", "-c", command, "helm", *words, HERE, "--wait", "--timeout=120s", timeout=150)
-
-    def objects(self) -> set[str]:
-        """All that is of this installation, by Kind/name; release objects and their definitions aside."""
-        found = self._cluster.get(OWN_KINDS, "--all-namespaces", OF_HELM)["items"]
-        return {f"{obj['kind']}/{obj['metadata']['name']}" for obj in found}
-
-    def pods(self) -> list[Json]:
-        """The operator's pods that are not leaving."""
-        pods: list[Json] = self._cluster.get("pods", HERE, "--selector=app.kubernetes.io/name=tidegate")["items"]
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
 @pytest.fixture(scope="module")
-def image(cluster: Cluster) -> operator_image.Image:
-    """The operator's image, on every node."""
-    try:
-        built = network.call_in(network.OUTSIDE, operator_image.build)
-    except ClusterUnavailable as reason:
-        pytest.skip(f"no image of the operator here: {reason}")
-    cluster.load_image(built.archive)
-    return built
-
-
-@pytest.fixture(scope="module")
-def chart(cluster: Cluster, operator: Operator, image: operator_image.Image, helm: Path) -> Iterator[Chart]:
-    """The chart installed into a cluster that knows nothing of Tidegate; the operator beside it is away meanwhile."""
-    cluster.kubectl("delete", "canaryreleases", "--all", "--all-namespaces", "--timeout=60s")
-    operator.stop()
-    chart = Chart(cluster, image)
-    try:
-        for folder in ("manifests/admission", "charts/tidegate/files/crds"):
-            cluster.kubectl("delete", f"--filename={ROOT / folder}", "--ignore-not-found", "--timeout=60s")
-        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
-        cluster.kubectl("apply", "-f-", stdin=json.dumps(space))
-        chart.install()
+def chart(cluster: Cluster, operator: Operator, image: Image, helm: Path) -> Iterator[Chart]:
+    """The chart, as it is."""
+    with installed(cluster, operator, image) as chart:
         yield chart
-    finally:
-        if chart.objects():
-            chart.uninstall("--no-hooks")
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
-        install_beside(cluster)
-        operator.start()
 
 
 @pytest.fixture(scope="module")
@@ -162,28 +89,6 @@ def enough(load: Load) -> Result:
 
     wait_until(f"{ENOUGH} requests", seen, 90)
     return load.stop()
-
-
-def ours(app: App) -> list[str]:
-    """All that is Tidegate's in what is the user's."""
-    here = f"--namespace={app.namespace}"
-    objects = app.cluster.get("deployments,replicasets,services,httproutes", here)["items"]
-    found = [
-        f"{obj['kind']} {obj['metadata']['name']}: {note}"
-        for obj in objects
-        for note in {**obj["metadata"].get("annotations", {}), **obj["metadata"].get("labels", {})}
-        if note.startswith("tidegate.dev/")
-    ]
-    services = [obj for obj in objects if obj["kind"] == "Service"]
-    found += [f"Service {obj['metadata']['name']}" for obj in services if obj["metadata"]["name"] != app.name]
-    found += [obj["metadata"]["name"] for obj in services if "pod-template-hash" in obj["spec"]["selector"]]
-    return found
-
-
-def specs(app: App) -> Json:
-    """What the user's objects ask for."""
-    kinds = ("deployment", "service", "httproute")
-    return {kind: app.cluster.get(kind, app.name, f"--namespace={app.namespace}")["spec"] for kind in kinds}
 
 
 def test_the_operator_s_pods_are_ready_unprivileged_and_scraped(chart: Chart, cluster: Cluster) -> None:
@@ -246,12 +151,9 @@ def test_the_operator_is_upgraded_in_mid_release(app: App, chart: Chart, tmp_pat
 
 
 def test_the_operator_asked_for_nothing_that_it_may_not(app: App, chart: Chart, cluster: Cluster) -> None:
+    assert chart.refused() == []
     for pod in chart.pods():
-        name = pod["metadata"]["name"]
-        metrics = cluster.kubectl("get", f"--raw=/api/v1/namespaces/{NAMESPACE}/pods/{name}:8080/proxy/metrics")
-        assert "tidegate_api_requests_total" in metrics
-        assert re.findall(r'^tidegate_api_requests_total\{code="(?:401|403)".*$', metrics, re.MULTILINE) == []
-        logged = cluster.kubectl("logs", name, HERE)
+        logged = cluster.kubectl("logs", pod["metadata"]["name"], HERE)
         assert '"level": "error"' not in logged
         assert "Not enough permissions" not in logged
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,11 +175,11 @@ def test_visitors_stay_where_they_are_until_it_is_aborted(
         app.await_weight(25)
         visitors = Visitors.of(app.cluster, app.host, 60)
         first = visitors.ask()
-        asked_for(app, "SkipStep")
+        app.ask("SkipStep")
         app.await_weight(50)
         later = [visitors.ask() for _ in range(3)]
         fresh = Visitors.of(app.cluster, app.host, 60).ask()
-        asked_for(app, "Abort")
+        app.ask("Abort")
         wait_until("no weight is on the candidate", lambda: weightless(app), 30)
         freed = visitors.ask()
         pods = app.pods()
@@ -193,13 +191,6 @@ def test_visitors_stay_where_they_are_until_it_is_aborted(
     assert "v2" not in freed
     assert len(pods) > app.replicas, "its pods were there, and nobody was sent to them"
     assert result.failed() == {}
-
-
-def asked_for(app: App, action: str) -> None:
-    """Somebody asks something of the release."""
-    request = {"id": str(time.monotonic_ns()), "action": action, "hash": app.status()["candidate"]["hash"]}
-    note = f"tidegate.dev/request={json.dumps(request)}"
-    app.cluster.kubectl("annotate", "--overwrite", app.kind.lower(), app.name, "-n", app.namespace, note)
 
 
 def weightless(app: App) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -136,6 +137,12 @@ class App:
     def ship(self, version: str, **env: str) -> None:
         """A new version: the user applies the Deployment with another template."""
         self.apply(self.deployment(version, **env))
+
+    def ask(self, action: str) -> None:
+        """Somebody asks something of the release."""
+        request = {"id": str(time.monotonic_ns()), "action": action, "hash": self.status()["candidate"]["hash"]}
+        note = f"tidegate.dev/request={json.dumps(request)}"
+        self.cluster.kubectl("annotate", "--overwrite", self.kind.lower(), self.name, "-n", self.namespace, note)
 
     def delete(self, *, wait: bool = False) -> None:
         """Let go, and gone with its namespace; its pods may take their time, unless that is to be waited for."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster.interface import Cluster
+from tests.cluster.interface import Cluster, ClusterFailed
 from tests.cluster.provider import cluster as cluster_of
 from tests.cluster.waiting import wait_until
 
@@ -28,6 +29,11 @@ NAMESPACE, ACCOUNT = "tidegate-system", "tidegate"
 TRAEFIK_API = "traefik/traefik:8088"
 CALM = 3.0
 """Seconds without a write after which all is at rest."""
+
+
+def refused(metrics: str) -> list[str]:
+    """Of the operator's metrics, the requests that it was refused for want of rights."""
+    return re.findall(r'^(tidegate_api_requests_total\{code="(?:401|403)".*\}) ', metrics, re.MULTILINE)
 
 
 def install(cluster: Cluster) -> None:
@@ -83,6 +89,8 @@ class Operator:
         self.log = folder / "operator.log"
         self.arguments: tuple[str, ...] = ()
         """More of them, from the next start on."""
+        self.refused: set[str] = set()
+        """Requests that it had no right to, of all its runs up to their ends."""
 
     def command(self) -> list[str]:
         """What runs it in the cluster's network."""
@@ -194,6 +202,9 @@ class Operator:
     def _end(self, how: signal.Signals) -> int:
         if self._process is None:
             return 0
+        # One that does not answer has nothing to tell.
+        with contextlib.suppress(ClusterFailed):
+            self.refused.update(refused(self.ask("/metrics")))
         self._process.send_signal(how)
         code = self._process.wait(timeout=30)
         self._process = None
