@@ -68,7 +68,7 @@ async def _take_up(cluster: Cluster, _: Clock, __: argparse.Namespace, tell: Tel
 
 
 async def mark(cluster: Cluster, *, asked: bool) -> None:
-    """Ask the operator to let go, or no longer. NotFound where there is no gate of either form."""
+    """Ask the operator to let go, or no longer, on each gate that stands. NotFound where there is none."""
     body = {"metadata": {"annotations": {LET_GO: "all" if asked else None}}}
     errors: list[ClusterError] = []
     for form in FORMS.values():
@@ -76,10 +76,9 @@ async def mark(cluster: Cluster, *, asked: bool) -> None:
             await cluster.patch(*_named(form), body)
         except (NotFound, Rejected) as error:
             errors.append(error)
-        else:
-            return
-    # An account may have rights to one form only: of the other it is not told whether it is there.
-    raise next((error for error in errors if isinstance(error, NotFound)), errors[0])
+    if len(errors) == len(FORMS):
+        # An account may have rights to one form only: of the other it is not told whether it is there.
+        raise next((error for error in errors if isinstance(error, NotFound)), errors[0])
 
 
 def _named(form: Form) -> tuple[Kind, str, str]:
