@@ -499,6 +499,37 @@ async def _apply_route(t: Telling, rules: int) -> None:
         t.world.lead(t.world.owners_route)
 
 
+EDITS: Mapping[str, Mapping[str, Any]] = {
+    "port": {"port": 8080},
+    "weight": {"weight": 7},
+    "filters": {"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-\u00e9"]}}]},
+    "none": {},
+}
+"""Of the one backend, by which it differs from the manifest."""
+
+
+async def _edit_backends(t: Telling, what: str) -> None:
+    """The owner writes other backends, or adds one: they hold once no release holds the route."""
+    if t.world.by is None or t.world.by is INGRESSES:
+        return
+    body = json.loads(json.dumps(t.world.owners_route))
+    spec = body["spec"]
+    led = spec.get("rules") or [spec["weighted"]]
+    # One that nobody answers for would be the end of a whole TraefikService.
+    more = {"name": f"{NAME}-legacy", "port": 80, "weight": 0} if "rules" in spec else {"name": NAME, "port": 81}
+    for rule in led:
+        mine = {"name": NAME, "port": 80, **EDITS.get(what, {})}
+        rule["backendRefs" if "rules" in spec else "services"] = [mine, more] if what == "more" else [mine]
+    t.world.lead(body)
+
+
+async def _rewrite_route(t: Telling, _: None) -> None:
+    """A tool reads the route and writes back what it read, with a label."""
+    found = t.world.cluster.find(t.world.by, NAMESPACE, NAME) if t.world.by else None
+    if found and t.world.by:
+        t.world.edit(t.world.by, {"metadata": {"labels": {"read": f"{t.now():.3f}"}}, "spec": found["spec"]})
+
+
 async def _evict(t: Telling, whose: str) -> None:
     """Pods of one revision go, one or all: a drain, or somebody's hand."""
     status = t.world.status
@@ -644,6 +675,8 @@ DEEDS: Mapping[str, Any] = {
     "widen-service": _widen_service,
     "delete-route": _delete_route,
     "apply-route": _apply_route,
+    "edit-backends": _edit_backends,
+    "rewrite-route": _rewrite_route,
     "evict": _evict,
     "tamper": _tamper,
     "metrics": _metrics,
@@ -693,6 +726,8 @@ ARGUMENTS: Mapping[str, tuple[Any, ...]] = {
     "widen-service": (None,),
     "delete-route": (None,),
     "apply-route": (1, 2, 3),
+    "edit-backends": (*EDITS, "more"),
+    "rewrite-route": (None,),
     "evict": ("stable", "stable-all", "candidate", "candidate-all"),
     "tamper": ("unmanaged", "unbound", "lowered", "raised"),
     "metrics": ("down", "empty", "nan", "thin", "well"),

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from tests.gate.case import ABSENT, Case, Json, Only, notes
+from tidegate.core import wishes
 from tidegate.core.hold import RELEASING
+from tidegate.core.wishes import ASKED
 
-NOTE = '{"release":"checkout","rules":{}}'
+NOTE = '{"release":"checkout","rules":{},"service":"checkout"}'
 HELD = {RELEASING: NOTE, "by": "user"}
-REST = [{"name": "checkout", "port": 80, "weight": 1}]
-STABLE, CANARY = {"name": "checkout-stable", "port": 80}, {"name": "checkout-canary", "port": 80}
+FULL: Json = {"group": "", "kind": "Service"}
+"""What the API server fills in where a ref does not say it."""
+REST = [{**FULL, "name": "checkout", "port": 80, "weight": 1}]
+MOVED = [{**FULL, "name": "checkout", "port": 8080, "weight": 1}]
+STABLE: Json = {"name": "checkout-stable", "port": 80}
+CANARY: Json = {"name": "checkout-canary", "port": 80}
 SPLIT = [{**STABLE, "weight": 90}, {**CANARY, "weight": 10}]
-OTHER = [{"name": "catalog", "port": 80, "weight": 1}]
+OTHER = [{**FULL, "name": "catalog", "port": 80, "weight": 1}]
+THEIRS = [*REST, {**FULL, "name": "catalog-stable", "port": 80, "weight": 1}]
+"""Another's Service, which is called as if it were of a release."""
 BOTH = [*SPLIT, *OTHER]
 
 
@@ -53,6 +61,13 @@ def _marked(ref: Json) -> Json:
     return {**ref, "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [header]}}]}
 
 
+HEADERS = {"set": [{"name": "x-shop", "value": 'caf\u00e9 "100%"\\ a\tb'}], "remove": ["x-old"]}
+FILTERED = [{**MOVED[0], "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": HEADERS}]}]
+FILTERED_LINE = (
+    '0 [{"filters":[{"requestHeaderModifier":{"remove":["x-old"], "set":[{"name":"x-shop",'
+    ' "value":"caf\u00e9 \\"100%\\"\\\\ a\\tb"}]}, "type":"RequestHeaderModifier"}], "group":"", "kind":"Service",'
+    ' "name":"checkout", "port":8080, "weight":1}]'
+)
 MARKED = [_marked(ref) for ref in SPLIT]
 
 
@@ -70,14 +85,30 @@ def _edit(
     kept: Json | None = None,
     **more: Any,
 ) -> Case:
-    """A write of the rules, the hostname and perhaps the annotations, and the refs of the rules then."""
+    """A write of the rules, the hostname and perhaps the annotations, and the refs of the rules then.
+
+    What was asked of a rule and not granted stands in the annotation, unless the case says what does.
+    """
     stored = more.pop("after", written) or []
+    asked = {
+        index: rule.get("backendRefs", [])
+        for index, (rule, wanted) in enumerate(zip(written or [], refs, strict=False))
+        if rule.get("backendRefs") != wanted and STABLE["name"] not in str(rule)
+    }
+    lines = more.pop("asked", wishes.by_lines(asked))
     rules = [{**asked, "backendRefs": wanted or ABSENT} for asked, wanted in zip(stored, refs, strict=True)]
     write: Json = {"spec": {"hostnames": ["new.example"], "rules": written}, **(change or {})}
-    annotations = ABSENT if held is None else Only(held if kept is None else kept)
+    noted = {} if held is None else (held if kept is None else kept)
+    said = {**{key: value for key, value in noted.items() if key != ASKED}, **({ASKED: lines} if lines else {})}
+    annotations = ABSENT if held is None else Only(said)
     spec = {"hostnames": ["new.example"], **({"rules": rules} if written else {})}
     after = {"metadata": {"annotations": annotations}, "spec": spec}
     return Case(route(before, held, more.pop("kind", "HTTPRoute")), write, after, **more)
+
+
+def _asked(**lines: list[Json]) -> Json:
+    """Annotations of a route of which something was asked before."""
+    return {**HELD, ASKED: wishes.by_lines({int(index[1:]): refs for index, refs in lines.items()})}
 
 
 CASES = {
@@ -119,6 +150,11 @@ CASES = {
         [rule(f"/{number}", REST) for number in range(16)],
         [SPLIT] * 16,
     ),
+    "16 rules of 16 backends": _edit(
+        [rule(f"/{number}", SPLIT, f"r{number}") for number in range(16)],
+        [rule(f"/{number}", FILTERED * 16, f"r{number}") for number in range(16)],
+        [SPLIT] * 16,
+    ),
     # Rules that match the same are told apart by their order.
     "two rules of equal matches, each its own": _edit(
         [rule("/", SPLIT), rule("/", BOTH)], [rule("/", REST), rule("/", REST)], [SPLIT, BOTH]
@@ -158,6 +194,82 @@ CASES = {
         [rule("/", SPLIT), DARK], [rule(f"/{number}", REST) for number in range(16)], [REST] * 16
     ),
     "all rules removed, in a dark launch": _edit([rule("/x", SPLIT), DARK], None, []),
+    "another port asked for": _edit([plain(SPLIT)], [plain(MOVED)], [SPLIT], asked="0 " + wishes.text(MOVED)),
+    "another Service asked for": _edit([plain(SPLIT)], [plain(OTHER)], [SPLIT], asked="0 " + wishes.text(OTHER)),
+    "one backend more asked for": _edit([plain(SPLIT)], [plain([*REST, *OTHER])], [SPLIT]),
+    "one more asked for, called as of a release": _edit([plain(SPLIT)], [plain(THEIRS)], [SPLIT]),
+    "a filter asked for": _edit([plain(SPLIT)], [plain(FILTERED)], [SPLIT], asked=FILTERED_LINE),
+    "no backends asked for": _edit([plain(SPLIT)], [plain([])], [SPLIT], asked="0 []"),
+    "asked for beside the Service, before it is shared": _edit(
+        [plain([*REST, {**STABLE, "weight": 0}, {**CANARY, "weight": 0}])],
+        [plain(MOVED)],
+        [[*REST, {**STABLE, "weight": 0}, {**CANARY, "weight": 0}]],
+        asked="0 " + wishes.text(MOVED),
+    ),
+    "asked for again": _edit(
+        [plain(SPLIT)], [plain(MOVED)], [SPLIT], held=_asked(_0=REST), asked="0 " + wishes.text(MOVED)
+    ),
+    "what was read written back, after something was asked for": _edit(
+        [plain(SPLIT)], [plain(SPLIT)], [SPLIT], held=_asked(_0=MOVED), asked="0 " + wishes.text(MOVED)
+    ),
+    "only weights, after something was asked for": _edit(
+        [plain(SPLIT)],
+        [plain([{**STABLE, "weight": 1}, {**CANARY, "weight": 99}])],
+        [SPLIT],
+        held=_asked(_0=MOVED),
+        asked="0 " + wishes.text(MOVED),
+    ),
+    "what was asked for goes with its rule": _edit(
+        [rule("/", SPLIT), rule("/x", BOTH)],
+        [rule("/new", OTHER), rule("/x", BOTH), rule("/", SPLIT)],
+        [OTHER, BOTH, SPLIT],
+        held=_asked(_0=MOVED, _1=REST),
+        asked=wishes.by_lines({1: REST, 2: MOVED}),
+    ),
+    "of one rule asked, of another asked before": _edit(
+        [rule("/", SPLIT), rule("/x", BOTH)],
+        [rule("/", SPLIT), rule("/x", OTHER)],
+        [SPLIT, BOTH],
+        held=_asked(_0=MOVED, _1=REST),
+        asked=wishes.by_lines({0: MOVED, 1: OTHER}),
+    ),
+    "of the rules one to eleven": _edit(
+        [rule(f"/{number}", SPLIT) for number in range(12)],
+        [rule(f"/{number}", SPLIT) for number in range(12)],
+        [SPLIT] * 12,
+        held=_asked(_1=MOVED, _11=REST),
+        asked=wishes.by_lines({1: MOVED, 11: REST}),
+    ),
+    "asked of a rule that is removed": _edit(
+        [rule("/", SPLIT), rule("/x", SPLIT)], [rule("/", SPLIT)], [SPLIT], held=_asked(_1=MOVED), asked=""
+    ),
+    "the annotation of what was asked for removed": _edit(
+        [plain(SPLIT)],
+        [plain(SPLIT)],
+        [SPLIT],
+        notes(**{ASKED: None}),
+        held=_asked(_0=MOVED),
+        asked="0 " + wishes.text(MOVED),
+    ),
+    "all annotations removed, after something was asked for": _edit(
+        [plain(SPLIT)],
+        [plain(SPLIT)],
+        [SPLIT],
+        {"metadata": {"annotations": None}},
+        held=_asked(_0=MOVED),
+        kept={RELEASING: NOTE},
+        asked="0 " + wishes.text(MOVED),
+    ),
+    # As when another plugin has changed the write: what the policy made of it the first time is what it sees.
+    "judged a second time": _edit(
+        [rule("/", SPLIT), rule("/x", BOTH)],
+        [rule("/x", BOTH), rule("/", SPLIT)],
+        [BOTH, SPLIT],
+        notes(**{ASKED: wishes.by_lines({0: REST, 1: MOVED})}),
+        held=_asked(_0=MOVED),
+        asked=wishes.by_lines({0: REST, 1: MOVED}),
+    ),
+    "a rule of another's Services": _edit([plain(THEIRS[1:])], [plain(OTHER)], [OTHER]),
     "at rest": _edit([plain(REST)], [plain(OTHER)], [OTHER], held=None),
     "at rest, weights of the user's own": _edit([plain(SPLIT)], [plain(OTHER)], [OTHER], held={"by": "user"}),
     "by Tidegate": _edit(

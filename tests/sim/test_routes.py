@@ -8,10 +8,11 @@ import pytest
 
 from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
-from tests.sim.world import QUICK, World, route
+from tests.fakes.oracle import remains
+from tests.sim.world import QUICK, World, route, service
 from tidegate.api.release import Stage
 from tidegate.core.forward import FORWARD
-from tidegate.ports.cluster import GRPCROUTES, HTTPROUTES, SERVICES, Kind
+from tidegate.ports.cluster import GRPCROUTES, HTTPROUTES, SERVICES, TRAEFIK_SERVICES, Kind, Object, Rejected
 
 LONG: dict[str, Any] = {**QUICK, "steps": [{"weight": 25, "bake": "30s"}, {"weight": 100, "bake": "10s"}]}
 
@@ -262,3 +263,98 @@ async def test_a_service_of_the_release_is_deleted_by_somebody(name: str) -> Non
     assert world.cluster.find(SERVICES, "shop", name)
     world.oracle.awake = True
     await world.ends("Promoted")
+
+
+ELSEWHERE = [{"name": "catalog", "port": 80}]
+WISHES: dict[str, list[dict[str, Any]]] = {
+    "another port": [{"name": "checkout", "port": 8080}],
+    "a filter": [{"name": "checkout", "port": 80, "filters": [{"type": "URLRewrite"}]}],
+    "one more": [{"name": "checkout", "port": 80, "weight": 9}, {"name": "catalog", "port": 80, "weight": 1}],
+    "another Service": ELSEWHERE,
+    "weights that no release can divide": [{"name": "checkout", "weight": 20000}, {"name": "catalog", "weight": 1}],
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("kind", [HTTPROUTES, GRPCROUTES])
+@pytest.mark.parametrize("image", ["v2", "v1"])
+async def test_backends_that_are_asked_for_in_mid_release_hold_when_it_ends(kind: Kind, wish: str, image: str) -> None:
+    """Of both the one that is promoted and the one that is reverted. Until then requests are shared as before."""
+    world = await World.begin(spec={**LONG, "serviceRef": {"name": "checkout"}})
+    world.create(SERVICES, service("catalog"))
+    world.delete(HTTPROUTES)
+    world.create(kind, route())
+    await world.wait(5)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(kind, {"spec": {"rules": [{"backendRefs": WISHES[wish]}]}})
+    await world.wait(3)
+    held = world.cluster.find(kind, "shop", "checkout")
+    assert held
+    assert [ref.get("weight") for ref in held["spec"]["rules"][0]["backendRefs"]] == [75, 25]
+    assert world.status.pending == f"{kind.name}/checkout: spec.rules[0].backendRefs"
+    world.edit(kind, {"spec": held["spec"]})  # a tool writes back what it read
+    world.release(image)
+    await world.ends("Promoted" if image == "v2" else "Aborted")
+    await world.wait(5)
+    left = world.cluster.find(kind, "shop", "checkout")
+    assert left
+    assert left["spec"]["rules"] == [{"backendRefs": WISHES[wish]}]
+    assert not left["metadata"].get("annotations")
+    assert world.status.pending is None
+    assert world.events().count("ChangePending") == 1
+    assert "WeightLost" not in world.events()
+
+
+@pytest.mark.parametrize("image", ["v2", "v1"])
+async def test_a_list_that_is_asked_for_in_mid_release_holds_when_it_ends(image: str) -> None:
+    world = await World.begin(spec=LONG, by=TRAEFIK_SERVICES)
+    world.release("v2")
+    await world.until(world.baking(1))
+    services = [{"name": "checkout", "port": 8080}, {"name": "checkout", "port": 80, "weight": 2}]
+    world.lead({"spec": {"weighted": {"services": services}}})
+    await world.wait(3)
+    held = world.cluster.find(TRAEFIK_SERVICES, "shop", "checkout")
+    assert held
+    assert [entry["weight"] for entry in held["spec"]["weighted"]["services"]] == [75, 25]
+    assert world.status.pending == "TraefikService/checkout: spec.weighted.services"
+    world.edit(TRAEFIK_SERVICES, {"spec": held["spec"]})  # a tool writes back what it read
+    world.release(image)
+    await world.ends("Promoted" if image == "v2" else "Aborted")
+    await world.wait(5)
+    assert world.led() == world.owners_route["spec"]
+    assert not remains(world.cluster, "shop")
+    assert world.status.pending is None
+
+
+async def test_a_manifest_that_is_applied_again_and_again_asks_for_nothing_new() -> None:
+    world = await World.begin(spec=LONG)
+    world.release("v2")
+    await world.until(world.baking(1))
+    for _ in range(10):
+        world.edit(HTTPROUTES, {"spec": route()["spec"]})
+        await world.wait(1)
+    assert world.status.pending is None
+    await world.ends("Promoted")
+    assert world.rules() == route()["spec"]["rules"]
+    assert "ChangePending" not in world.events()
+
+
+async def test_what_was_asked_for_and_is_refused_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server judges it only when it is put back."""
+    world = await World.begin(spec=LONG)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(HTTPROUTES, {"spec": {"rules": [{"backendRefs": [{"name": "checkout", "port": 808080}]}]}})
+
+    patch_as = world.cluster.patch_as
+
+    def judging(who: str, kind: Kind, namespace: str, name: str, body: object, **more: Any) -> Object:
+        if who == TIDEGATE and "808080" in str(body):
+            raise Rejected("spec.rules[0].backendRefs[0].port: must be less than or equal to 65535")
+        return patch_as(who, kind, namespace, name, body, **more)
+
+    monkeypatch.setattr(world.cluster, "patch_as", judging)
+    await world.ends("Promoted")
+    assert world.rules() == route()["spec"]["rules"]
+    assert not remains(world.cluster, "shop")

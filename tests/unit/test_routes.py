@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
 from tidegate.api.release import AT_REST, Match, Share
-from tidegate.core import dark, routes
+from tidegate.core import dark, routes, wishes
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
+from tidegate.core.wishes import ASKED
 
 NAMES = Backends.of("shop", "checkout")
 Json = dict[str, Any]
@@ -218,6 +219,105 @@ def test_whatever_is_split_comes_back_as_it_was(rules: list[Json], shares: list[
     assert back["spec"] == obj["spec"]
     assert RELEASING not in back["metadata"].get("annotations", {})
     assert back["metadata"].get("annotations", {}) == (annotations or {})
+
+
+# What is asked for in mid-release.
+
+MOVED = {"name": "checkout", "port": 8080, "weight": 1}
+
+
+def asked_of(obj: Json, wishes_: dict[int, list[Json]]) -> Json:
+    """The route as the policy leaves it."""
+    notes = {**obj["metadata"].get("annotations", {}), ASKED: wishes.by_lines(wishes_)}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": notes}}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        [MOVED],
+        [{**MOVED, "filters": [{"type": "RequestMirror"}]}],
+        [{"name": "catalog", "port": 80}],
+        [{**MOVED, "weight": 20_000}, {"name": "catalog", "weight": 1}],
+        [],
+    ],
+)
+def test_what_was_asked_for_is_what_is_put_back(wish: list[Json]) -> None:
+    obj = route(to("checkout"), to("checkout", name="api"), to("static", name="x"), annotations={"mine": "too"})
+    after = asked_of(split(obj, 25), {1: wish})
+    assert routes.pending(after, NAMES) == "spec.rules[1].backendRefs"
+    assert routes.weight(after, NAMES) == 25, "until then nothing changes"
+    later = split(after, 60)
+    assert [ref["port"] for ref in later["spec"]["rules"][1]["backendRefs"]] == [80, 80]
+    assert routes.pending(later, NAMES) == "spec.rules[1].backendRefs"
+    back = split(later, None)
+    assert back["metadata"]["annotations"] == {"mine": "too"}
+    assert back["spec"]["rules"] == [
+        to("checkout"),
+        {**to(*wish, name="api")} if wish else {"name": "api"},
+        to("static", name="x"),
+    ]
+
+
+def test_what_was_asked_for_may_be_left_out() -> None:
+    obj = route(to("checkout"))
+    after = asked_of(split(obj, 25), {0: [MOVED]})
+    back = patched(after, routes.patch(after, NAMES, AT_REST, Hold("mine"), wished=False))
+    assert back["spec"] == obj["spec"]
+    assert back["metadata"]["annotations"] == {}
+
+
+def test_the_manifest_applied_again_asks_for_nothing_new() -> None:
+    obj = route(to("checkout"))
+    after = asked_of(split(obj, 25), {0: obj["spec"]["rules"][0]["backendRefs"]})
+    assert routes.pending(after, NAMES) == ""
+    assert routes.patch(after, NAMES, Share(25), Hold("mine")) == []
+    assert split(after, None)["spec"] == obj["spec"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "0", "0 {", "0 5", "0 [5]", "x [{}]", "7 []", '0 [{"name":"checkout-canary"}]']
+)
+def test_what_cannot_be_read_or_is_of_the_release_is_asked_by_nobody(text: str) -> None:
+    obj = route(to("checkout"))
+    after = split(obj, 25)
+    after["metadata"]["annotations"][ASKED] = text
+    assert routes.pending(after, NAMES) == ""
+    assert split(after, None)["spec"] == obj["spec"]
+    assert ASKED not in split(after, None)["metadata"]["annotations"]
+
+
+def test_what_was_asked_in_a_former_release_and_left_behind_is_no_wish_of_this_one() -> None:
+    obj = asked_of(route(to("checkout")), {0: [MOVED]})
+    after = split(obj, 25)
+    assert set(after["metadata"]["annotations"]) == {RELEASING}
+    assert split(after, None)["spec"] == obj["spec"]
+
+
+def test_rules_of_ours_that_move_behind_the_others_take_no_wish_with_them() -> None:
+    after = darkened(route(to("checkout"), to("checkout", name="api")))
+    first, api, *ours = after["spec"]["rules"]
+    after["spec"]["rules"] = [first, *ours, api]
+    wished = asked_of(after, {0: [MOVED], 3: [{"name": "catalog"}]})
+    alone = darkened(wished, 50, ())
+    assert wishes.by_rule(alone) == {0: [MOVED], 1: [{"name": "catalog"}]}
+    assert split(alone, None)["spec"]["rules"] == [to(MOVED), to({"name": "catalog"}, name="api")]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "caf\u00e9", '"', "\\", "\\x41", "a\nb\tc", "\u2028\x85\x7f\0", "100%s", "\U0001f600"]
+)
+def test_what_is_written_is_read(text: str) -> None:
+    refs = [{"name": text, text: [1, True, None, {"a": -2}]}]
+    assert wishes.by_rule({"metadata": {"annotations": {ASKED: wishes.by_lines({3: refs, 11: []})}}}) == {
+        3: refs,
+        11: [],
+    }
+
+
+def test_characters_that_cel_prints_as_json_does_not_are_read() -> None:
+    printed = r"""{"a":"\a\v\x7f\U0001f600\u00e9\\x41\\\"\n"}"""
+    assert wishes.whole({"metadata": {"annotations": {ASKED: printed}}}) == {"a": '\a\v\x7f\U0001f600\u00e9\\x41\\"\n'}
 
 
 # Dark launch.

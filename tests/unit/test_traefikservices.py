@@ -11,8 +11,10 @@ from tests.fakes.cluster import patched
 
 from tidegate.api.release import Share, Stay
 from tidegate.core import traefikservices as lists
+from tidegate.core import wishes
 from tidegate.core.hold import RELEASING, Hold, holder
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
+from tidegate.core.wishes import ASKED
 
 NAMES = Backends.of("shop", "checkout")
 HOLD = Hold("CanaryRelease/mine", 7)
@@ -199,3 +201,65 @@ def test_a_cookie_of_the_user_s_own_is_left_alone_and_no_release_can_stay() -> N
     assert "a sticky cookie of its own" in lists.unsticky(after(mine, 25), NAMES)
     assert after(after(mine, 25), None)["spec"] == mine["spec"]
     assert not lists.unsticky(unstuck(), NAMES)
+
+
+# What is asked for in mid-release.
+
+
+def asked_of(obj: Json, text: str) -> Json:
+    """As the policy leaves it."""
+    notes = {**obj["metadata"]["annotations"], ASKED: text}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": notes}}
+
+
+@pytest.mark.parametrize("wish", [[{**MINE, "port": 8080}], [OTHER], [{**MINE, "weight": 3}, OTHER]])
+def test_the_list_that_was_asked_for_is_what_is_put_back(wish: list[Json]) -> None:
+    split = asked_of(after(service(MINE, by="me"), 25), wishes.text({"services": wish}))
+    assert lists.pending(split, NAMES) == "spec.weighted.services"
+    assert lists.share(split, NAMES).weight == 25, "until then nothing changes"
+    later = after(split, 60)
+    assert lists.entries(later) == [{**STABLE, "weight": 40}, {**CANARY, "weight": 60}]
+    back = after(later, None)
+    assert lists.entries(back) == wish
+    assert back["spec"]["weighted"]["sticky"] == {"cookie": {"name": "c"}}
+    assert back["metadata"]["annotations"] == {"by": "me"}
+    plain = patched(later, lists.patch(later, NAMES, Share(None), HOLD, wished=False))
+    assert lists.entries(plain) == [MINE]
+
+
+def test_one_that_was_to_be_of_another_type_is_so_at_the_end() -> None:
+    split = asked_of(after(service(MINE), 25), "{}")
+    split["spec"]["mirroring"] = {"name": "checkout"}
+    assert lists.pending(split, NAMES) == "spec.weighted.services"
+    assert after(split, None)["spec"] == {"mirroring": {"name": "checkout"}}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", '{"services":[5]}', '{"services":[{"name":"checkout-stable"}]}'])
+def test_what_cannot_be_read_or_is_of_the_release_is_asked_by_nobody(text: str) -> None:
+    rest = service(MINE)
+    split = asked_of(after(rest, 25), text)
+    assert lists.pending(split, NAMES) == ""
+    assert after(split, None)["spec"] == rest["spec"]
+    assert after(split, None)["metadata"]["annotations"] == {}
+
+
+def test_what_a_former_release_left_behind_is_no_wish_of_this_one() -> None:
+    rest = service(MINE, **{ASKED: wishes.text({"services": [OTHER]})})
+    split = after(rest, 25)
+    assert set(split["metadata"]["annotations"]) == {RELEASING}
+    assert after(split, None)["spec"] == rest["spec"]
+
+
+def test_a_cookie_that_was_asked_for_comes_for_ours() -> None:
+    rest = service(MINE)
+    del rest["spec"]["weighted"]["sticky"]
+    stay = Share(25, stay=Stay(cookie="stay", seconds=60, candidate="7d9f5"))
+    split = patched(rest, lists.patch(rest, NAMES, stay, HOLD))
+    ours = split["spec"]["weighted"]["sticky"]
+    theirs = {"cookie": {"name": "shop"}}
+    asked = asked_of(split, wishes.text({"services": [MINE], "sticky": theirs}))
+    assert lists.pending(asked, NAMES) == "spec.weighted.sticky"
+    assert after(asked, None)["spec"]["weighted"] == {"services": [MINE], "sticky": theirs}
+    kept = asked_of(split, wishes.text({"services": [OTHER], "sticky": ours}))
+    assert lists.pending(kept, NAMES) == "spec.weighted.services"
+    assert after(kept, None)["spec"]["weighted"] == {"services": [OTHER]}

@@ -50,6 +50,8 @@ class Reason(StrEnum):
     """A weight was written; the router has not applied it yet."""
     WEIGHT_LOST = "WeightLost"
     """In mid-bake a route did not say the weight any more, or came new without it: the bake waits for it."""
+    CHANGE_PENDING = "ChangePending"
+    """A route was asked for other backends in mid-release: it has them when the release ends."""
     STEP_STARTED = "StepStarted"
     """A step's weight is applied: its bake begins."""
     BAKING = "Baking"

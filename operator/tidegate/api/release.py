@@ -602,5 +602,7 @@ class ReleaseStatus(Model):
     """What the release goes by: the spec with its defaults, the Service and routes as found."""
     advice: str | None = None
     """What the candidate's pod template lacks to lose no request, as far as can be seen. Nothing is held up by it."""
+    pending: str | None = None
+    """Fields of routes of which something else was asked in mid-release: they have it when the release ends."""
     conditions: tuple[Condition, ...] = ()
     """As in the API conventions."""

@@ -13,13 +13,14 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tidegate.core import dark, gate
+from tidegate.core import dark, gate, wishes
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import DESIRED, HASH, REVISION
+from tidegate.core.wishes import ASKED
 
 Json = dict[str, Any]
 Clamp = Callable[[Json | None, Json], list[Json]]
@@ -143,17 +144,42 @@ def _service(before: Json | None, asked: Json) -> list[Json]:
 def _route(before: Json | None, asked: Json) -> list[Json]:
     if before is None or RELEASING not in _notes(before):
         return []
-    rules = asked["spec"].get("rules") or []
-    origins = _origins(before["spec"].get("rules") or [], rules)
+    note, was, now = _notes(before)[RELEASING], before["spec"].get("rules") or [], asked["spec"].get("rules") or []
+    origins = {index: old for index, old in enumerate(_origins(was, now)) if old is not None}
+    held = {index: old for index, old in origins.items() if _leads_to_the_release(was[old], note)}
     return [
-        *_note(asked, {RELEASING: _notes(before)[RELEASING]}),
+        *_note(asked, {RELEASING: note}),
+        *_asking(asked, "\n".join(_asked_of_rules(before, asked, held))),
         *(
-            _add(f"/spec/rules/{index}/backendRefs", origin["backendRefs"])
-            for index, (rule, origin) in enumerate(zip(rules, origins, strict=True))
-            if origin and _leads_to_a_release(origin) and origin["backendRefs"] != rule.get("backendRefs")
+            _add(f"/spec/rules/{index}/backendRefs", was[old]["backendRefs"])
+            for index, old in held.items()
+            if was[old]["backendRefs"] != now[index].get("backendRefs")
         ),
-        *(_add("/spec/rules/-", rule) for rule in _darkened(before["spec"].get("rules") or [], rules)),
+        *(_add("/spec/rules/-", rule) for rule in _darkened(was, now)),
     ]
+
+
+def _asked_of_rules(before: Json, asked: Json, held: Mapping[int, int]) -> Iterator[str]:
+    """A line for each rule that is held and of which something else was asked, now or before."""
+    note, so_far = _notes(before)[RELEASING], _notes(before).get(ASKED, "")
+    known = _notes(asked).get(ASKED, so_far)
+    for index, old in held.items():
+        rule, origin = asked["spec"]["rules"][index], before["spec"]["rules"][old]
+        refs = rule.get("backendRefs") or []
+        if refs != origin["backendRefs"] and not dark.is_dark(rule) and not _of_the_release(refs, note):
+            yield f"{index} {wishes.text(refs)}"
+            continue
+        # Asked again after another plugin: what was made of the write is there, by the indices of now.
+        start = f"{index if known != so_far else old} "
+        yield from (f"{index} {line.removeprefix(start)}" for line in known.split("\n") if line.startswith(start))
+
+
+def _asking(asked: Json, wish: str) -> list[Json]:
+    """Operations that leave this annotation of what was asked for, behind those of the note."""
+    if wish == _notes(asked).get(ASKED, ""):
+        return []
+    path = f"/metadata/annotations/{ASKED.replace('/', '~1')}"
+    return [_add(path, wish)] if wish else [{"op": "remove", "path": path}]
 
 
 def _darkened(before: Sequence[Json], now: Sequence[Json]) -> list[Json]:
@@ -163,13 +189,13 @@ def _darkened(before: Sequence[Json], now: Sequence[Json]) -> list[Json]:
     return lost if now and len(now) + len(lost) <= dark.MAX_RULES else []
 
 
-def _origins(before: Sequence[Json], now: Sequence[Json]) -> list[Json | None]:
-    """For each rule, what it was: the rule of its name, else that of its matches, among several by their order."""
-    named = {rule["name"]: rule for rule in before if "name" in rule}
+def _origins(before: Sequence[Json], now: Sequence[Json]) -> list[int | None]:
+    """For each rule, which it was: the rule of its name, else that of its matches, among several by their order."""
+    named = {rule["name"]: old for old, rule in enumerate(before) if "name" in rule}
     names = {rule["name"] for rule in now if "name" in rule}
-    lost = [rule for rule in before if rule.get("name") not in names]
+    lost = [old for old, rule in enumerate(before) if rule.get("name") not in names]
     found = [rule for rule in now if rule.get("name") not in named]
-    by_matches = dict(zip(_keys(lost), lost, strict=True))
+    by_matches = dict(zip(_keys([before[old] for old in lost]), lost, strict=True))
     keys = iter(_keys(found))
     return [named[rule["name"]] if rule.get("name") in named else by_matches.get(next(keys)) for rule in now]
 
@@ -185,8 +211,14 @@ def _keys(rules: Sequence[Json]) -> list[tuple[str, int]]:
     return keys
 
 
-def _leads_to_a_release(rule: Json) -> bool:
-    return any(ref["name"].endswith(("-stable", "-canary")) for ref in rule.get("backendRefs") or ())
+def _leads_to_the_release(rule: Json, note: str) -> bool:
+    return _of_the_release(rule.get("backendRefs") or [], note)
+
+
+def _of_the_release(refs: Sequence[Json], note: str) -> bool:
+    """One of them is of the two Services of the release that wrote the note."""
+    names = (str(ref.get("name", "")) for ref in refs)
+    return any(name.endswith(("-stable", "-canary")) and f'"service":"{name[:-7]}"' in note for name in names)
 
 
 # TraefikServices.
@@ -197,13 +229,23 @@ def _traefik_service(before: Json | None, asked: Json) -> list[Json]:
         return []
     note = _note(asked, {RELEASING: _notes(before)[RELEASING]})
     held = (before["spec"].get("weighted") or {}).get("services") or []
-    if not any(entry["name"].endswith(("-stable", "-canary")) for entry in held):
+    if not _of_the_release(held, _notes(before)[RELEASING]):
         return note
+    note += _asking(asked, _asked_of_a_list(before, asked, held))
     if "weighted" not in asked["spec"]:
         return [*note, _add("/spec/weighted", before["spec"]["weighted"])]
     kept = {"services": held, **_cookie(before)}
     changed = [key for key, value in kept.items() if asked["spec"]["weighted"].get(key) != value]
     return [*note, *(_add(f"/spec/weighted/{key}", kept[key]) for key in changed)]
+
+
+def _asked_of_a_list(before: Json, asked: Json, held: Sequence[Json]) -> str:
+    """What was asked for instead, now or before."""
+    wanted = asked["spec"].get("weighted") or {}
+    services = wanted.get("services") or []
+    if services != held and not _of_the_release(services, _notes(before)[RELEASING]):
+        return wishes.text(wanted)
+    return _notes(asked).get(ASKED, _notes(before).get(ASKED, ""))
 
 
 def _cookie(before: Json) -> Json:

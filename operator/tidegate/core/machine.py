@@ -54,6 +54,7 @@ def decide(obs: Observed, now: datetime) -> Plan:
     _ask_for_images(draft)
     if draft.status.stable and not obs.release.finalizer:
         draft.act(SetFinalizer(present=True))
+    _tell_of_wishes(draft)
     if draft.journal.stage is Stage.REST:
         _at_rest(draft)
     else:
@@ -457,6 +458,14 @@ def _advise(draft: Draft, advice: str) -> None:
     if advice and not again:
         draft.event(Reason.NO_DRAIN, advice, "Warning")
     draft.set(advice=advice or None)
+
+
+def _tell_of_wishes(draft: Draft) -> None:
+    """What somebody asked of a route in mid-release, and will have: each time that it is something else."""
+    told = "; ".join(f"{route.name}: {route.pending}" for route in draft.obs.routes if route.pending)
+    if told and told != draft.status.pending:
+        draft.event(Reason.CHANGE_PENDING, f"{told}: what was asked for in mid-release stands when the release ends")
+    draft.set(pending=told or None)
 
 
 def _promoted_lately(draft: Draft, candidate: ReplicaSet) -> bool:

@@ -200,6 +200,8 @@ class Route:
     """Requests that it sends to the candidate whatever the weight."""
     stay: Stay | None = None
     """How visitors stay where it sent them."""
+    pending: str = ""
+    """Fields of which something else was asked in mid-release, which waits for its end."""
 
     @property
     def share(self) -> Share:

@@ -4,20 +4,23 @@ HTTPRoute and GRPCRoute are the same here: rules with matches, filters and backe
 
 ``rules`` and ``backendRefs`` are atomic lists that others own too, so nothing is applied: a JSON patch replaces the
 backendRefs of the rules that point at the Service, guarded by tests on the resourceVersion and the rule. What they
-were stands in an annotation on the route itself, so that whoever comes back can put them back.
+were stands in an annotation on the route itself, so that whoever comes back can put them back. What their owner asks
+for meanwhile stands in another (``core/wishes.py``), and is what is put back then: until then requests go by what was
+asked for before, as the two Services have the ports of that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tidegate.api.release import AT_REST, Match, Share
-from tidegate.core import dark, sticky
+from tidegate.core import dark, sticky, wishes
 from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
+from tidegate.core.wishes import ASKED
 
 MAX_WEIGHT = 1_000_000
 
@@ -29,7 +32,7 @@ def leads_to(route: Json, names: Backends) -> bool:
     ours = {names.service, *names.two}
     refs = [ref for rule in _rules(route) for ref in rule.get("backendRefs", ())]
     noted = [ref for rule in _noted_rules(route).values() for ref in rule]
-    return any(_points(ref, ours) for ref in (*refs, *noted))
+    return _leads((*refs, *noted), ours)
 
 
 def share(route: Json, names: Backends) -> Share:
@@ -69,28 +72,54 @@ def unsticky(route: Json, names: Backends, beside: Sequence[Match]) -> str:
     return sticky.unfit(rules, led, beside)
 
 
-def patch(route: Json, names: Backends, asked: Share, hold: Hold) -> list[Json]:
+def pending(route: Json, names: Backends) -> str:
+    """What was asked of the route in mid-release and waits for its end; empty where that is what was there before."""
+    rest = _at_rest(route, names)
+    other = [index for index, refs in _wished(route, names).items() if refs != rest[index]]
+    return ", ".join(f"spec.rules[{index}].backendRefs" for index in other)
+
+
+def patch(route: Json, names: Backends, asked: Share, hold: Hold, *, wished: bool = True) -> list[Json]:
     """JSON patch that gives the candidate this share, or puts the route back. ValueError is the user's.
 
     A route whose rules lead to the Service no more is put back whatever the share. One that another release holds is
-    left alone: its note is the only memory of what it was.
+    left alone: its note is the only memory of what it was. What is put back is what was asked for meanwhile, unless
+    that is not ``wished``.
     """
     if RELEASING in _annotations(route) and not _held(route, names):
         return []
-    rest = _at_rest(route, names)
+    rest, wanted = _at_rest(route, names), _wished(route, names)
     asked = asked if rest else AT_REST
     back = asked.weight is None
+    owners = {**rest, **wanted} if wished else rest
     changes = [
         operation
-        for index, refs in rest.items()
+        for index, refs in (owners if back else rest).items()
         for operation in _replace(route, index, refs if back else _split(refs, names, asked))
     ]
     keys = _keys(route)
     notes = {keys[index]: refs for index, refs in rest.items()}
-    changes += _darken(route, _ours(_led(route, names), names, asked))
+    changes += _darken(route, ours := _ours(_led(route, names), names, asked))
     note = hold.note(service=names.service, rules=notes, **noting(asked))
-    changes += _annotate(route, None if back else note)
+    changes += _annotate(route, RELEASING, None if back else note)
+    left = {} if back else _moved(route, wanted, ours)
+    changes += _annotate(route, ASKED, wishes.by_lines(left) or None)
     return _as_read(route, changes)
+
+
+def _wished(route: Json, names: Backends) -> dict[int, list[Json]]:
+    """backendRefs that were asked for in mid-release, by index of the rules that the release holds."""
+    asked = wishes.by_rule(route) if _held(route, names) else {}
+    two = set(names.two)
+    held = [index for index in _at_rest(route, names) if _leads(_rules(route)[index].get("backendRefs", ()), two)]
+    return {index: asked[index] for index in held if index in asked and not _leads(asked[index], two)}
+
+
+def _moved(route: Json, wanted: Mapping[int, list[Json]], ours: list[Json]) -> dict[int, list[Json]]:
+    """By index of the rules as they are once those of ours are behind all others."""
+    if _dark(route) == ours:
+        return dict(wanted)
+    return {index - sum(map(dark.is_dark, _rules(route)[:index])): refs for index, refs in wanted.items()}
 
 
 def _said(route: Json, names: Backends) -> Share:
@@ -136,7 +165,7 @@ def _led(route: Json, names: Backends) -> list[Json]:
 
 def seize(route: Json, hold: Hold) -> list[Json]:
     """JSON patch by which a new leader writes its term to a route that is held, and changes nothing else."""
-    return _as_read(route, _annotate(route, renoted(route, hold)))
+    return _as_read(route, _annotate(route, RELEASING, renoted(route, hold)))
 
 
 def _held(route: Json, names: Backends) -> bool:
@@ -236,22 +265,24 @@ def _shares(rule: Json, names: Backends) -> Iterator[int | None]:
 
 def _replace(route: Json, index: int, refs: list[Json]) -> list[Json]:
     rule, path = _rules(route)[index], f"/spec/rules/{index}"
-    if rule.get("backendRefs") == refs:
+    if rule.get("backendRefs", []) == refs:
         return []
     identity = "name" if "name" in rule else "matches"
     test = [{"op": "test", "path": f"{path}/{identity}", "value": rule[identity]}] if identity in rule else []
+    if not refs:
+        return [*test, {"op": "remove", "path": f"{path}/backendRefs"}]
     return [*test, {"op": "replace", "path": f"{path}/backendRefs", "value": refs}]
 
 
-def _annotate(route: Json, note: str | None) -> list[Json]:
-    path = f"/metadata/annotations/{RELEASING.replace('/', '~1')}"
-    if note is None:
-        return [{"op": "remove", "path": path}] if RELEASING in _annotations(route) else []
-    if _annotations(route).get(RELEASING) == note:
+def _annotate(route: Json, name: str, text: str | None) -> list[Json]:
+    path = f"/metadata/annotations/{name.replace('/', '~1')}"
+    if text is None:
+        return [{"op": "remove", "path": path}] if name in _annotations(route) else []
+    if _annotations(route).get(name) == text:
         return []
     if "annotations" not in route["metadata"]:
-        return [{"op": "add", "path": "/metadata/annotations", "value": {RELEASING: note}}]
-    return [{"op": "add", "path": path, "value": note}]
+        return [{"op": "add", "path": "/metadata/annotations", "value": {name: text}}]
+    return [{"op": "add", "path": path, "value": text}]
 
 
 def _noted_rules(route: Json) -> Mapping[str, list[Json]]:
@@ -271,6 +302,10 @@ def _keys(route: Json) -> list[str]:
         for rule in _rules(route)
     ]
     return [key if key not in plain[:at] else f"{key}#{plain[:at].count(key)}" for at, key in enumerate(plain)]
+
+
+def _leads(refs: Iterable[Json], services: set[str]) -> bool:
+    return any(_points(ref, services) for ref in refs)
 
 
 def _points(ref: Json, services: set[str]) -> bool:

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.api.release import AT_REST, Share, Stay
+from tidegate.core import wishes
 from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
+from tidegate.core.wishes import ASKED
 
 Json = dict[str, Any]
 
@@ -80,22 +82,68 @@ def shared(obj: Json, names: Backends, share: int) -> list[Json]:
     return result
 
 
-def patch(obj: Json, names: Backends, asked: Share, hold: Hold) -> list[Json]:
+def pending(obj: Json, names: Backends) -> str:
+    """What was asked of it in mid-release and waits for its end; empty where that is what was there before."""
+    wanted = _wished(obj, names)
+    if wanted is None:
+        return ""
+    fields = {"services": _listed(wanted) != _rest(obj, names), "sticky": bool(_owners_cookie(obj, wanted))}
+    return ", ".join(f"spec.weighted.{field}" for field, other in fields.items() if other)
+
+
+def patch(obj: Json, names: Backends, asked: Share, hold: Hold, *, wished: bool = True) -> list[Json]:
     """JSON patch that gives the candidate this share, or puts the list back.
 
-    One that lists the Service no more is let go whatever the share; one that another release holds is left alone.
+    One that lists the Service no more is let go whatever the share; one that another release holds is left alone. What
+    is put back is what was asked for meanwhile, unless that is not ``wished``.
     """
     if RELEASING in _annotations(obj) and not held(obj, names):
         return []
     if not any(points(entry, obj, {names.service, *names.two}) for entry in entries(obj)):
-        return _as_read(obj, [*_stick(obj, None), *_annotate(obj, None)])
+        return _as_read(obj, [*_stick(obj, None), *_let_go(obj)])
     rest = _rest(obj, names)
-    wanted = rest if asked.weight is None else shared(obj, names, asked.weight)
-    changes = _stick(obj, asked.stay)
-    if wanted != entries(obj):
-        changes.append({"op": "replace", "path": "/spec/weighted/services", "value": wanted})
+    if asked.weight is None:
+        return _as_read(obj, [*_put_back(obj, rest, _wished(obj, names) if wished else None), *_let_go(obj)])
+    changes = [*_stick(obj, asked.stay), *_list(obj, shared(obj, names, asked.weight))]
     note = hold.note(service=names.service, services=rest, **noting(asked))
-    return _as_read(obj, [*changes, *_annotate(obj, None if asked.weight is None else note)])
+    stale = [] if held(obj, names) else _annotate(obj, ASKED, None)
+    return _as_read(obj, [*changes, *_annotate(obj, RELEASING, note), *stale])
+
+
+def _put_back(obj: Json, rest: list[Json], wanted: Json | None) -> list[Json]:
+    if wanted is None:
+        return [*_stick(obj, None), *_list(obj, rest)]
+    if not _listed(wanted):
+        # What shares requests by weights no more is of another type.
+        return [{"op": "remove", "path": "/spec/weighted"}]
+    cookie = _owners_cookie(obj, wanted)
+    stick = [{"op": "replace", "path": STICKY, "value": cookie}] if cookie else _stick(obj, None)
+    return [*stick, *_list(obj, _listed(wanted))]
+
+
+def _list(obj: Json, wanted: list[Json]) -> list[Json]:
+    if wanted == entries(obj):
+        return []
+    return [{"op": "replace", "path": "/spec/weighted/services", "value": wanted}]
+
+
+def _wished(obj: Json, names: Backends) -> Json | None:
+    """The ``weighted`` that was asked for in mid-release; None where there is none that can be read."""
+    found = wishes.whole(obj) if held(obj, names) else None
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in _listed(found)):
+        return None
+    return None if any(points(entry, obj, set(names.two)) for entry in _listed(found)) else found
+
+
+def _listed(weighted: Json) -> list[Json]:
+    return list(weighted.get("services") or ())
+
+
+def _owners_cookie(obj: Json, wanted: Json) -> Json:
+    """The cookie that was asked for where one of ours stands. Whoever changed only the list has ours in it."""
+    stay = noted_share(obj).stay
+    asked = {"metadata": obj["metadata"], "spec": {"weighted": wanted}}
+    return {} if not _sticks(obj, stay) or _sticks(asked, stay) else _sticky(asked)
 
 
 def _stick(obj: Json, stay: Stay | None) -> list[Json]:
@@ -122,7 +170,7 @@ def _cookie(stay: Stay) -> Json:
 
 def seize(obj: Json, hold: Hold) -> list[Json]:
     """JSON patch by which a new leader writes its term to one that is held, and changes nothing else."""
-    return _as_read(obj, _annotate(obj, renoted(obj, hold)))
+    return _as_read(obj, _annotate(obj, RELEASING, renoted(obj, hold)))
 
 
 def empty_weights(obj: Json, names: Backends) -> bool:
@@ -156,15 +204,19 @@ def _noted(obj: Json) -> list[Json]:
     return services
 
 
-def _annotate(obj: Json, note: str | None) -> list[Json]:
-    path = f"/metadata/annotations/{RELEASING.replace('/', '~1')}"
-    if note is None:
-        return [{"op": "remove", "path": path}] if RELEASING in _annotations(obj) else []
-    if _annotations(obj).get(RELEASING) == note:
+def _let_go(obj: Json) -> list[Json]:
+    return [*_annotate(obj, RELEASING, None), *_annotate(obj, ASKED, None)]
+
+
+def _annotate(obj: Json, name: str, text: str | None) -> list[Json]:
+    path = f"/metadata/annotations/{name.replace('/', '~1')}"
+    if text is None:
+        return [{"op": "remove", "path": path}] if name in _annotations(obj) else []
+    if _annotations(obj).get(name) == text:
         return []
     if "annotations" not in obj["metadata"]:
-        return [{"op": "add", "path": "/metadata/annotations", "value": {RELEASING: note}}]
-    return [{"op": "add", "path": path, "value": note}]
+        return [{"op": "add", "path": "/metadata/annotations", "value": {name: text}}]
+    return [{"op": "add", "path": path, "value": text}]
 
 
 def _as_read(obj: Json, changes: list[Json]) -> list[Json]:

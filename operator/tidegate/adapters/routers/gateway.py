@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
+from tidegate.adapters.routers.granting import granted
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
@@ -90,10 +91,10 @@ class GatewayRouter:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
             try:
-                patch = routes.patch(obj, backends, share, hold)
+                patch = partial(routes.patch, obj, backends, share, hold)
+                await granted(_name(obj), patch, partial(self._write, obj))
             except ValueError as error:
                 raise Rejected(f"{_name(obj)}: {error}") from error
-            await self._write(obj, patch)
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
@@ -212,6 +213,7 @@ class GatewayRouter:
             hold=holder(obj),
             match=share.match,
             stay=share.stay,
+            pending=routes.pending(obj, backends),
         )
 
     async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:

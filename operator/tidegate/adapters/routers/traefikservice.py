@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
+from tidegate.adapters.routers.granting import granted
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
@@ -60,7 +62,8 @@ class TraefikServiceRouter:
     async def split(self, backends: Backends, names: Names, share: Share, hold: Hold) -> None:
         """Write the candidate's share to all of them, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
-            await self._write(obj, traefikservices.patch(obj, backends, share, hold))
+            patch = partial(traefikservices.patch, obj, backends, share, hold)
+            await granted(_name(obj), patch, partial(self._write, obj))
 
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
@@ -109,6 +112,7 @@ class TraefikServiceRouter:
             servers=servers,
             hold=holder(obj),
             stay=share.stay,
+            pending=traefikservices.pending(obj, backends),
         )
 
     async def _serving(self, obj: Object, backends: Backends) -> Serving | None:
