@@ -301,7 +301,7 @@ async def test_backends_that_are_asked_for_in_mid_release_hold_when_it_ends(kind
     assert left
     assert left["spec"]["rules"] == [{"backendRefs": WISHES[wish]}]
     assert not left["metadata"].get("annotations")
-    assert world.status.pending is None
+    assert not world.status.pending
     assert world.events().count("ChangePending") == 1
     assert "WeightLost" not in world.events()
 
@@ -324,7 +324,7 @@ async def test_a_list_that_is_asked_for_in_mid_release_holds_when_it_ends(image:
     await world.wait(5)
     assert world.led() == world.owners_route["spec"]
     assert not remains(world.cluster, "shop")
-    assert world.status.pending is None
+    assert not world.status.pending
 
 
 async def test_a_manifest_that_is_applied_again_and_again_asks_for_nothing_new() -> None:
