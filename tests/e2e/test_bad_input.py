@@ -47,6 +47,16 @@ def test_refused_at_admission(cluster: Cluster, operator: object, spec: Json, to
     assert told in str(refused.value)
 
 
+def test_a_name_that_no_label_can_have_is_refused_at_admission(cluster: Cluster, operator: object) -> None:
+    """It would be found out in mid-release only, as its Services are refused."""
+    app = App(cluster, "default", name="refused")
+    long = app.release()
+    long["metadata"]["name"] = "a" * 64
+    with pytest.raises(ClusterFailed) as refused:
+        app.apply(long)
+    assert "metadata.name: at most 63 characters" in str(refused.value)
+
+
 def _blocked(app: App, phase: str, *words: str) -> None:
     def seen() -> str | None:
         status = app.status()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.fakes.oracle import remains
-from tests.sim.world import QUICK, World, deployment, route, service
+from tests.sim.world import QUICK, World, canary, deployment, route, service
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, SERVICES
 
 MEASURED: dict[str, Any] = {
@@ -271,3 +271,16 @@ async def test_what_was_deleted_while_a_watch_was_away_is_missed_at_once() -> No
     assert world.condition("Ready") == "True", "nobody told"
     world.process.operator.missed()
     await world.until(lambda: world.phase == "Blocked", within=15)
+
+
+async def test_a_name_that_no_label_can_have_is_invalid_and_nothing_starts() -> None:
+    """As where the CRD of a version before has let it in."""
+    world = await World.begin(settle=False)
+    name = "a" * 64
+    world.create(CANARY_RELEASES, {**canary(**QUICK), "metadata": {"name": name}})
+    await world.wait(5)
+    found = world.cluster.find(CANARY_RELEASES, "shop", name)
+    assert found
+    assert found["status"]["phase"] == "Invalid"
+    assert "metadata.name: at most 63 characters" in found["status"]["message"]
+    assert world.traces() == []

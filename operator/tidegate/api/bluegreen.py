@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from tidegate.api.base import Duration, Model, Rules
 from tidegate.api.gates import Gate, GateAt, ManualGate
-from tidegate.api.release import TARGET_STAYS, Name, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import OF_EVERY_KIND, Name, ReleaseSpec, ReleaseStatus, Step
 
 
 class PreviewSpec(Model):
@@ -97,7 +97,7 @@ class BlueGreenRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
-    cel_rules: ClassVar[Rules] = TARGET_STAYS
+    cel_rules: ClassVar[Rules] = OF_EVERY_KIND
     kind: ClassVar[str] = "BlueGreenRelease"
     plural: ClassVar[str] = "bluegreenreleases"
     short_names: ClassVar[tuple[str, ...]] = ("bluegreen",)

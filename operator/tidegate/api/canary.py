@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules, Weight
-from tidegate.api.release import TARGET_STAYS, Matches, ReleaseSpec, ReleaseStatus, Step, Stickiness
+from tidegate.api.release import OF_EVERY_KIND, Matches, ReleaseSpec, ReleaseStatus, Step, Stickiness
 
 ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
 POD_SHARES = (
@@ -150,7 +150,7 @@ class CanaryRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
-    cel_rules: ClassVar[Rules] = TARGET_STAYS
+    cel_rules: ClassVar[Rules] = OF_EVERY_KIND
     kind: ClassVar[str] = "CanaryRelease"
     plural: ClassVar[str] = "canaryreleases"
     short_names: ClassVar[tuple[str, ...]] = ("canary",)

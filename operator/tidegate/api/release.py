@@ -320,7 +320,23 @@ TARGET_STAYS: Rules = (
         "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",
     ),
 )
-"""Of every release kind."""
+LONGEST_NAME = 63
+"""Characters of a label's value, and of a Service's name."""
+NAME_FITS: Rules = (
+    (
+        # What is under management already must be free to go: its finalizer is removed by an update.
+        f"self.metadata.name.size() <= {LONGEST_NAME} || (has(self.status) && has(self.status.stable))",
+        f"metadata.name: at most {LONGEST_NAME} characters, as it is the value of a label: use a shorter one",
+    ),
+)
+OF_EVERY_KIND: Rules = (*TARGET_STAYS, *NAME_FITS)
+"""Rules of every release kind."""
+
+
+def unfit(name: str) -> str:
+    """Why a release cannot be called so; empty where it can."""
+    ((_, message),) = NAME_FITS
+    return f"{message} (got {len(name)})" if len(name) > LONGEST_NAME else ""
 
 
 class Phase(StrEnum):

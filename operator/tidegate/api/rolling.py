@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from tidegate.api.base import Duration, Model, Rules
-from tidegate.api.release import TARGET_STAYS, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, ReleaseStatus, Step
 
 
 class OnFailure(StrEnum):
@@ -56,7 +56,7 @@ class RollingRelease(Model):
     status: ReleaseStatus | None = None
     """What is."""
 
-    cel_rules: ClassVar[Rules] = TARGET_STAYS
+    cel_rules: ClassVar[Rules] = OF_EVERY_KIND
     kind: ClassVar[str] = "RollingRelease"
     plural: ClassVar[str] = "rollingreleases"
     short_names: ClassVar[tuple[str, ...]] = ("rolling",)

@@ -17,7 +17,15 @@ from pydantic import ValidationError
 from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
-from tidegate.api.release import PodShare, ReleaseSpec, ReleaseStatus, Stage, TrafficSpec
+from tidegate.api.release import (
+    LONGEST_NAME,
+    PodShare,
+    ReleaseSpec,
+    ReleaseStatus,
+    Stage,
+    TrafficSpec,
+    unfit,
+)
 from tidegate.api.rolling import RollingSpec
 from tidegate.core import checks, gates, machine, reading
 from tidegate.core.counters import Answer
@@ -285,8 +293,6 @@ class Observer:
 
 AT_ONCE = 0.25
 """Seconds that a decision waits for the metrics."""
-LONGEST_NAME = 63
-"""Characters of a Service's name."""
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
 
@@ -323,7 +329,7 @@ def read_release(kind: Kind, obj: Object) -> Release:
         status=status,
         deleting="deletionTimestamp" in meta,
         finalizer=FINALIZER in (meta.get("finalizers") or ()),
-        invalid=invalid,
+        invalid=invalid or unfit(meta["name"]),
         unreadable=unreadable,
         request=(meta.get("annotations") or {}).get(REQUEST, ""),
         kind=kind.name,
