@@ -358,3 +358,22 @@ async def test_what_was_asked_for_and_is_refused_holds_up_no_end(monkeypatch: py
     await world.ends("Promoted")
     assert world.rules() == route()["spec"]["rules"]
     assert not remains(world.cluster, "shop")
+
+
+TLS = {"traefik.ingress.kubernetes.io/service.serversscheme": "https"}
+
+
+async def test_the_two_services_have_the_annotations_and_the_ports_of_the_users() -> None:
+    world = await World.begin(spec=LONG)
+    world.edit(SERVICES, {"metadata": {"annotations": {**TLS, "meta.helm.sh/release-name": "shop"}}})
+    world.release("v2")
+    await world.until(world.baking(1))
+    ports = [{"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}, {"name": "admin", "port": 81}]
+    world.edit(SERVICES, {"spec": {"ports": ports}})
+    await world.wait(3)
+    for name in ("checkout-stable", "checkout-canary"):
+        found = world.cluster.find(SERVICES, "shop", name)
+        assert found
+        assert found["metadata"]["annotations"] == TLS
+        assert found["spec"]["ports"] == ports
+    await world.ends("Promoted")

@@ -466,11 +466,12 @@ def narrow(draft: Draft, hash_: str | None) -> None:
 
 
 def ensure_services(draft: Draft) -> None:
-    """The two Services of the release stand, each on its revision."""
-    hashes = hash_of(draft, "stable"), hash_of(draft, "candidate")
+    """The two Services of the release stand, each on its revision, with the ports of the user's."""
+    hashes, users = (hash_of(draft, "stable"), hash_of(draft, "candidate")), draft.obs.service
     found = draft.obs.stable_service, draft.obs.canary_service
     lead = tuple(service.hash if service else None for service in found)
-    if lead != hashes or draft.obs.previewed not in ("", hashes[1]):
+    alike = users is None or all(service.ports == users.ports for service in found if service)
+    if lead != hashes or not alike or draft.obs.previewed not in ("", hashes[1]):
         draft.act(EnsureServices(*hashes))
 
 

@@ -72,6 +72,12 @@ def holder(obj: Mapping[str, Any]) -> Hold | None:
     return Hold(str(found["release"]), term if isinstance(term, int) else 0)
 
 
+def holds(hold: Hold, obj: Mapping[str, Any]) -> bool:
+    """The object is held by this release, in whatever term."""
+    found = holder(obj)
+    return found is not None and found.release == hold.release
+
+
 def renoted(obj: Mapping[str, Any], hold: Hold) -> str:
     """The note on an object with another holder, and all else that it says."""
     return Hold(hold.release, hold.term).note(**{k: v for k, v in noted(obj).items() if k not in ("release", "term")})

@@ -18,6 +18,7 @@ from tidegate.core.draining import GRACE
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
 from tidegate.core.jobs import JobRun
+from tidegate.core.likeness import Ports
 
 DEFAULT_DEADLINE = 600
 """progressDeadlineSeconds where its owner said nothing, by the API server's own default."""
@@ -171,6 +172,8 @@ class Service:
     """Their addresses."""
     hold: Hold | None = None
     """The release that holds it, if one does."""
+    ports: Ports = ()
+    """As the two of a release have them from it."""
 
 
 MIXED = -1

@@ -11,6 +11,7 @@ from tidegate.api.conditions import Reason
 from tidegate.core import draining
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds
 from tidegate.core.hold import holder
+from tidegate.core.likeness import ports
 from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
 
 HASH = "pod-template-hash"
@@ -180,6 +181,7 @@ def service(obj: Json, slices: Iterable[Json]) -> Service:
         endpoints=frozenset(endpoint["targetRef"]["name"] for endpoint in ready),
         addresses=frozenset(address for endpoint in ready for address in endpoint["addresses"]),
         hold=holder(obj),
+        ports=ports(obj),
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tidegate.api.base import GROUP
+from tidegate.core import likeness
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, FREE, RELEASE
-from tidegate.core.hold import RELEASING, Hold, holder, renoted
+from tidegate.core.hold import RELEASING, Hold, holds, renoted
 from tidegate.core.plan import (
     Action,
     Bound,
@@ -105,7 +106,7 @@ class Actor:
     async def _seize(self, scene: Scene) -> None:
         if scene.backends:
             await self._router.seize(scene.backends, scene.routes, scene.hold)
-        if scene.service and holder(scene.service):
+        if scene.service and holds(scene.hold, scene.service):
             note = {"metadata": {"annotations": {RELEASING: renoted(scene.service, scene.hold)}}}
             await self._merge(SERVICES, scene, scene.service, note)
 
@@ -113,19 +114,15 @@ class Actor:
         """A Service like the user's, of one revision. Owned by the release: it goes with it, whatever happens."""
         if scene.service is None:
             return
-        spec = scene.service["spec"]
+        notes, selector = likeness.notes(scene.service), scene.service["spec"].get("selector") or {}
         body = {
             "metadata": {
                 "name": name,
                 "labels": {RELEASE: scene.name},
+                **({"annotations": notes} if notes else {}),
                 "ownerReferences": [scene.owner()],
             },
-            "spec": {
-                "selector": {**(spec.get("selector") or {}), HASH: hash_},
-                "ports": [{key: port[key] for key in _PORT_FIELDS if key in port} for port in spec.get("ports", ())],
-                **{key: spec[key] for key in _SERVICE_FIELDS if key in spec},
-                **({"clusterIP": "None"} if spec.get("clusterIP") == "None" else {}),
-            },
+            "spec": {**likeness.spec(scene.service), "selector": {**selector, HASH: hash_}},
         }
         try:
             await self._cluster.create(SERVICES, scene.namespace, body)
@@ -133,7 +130,8 @@ class Actor:
             found = await self._cluster.get(SERVICES, scene.namespace, name)
             if not ours(found):
                 raise
-            await self._merge(SERVICES, scene, found, {"spec": {"selector": {HASH: hash_}}})
+            change = {"selector": {HASH: hash_}, "ports": likeness.listed(scene.service)}
+            await self._merge(SERVICES, scene, found, {"spec": change})
 
     async def _remove(self, scene: Scene, name: str) -> None:
         try:
@@ -205,13 +203,3 @@ def _template(replicaset: Object | None) -> list[Object]:
     meta = template.get("metadata", {})
     labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH}
     return [{"op": "replace", "path": "/spec/template", "value": {**template, "metadata": {**meta, "labels": labels}}}]
-
-
-_PORT_FIELDS = ("name", "protocol", "appProtocol", "port", "targetPort")
-_SERVICE_FIELDS = (
-    "sessionAffinity",
-    "sessionAffinityConfig",
-    "internalTrafficPolicy",
-    "trafficDistribution",
-    "ipFamilyPolicy",
-)
