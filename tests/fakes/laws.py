@@ -122,10 +122,9 @@ class Laws:
 
     def _set_back(self, deployment: Object) -> bool:
         """The template is stable's again, as letting go makes it."""
-        status = self._status()
-        hash_ = status.stable.hash if status and status.stable else ""
-        sets = self._cluster.all(REPLICASETS, deployment["metadata"]["namespace"], f"{HASH}={hash_}")
-        template = deployment["spec"]["template"]
+        namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
+        stable = {r.get("status", {}).get("stable", {}).get("hash") for r in _releases(self._cluster, namespace)}
+        sets = [rs for rs in self._cluster.all(REPLICASETS, namespace) if rs["metadata"]["labels"][HASH] in stable]
         return any(merge(rs["spec"]["template"], {"metadata": {"labels": {HASH: None}}}) == template for rs in sets)
 
     def _size(self, write: Write, before: Object, after: Object) -> None:

@@ -307,3 +307,32 @@ def test_grpc_has_no_cookies() -> None:
         assert told.startswith("spec.stickiness: GRPCRoute/g cannot keep visitors: clients of gRPC keep no cookies")
 
     story(tell)
+
+
+def test_a_new_leader_seizes_what_its_release_holds_and_not_what_another_does_on_a_shared_route() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        create(cluster)
+        more = {"matches": [{"path": {"value": "/ship"}}], "backendRefs": [{"name": "shipping", "port": 80}]}
+        rules = [{"backendRefs": [{"name": "checkout", "port": 80}]}, more]
+        cluster.patch_as("user", HTTPROUTES, "shop", "r", {"spec": {"rules": rules}})
+        theirs = Backends.of("shop", "shipping")
+        await router.split(theirs, None, Share(50), Hold("CanaryRelease/shipping", 1))
+        before = cluster.find(HTTPROUTES, "shop", "r")
+        await router.seize(NAMES, None, Hold("CanaryRelease/checkout", 2))
+        assert cluster.find(HTTPROUTES, "shop", "r") == before
+        await router.seize(theirs, None, Hold("CanaryRelease/shipping", 2))
+        assert (await read(router)).hold == Hold("CanaryRelease/shipping", 2)
+
+    story(tell)
+
+
+def test_a_route_whose_gateways_are_gone_is_served_by_nobody() -> None:
+    async def tell(cluster: FakeCluster, router: GatewayRouter, plane: Plane) -> None:
+        plane.says = Serving("not served", {})
+        create(cluster)
+        assert not (await read(router)).detached
+        cluster.delete_as("a", GATEWAYS, "shop", "g")
+        seen = await read(router)
+        assert (seen.applied, seen.detached) == (False, True)
+
+    story(tell)

@@ -175,7 +175,7 @@ def test_a_cookie_of_the_candidate_s_comes_with_the_weight_and_goes_with_it() ->
     assert after_["spec"]["weighted"]["sticky"] == {"cookie": cookie}
     assert lists.share(after_, NAMES) == STAYING
     assert lists.patch(after_, NAMES, STAYING, HOLD) == [], "once is enough"
-    assert not lists.unsticky(after_, NAMES), "it is ours"
+    assert not lists.unsticky(after_), "it is ours"
     for freed in (staying(after_, Share(0)), staying(after_, Share(100)), after(after_, None)):
         assert "sticky" not in freed["spec"]["weighted"]
     assert after(after_, None)["spec"] == rest["spec"]
@@ -197,10 +197,10 @@ def test_one_that_lists_the_service_no_more_keeps_nobody() -> None:
 
 def test_a_cookie_of_the_user_s_own_is_left_alone_and_no_release_can_stay() -> None:
     mine = service(MINE)
-    assert "a sticky cookie of its own" in lists.unsticky(mine, NAMES)
-    assert "a sticky cookie of its own" in lists.unsticky(after(mine, 25), NAMES)
+    assert "a sticky cookie of its own" in lists.unsticky(mine)
+    assert "a sticky cookie of its own" in lists.unsticky(after(mine, 25))
     assert after(after(mine, 25), None)["spec"] == mine["spec"]
-    assert not lists.unsticky(unstuck(), NAMES)
+    assert not lists.unsticky(unstuck())
 
 
 # What is asked for in mid-release.

@@ -140,6 +140,8 @@ class Reason(StrEnum):
     """Services, routes or the router did not do their part in time: traffic goes back to stable."""
     STUCK = "Stuck"
     """A stage that has no way but onwards waits beyond its deadline; the message says for what."""
+    ROUTER_UNHEARD = "RouterUnheard"
+    """The router did not confirm in time that traffic is on stable, and the release goes on to its end without that."""
     ROUTE_NOT_FOUND = "RouteNotFound"
     ROUTE_UNSUPPORTED = "RouteUnsupported"
     GATE_MISSING = "GateMissing"

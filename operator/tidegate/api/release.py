@@ -501,7 +501,8 @@ class RequestAction(StrEnum):
     RESUME = "Resume"
     """Go on."""
     ABORT = "Abort"
-    """Back to stable, from wherever the release is until stable's pods go."""
+    """Back to stable, from wherever the release is until stable's pods go. Asked again of one that is Stuck on its way
+    back: on, without the router's word."""
     RETRY = "Retry"
     """Release the revision again that was reverted."""
     SKIP_STEP = "SkipStep"
@@ -563,6 +564,8 @@ class Journal(Model):
     """The candidate was promoted before, within spec.rollback.window: it needs no steps."""
     served: bool = False
     """The candidate may have had requests."""
+    unheard: bool = False
+    """The router has not confirmed in time that traffic is on stable, and nobody waits for its word any more."""
     looked_step: int = 0
     """The step that the analysis last looked at."""
     gate: GateAt | None = None

@@ -1,4 +1,8 @@
-"""A release going back: traffic first, then its last requests, then its pods. Waits for no metric and no pause."""
+"""A release going back: traffic first, then its last requests, then its pods. Waits for no metric and no pause.
+
+It waits for the router's word before pods go that may have requests. Where no word comes until ``ROUTER_DEADLINE`` it
+says so and waits on, until somebody insists, or whatever the routes are attached to is gone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from datetime import timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
-from tidegate.core.draft import POLL, Draft
+from tidegate.core.draft import POLL, STEADY, Draft
 from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
 from tidegate.core.observed import INTRODUCED, Observed
@@ -14,6 +18,7 @@ from tidegate.core.plan import Select, SetDeadline, Split
 
 LEAST_DRAIN = timedelta(seconds=1)
 """Pods that are told to go are sent requests until the last router has heard of it."""
+WAY_OUT = "to go on without the router's word, abort it once more, or delete the release"
 FLAG_DEADLINE = timedelta(seconds=15)
 """The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
 
@@ -39,11 +44,36 @@ def revert(draft: Draft) -> Stage | None:
     if draft.urgent:
         draft.wake_in(POLL)
         return None
-    if not applied(draft) or (split_is(obs, AT_REST) and obs.service and not reached(draft, obs.service)):
-        draft.say(Phase.REVERTING, Reason.REVERTING, lagging(obs) or "the router has yet to know all pods of stable")
-        draft.wake_in(POLL)
-        return None
+    if draft.journal.served and not _confirmed(draft):
+        waits = lagging(obs) or "the router has yet to know all pods of stable"
+        if not _goes_on(draft):
+            late = overdue(draft)
+            draft.say(Phase.REVERTING, Reason.REVERTING, f"{waits}; {WAY_OUT}" if late else waits)
+            draft.wake_in(STEADY if late else POLL)
+            return None
+        _unheard(draft, waits)
     return Stage.DRAIN
+
+
+def _confirmed(draft: Draft) -> bool:
+    """The router sends the candidate nothing, and all that it gets to stable."""
+    obs = draft.obs
+    return applied(draft) and not (split_is(obs, AT_REST) and obs.service and not reached(draft, obs.service))
+
+
+def _goes_on(draft: Draft) -> bool:
+    """The router has had all its time, and somebody insists on the end, or there is nobody left to confirm it."""
+    if draft.journal.unheard:
+        return True
+    late = [route for route in draft.obs.own if not route.applied]
+    nobody = bool(late) and all(route.detached for route in late)
+    return overdue(draft) and (draft.obs.release.leaving or nobody)
+
+
+def _unheard(draft: Draft, waits: str) -> None:
+    """What is written stands: traffic is on stable, whether the router says so or not."""
+    draft.note(unheard=True)
+    draft.event(Reason.ROUTER_UNHEARD, f"going on without the router's word: {waits}", "Warning")
 
 
 def has_traffic(obs: Observed) -> bool:
@@ -54,7 +84,7 @@ def has_traffic(obs: Observed) -> bool:
 
 
 def _routed(obs: Observed) -> bool:
-    return any(route.match or route.weight not in (None, 0, INTRODUCED) for route in obs.routes)
+    return any(route.match or route.weight not in (None, 0, INTRODUCED) for route in obs.own)
 
 
 def _rebuilt(draft: Draft) -> bool:
@@ -102,6 +132,8 @@ def retire(draft: Draft) -> Stage | None:
         draft.act(Split(AT_REST))
     served = applied(draft) and (obs.service is None or reached(draft, obs.service))
     if gone and split_is(obs, AT_REST) and (served or overdue(draft)):
+        if not served and not draft.journal.unheard:
+            _unheard(draft, lagging(obs) or "the router has yet to know all pods of stable")
         return Stage.FLAG
     draft.wake_in(POLL)
     return None

@@ -188,7 +188,7 @@ class Draft:
 
     def _see_traffic(self) -> None:
         """What became of the weight that was asked for."""
-        traffic, routes, analysis = self.status.traffic, self.obs.routes, self.status.analysis
+        traffic, routes, analysis = self.status.traffic, self.obs.own, self.status.analysis
         if traffic is None or not routes:
             return
         said = all(replace(route.share, weight=route.weight or 0) == traffic.share for route in routes)

@@ -112,8 +112,8 @@ def hash_of(draft: Draft, which: str) -> str:
 
 
 def split_is(obs: Observed, share: Share) -> bool:
-    """All routes say this, if there are any that take part."""
-    return all(route.share == share for route in obs.routes)
+    """All routes say this, if there are any that take part, and that no other release holds."""
+    return all(route.share == share for route in obs.own)
 
 
 def applied(draft: Draft) -> bool:
@@ -122,23 +122,46 @@ def applied(draft: Draft) -> bool:
     empty = _nobody_serves(draft)
     return all(
         route.applied or (empty and route.dropped and route.weight is not None and route.weight < 100)
-        for route in draft.obs.routes
+        for route in draft.obs.own
     )
 
 
 def lagging(obs: Observed) -> str:
     """What the router has yet to do, for a reader."""
-    return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.routes if not route.applied)
+    return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.own if not route.applied)
 
 
 def overdue(draft: Draft) -> bool:
-    """A router has had all the time that a route at rest needs: it is gone, or the user's Service is."""
-    return draft.now > draft.journal.since + ROUTER_DEADLINE
+    """A router has had all the time that a route at rest needs: it is gone, or the user's Service is.
+
+    One whose word nobody waits for any more may yet serve: it has as long as one that cannot be asked.
+    """
+    spec = draft.obs.release.spec
+    patience = spec.traffic.propagation if spec and draft.journal.unheard else ROUTER_DEADLINE
+    return draft.now > draft.journal.since + patience
+
+
+def barred(draft: Draft) -> bool:
+    """Another release moves weights on a route that the stage needs."""
+    return draft.obs.taken is not None and draft.journal.stage in (Stage.PREPARE, Stage.SHIFT)
+
+
+def wait_for_the_other(draft: Draft) -> bool:
+    """Whether a route is another release's for now. That one has deadlines of its own; people may end either."""
+    taken = draft.obs.taken
+    if taken is None or taken.hold is None:
+        return False
+    told = f"{taken.name} is in mid-release by {taken.hold.release}; this release waits until that one has ended"
+    draft.say(Phase.WAITING, Reason.ROUTE_TAKEN, told)
+    return True
 
 
 def reached(draft: Draft, service: Service) -> bool:
     """The router sends the Service's share to its endpoints, all of them and no others; or has had time to."""
-    spec, known = draft.obs.release.spec, [route.behind(service.name) for route in draft.obs.routes]
+    obs, spec = draft.obs, draft.obs.release.spec
+    # To the two of this release no route leads that another one holds; to the user's all do.
+    leading = obs.routes if obs.service and obs.service.name == service.name else obs.own
+    known = [route.behind(service.name) for route in leading]
     if any(addresses not in (None, service.addresses) for addresses in known):
         draft.note(settled_at=None)
         return False
@@ -157,9 +180,9 @@ def prepare(draft: Draft) -> Stage | None:
     """
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
-    draft.wake_in(POLL)
+    draft.wake_in(STEADY if obs.taken else POLL)
     ensure_deadline(draft)
-    if not gates.passed(draft, GateAt.BEFORE_START):
+    if not gates.passed(draft, GateAt.BEFORE_START) or wait_for_the_other(draft):
         return None
     hold(draft)
     ours, theirs = obs.stable_service, obs.canary_service
@@ -295,6 +318,8 @@ def shift(draft: Draft) -> Stage | None:
     if not applied(draft):
         draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
         return None
+    if wait_for_the_other(draft):
+        return None
     if obs.service and selected(draft) != obs.service.hash:
         if selected(draft) == hash_of(draft, "candidate"):
             return Stage.WIDEN
@@ -322,7 +347,7 @@ def bake(draft: Draft) -> Stage | None:
         return Stage.SCALE
     asked, written = at.share, draft.status.traffic
     as_written = written is not None and written.share == asked
-    if as_written and not (split_is(draft.obs, asked) and _switched(draft)):
+    if as_written and (draft.obs.taken or not (split_is(draft.obs, asked) and _switched(draft))):
         return interrupt(draft)
     ensure_split(draft, asked)
     _grow_ahead(draft, at)

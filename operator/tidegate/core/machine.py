@@ -161,7 +161,7 @@ def _turn(draft: Draft) -> bool:
         if _severed(obs) and draft.journal.stage is Stage.BAKE:
             draft.enter(forward.interrupt(draft))
     else:
-        draft.hold() if forward.held(draft) else draft.go_on()
+        draft.hold() if forward.held(draft) or forward.barred(draft) else draft.go_on()
         return True
     draft.hold()
     draft.wake_in(STEADY)
@@ -312,7 +312,7 @@ def _finish(draft: Draft) -> None:
         draft.set(candidate=None)
     if draft.status.analysis:
         draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
-    kept = {"target_uid": journal.target_uid, "images": journal.images, "braked": journal.braked}
+    kept = {name: getattr(journal, name) for name in ("target_uid", "images", "braked", "unheard")}
     draft.set(journal=Journal(since=draft.now, **kept))
     draft.say(Phase.PROGRESSING if promoted else Phase.REVERTING, reason, message)
     # What rest looks like is decided on what is seen then: the last writes of this release included.
@@ -443,6 +443,7 @@ def _start(draft: Draft, candidate: ReplicaSet) -> None:
         started_at=draft.now,
         term=obs.term,
         returning=_promoted_lately(draft, candidate),
+        unheard=False,
     )
     forward.at_step(draft, 1)
     gates.begin(draft)

@@ -205,6 +205,8 @@ class Route:
     """How visitors stay where it sent them."""
     pending: str = ""
     """Fields of which something else was asked in mid-release, which waits for its end."""
+    detached: bool = False
+    """Whatever it is attached to is no more: nobody serves it."""
 
     @property
     def share(self) -> Share:
@@ -284,6 +286,24 @@ class Observed:
     def shared(self) -> bool:
         """There is something by which requests are shared."""
         return bool(self.routes) or self.by_service
+
+    @property
+    def taken(self) -> Route | None:
+        """A route that another release moves weights on: only one of them does so at a time."""
+        return next((route for route in self.routes if self._elsewhere(route.hold)), None)
+
+    @property
+    def own(self) -> tuple[Route, ...]:
+        """The routes but for those: what they say is the other release's business."""
+        return tuple(route for route in self.routes if not self._elsewhere(route.hold))
+
+    @property
+    def lent(self) -> bool:
+        """Another release holds the Service, and what stands beside it."""
+        return self.service is not None and self._elsewhere(self.service.hold)
+
+    def _elsewhere(self, hold: Hold | None) -> bool:
+        return hold is not None and hold.release != self.release.id
 
     def current(self) -> ReplicaSet | None:
         """The revision of the Deployment's template, once the controller has made it."""

@@ -120,21 +120,22 @@ def clean(draft: Draft) -> Stage | None:
 
 
 def tidied(draft: Draft) -> bool:
-    """Nothing of ours remains in Services and routes; the Deployment has its owner's deadline again."""
+    """Nothing of ours remains in Services and routes; the Deployment has its owner's deadline again.
+
+    What another release holds, or manages, that one puts back.
+    """
     obs, deployment = draft.obs, draft.obs.deployment
-    if any(hold.release != obs.release.id for hold in obs.holds()):
-        # Another release's: it cleans up what is its own.
-        return True
     if not split_is(obs, AT_REST):
         draft.act(Split(AT_REST))
         return False
     if not applied(draft) and not overdue(draft):
         return False
     done = len(draft.actions)
-    if obs.service and (obs.service.hash is not None or obs.service.hold):
+    if obs.service and not obs.lent and (obs.service.hash is not None or obs.service.hold):
         draft.act(Select(None, held=False))
-    if obs.stable_service or obs.canary_service or obs.previewed:
+    if not obs.lent and (obs.stable_service or obs.canary_service or obs.previewed):
         draft.act(DeleteServices())
-    if deployment and (deployment.deadline_note or deployment.deadline != deployment.owners_deadline):
+    mine = deployment is not None and deployment.managed_by in ("", obs.release.id)
+    if deployment and mine and (deployment.deadline_note or deployment.deadline != deployment.owners_deadline):
         draft.act(SetDeadline(deployment.owners_deadline))
     return len(draft.actions) == done

@@ -17,7 +17,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Outcome, RequestAction, RequestOutcome, RequestStatus, Stage
 from tidegate.core import gates
 from tidegate.core.draft import Draft
-from tidegate.core.forward import FORWARD, PROMOTION, at_step, go_back, steps
+from tidegate.core.forward import FORWARD, PROMOTION, at_step, go_back, overdue, steps
 
 REQUEST = f"{GROUP}/request"
 """The annotation on a release."""
@@ -100,6 +100,11 @@ def _resume(draft: Draft) -> str:
 
 
 def _abort(draft: Draft) -> str:
+    if draft.journal.stage is Stage.REVERT:
+        if not overdue(draft):
+            return f"{_not_now(draft)}; once that is Stuck, it goes on without the router's word if asked again"
+        draft.note(unheard=True)
+        return ""
     if draft.journal.stage not in FORWARD | PROMOTION:
         return _not_now(draft)
     draft.enter(go_back(draft, Outcome.ABORTED, Reason.ABORTED, "aborted by request"))

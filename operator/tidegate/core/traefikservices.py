@@ -58,9 +58,10 @@ def share(obj: Json, names: Backends) -> Share:
     return said if said.stay is None or _sticks(obj, said.stay) else replace(said, weight=MIXED)
 
 
-def unsticky(obj: Json, names: Backends) -> str:
+def unsticky(obj: Json) -> str:
     """Why its visitors cannot be kept where they are; empty where they can."""
-    if _sticky(obj) and not (held(obj, names) and _sticks(obj, noted_share(obj).stay)):
+    # What another release put there goes when that one has ended.
+    if _sticky(obj) and not _sticks(obj, noted_share(obj).stay):
         return "has a sticky cookie of its own already, which would be lost meanwhile: leave one of the two out"
     return ""
 

@@ -29,7 +29,7 @@ from tidegate.api.release import (
 from tidegate.api.rolling import RollingSpec
 from tidegate.core import checks, gates, machine, reading
 from tidegate.core.counters import Answer
-from tidegate.core.observed import Backends, Observed, Problem, Release, Route, Service
+from tidegate.core.observed import Backends, Observed, Problem, Release, Service
 from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.calls import Calls
@@ -146,7 +146,6 @@ class Observer:
                     *obs.problems,
                     *([problem] if problem else []),
                     *_unusable(backends, two),
-                    *_held_elsewhere(release, routing.routes),
                     *routing.problems,
                 ),
                 router_series=routing.series,
@@ -394,15 +393,6 @@ def _unusable(backends: Backends, two: Sequence[Object]) -> tuple[Problem, ...]:
         if not ours(other):
             told = f"Service {other['metadata']['name']} is not Tidegate's, and a release of {name} needs the name"
             return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; rename it"),)
-    return ()
-
-
-def _held_elsewhere(release: Release, routes: Sequence[Route]) -> tuple[Problem, ...]:
-    """A route may lead to Services of several releases; only one of them at a time moves weights on it."""
-    for route in routes:
-        if route.hold and route.hold.release != release.id:
-            told = f"{route.name} is in mid-release by {route.hold.release}"
-            return (Problem(Reason.ROUTE_TAKEN, f"{told}; this release waits until that one has ended"),)
     return ()
 
 

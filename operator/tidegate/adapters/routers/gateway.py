@@ -17,7 +17,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
 from tidegate.core import parents, routes, sticky
 from tidegate.core.counters import RouterSeries
-from tidegate.core.hold import Hold, holder
+from tidegate.core.hold import Hold, holder, holds
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
@@ -99,7 +99,7 @@ class GatewayRouter:
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
-            if holder(obj):
+            if holds(hold, obj):
                 await self._write(obj, routes.seize(obj, hold))
 
     async def _write(self, obj: Object, patch: list[Json]) -> None:
@@ -108,7 +108,10 @@ class GatewayRouter:
             await self._cluster.patch(kind, meta["namespace"], meta["name"], patch, type_="json")
 
     async def _find(self, backends: Backends, names: Names) -> tuple[list[Object], list[Problem]]:
-        """The routes, each with its kind, which an item of a list may lack."""
+        """The routes, each with its kind, which an item of a list may lack.
+
+        In one order, whoever asks: of two releases that share several, one gets all of them and the other waits.
+        """
         services = [f"Service/{name}" for name in (backends.service, *backends.two, "*")]
         leading = {
             f"{kind.name}/{obj['metadata']['name']}": {**obj, "kind": kind.name}
@@ -120,7 +123,7 @@ class GatewayRouter:
         if wanted is None:
             return list(leading.values()), []
         problems = [await self._astray(backends, name) for name in wanted if name not in leading]
-        return [leading[name] for name in wanted if name in leading], problems
+        return [obj for name, obj in leading.items() if name in wanted], problems
 
     async def _astray(self, backends: Backends, route: str) -> Problem:
         """Why a route that is named is none of the Service's."""
@@ -214,7 +217,20 @@ class GatewayRouter:
             match=share.match,
             stay=share.stay,
             pending=routes.pending(obj, backends),
+            detached=bool(waiting) and propagation is not None and await self._detached(obj),
         )
+
+    async def _detached(self, obj: Object) -> bool:
+        """None of the Gateways is there that the route is attached to."""
+        for parent in parents.of(obj):
+            if parent.kind != GATEWAYS.name:
+                return False
+            try:
+                await self._cluster.get(GATEWAYS, parent.namespace, parent.name)
+            except NotFound:
+                continue
+            return False
+        return True
 
     async def _serving(self, obj: Object, plane: DataPlane | None) -> Serving | None:
         try:

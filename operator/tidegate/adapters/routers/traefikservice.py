@@ -13,7 +13,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
 from tidegate.core import traefikservices
 from tidegate.core.counters import RouterSeries
-from tidegate.core.hold import Hold, holder
+from tidegate.core.hold import Hold, holder, holds
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import TRAEFIK_SERVICES, ClusterError, NotFound, Object, Watched
@@ -52,7 +52,7 @@ class TraefikServiceRouter:
         problems += [problem for obj in objs if (problem := _unfit(obj, backends))]
         for obj in objs:
             problems += unmatchable(_name(obj), steps, lambda _: BLIND)
-            problems += unsticky(_name(obj), traefikservices.unsticky(obj, backends) if stickiness(steps) else "")
+            problems += unsticky(_name(obj), traefikservices.unsticky(obj) if stickiness(steps) else "")
         return Routing(
             routes=tuple([await self._route(obj, backends, propagation) for obj in objs]),
             problems=tuple(problems),
@@ -68,7 +68,7 @@ class TraefikServiceRouter:
     async def seize(self, backends: Backends, names: Names, hold: Hold) -> None:
         """Write the leader's term to those that are held, each only as it was read."""
         for obj in (await self._find(backends, names))[0]:
-            if holder(obj):
+            if holds(hold, obj):
                 await self._write(obj, traefikservices.seize(obj, hold))
 
     async def _write(self, obj: Object, patch: list[Json]) -> None:
@@ -84,7 +84,8 @@ class TraefikServiceRouter:
         if wanted is None:
             return list(leading.values()), []
         problems = [await self._astray(backends, name) for name in wanted if name not in leading]
-        return [leading[name] for name in wanted if name in leading], problems
+        # In one order, whoever asks: of two releases that share several, one gets all of them and the other waits.
+        return [obj for name, obj in leading.items() if name in wanted], problems
 
     async def _astray(self, backends: Backends, route: str) -> Problem:
         """Why one that is named is none of the Service's."""
