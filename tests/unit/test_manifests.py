@@ -16,6 +16,7 @@ from tidegate.app.settings import Settings
 from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, HELD_DEADLINE, RELEASE
 from tidegate.core.hold import RELEASING
 from tidegate.core.observed import Backends
+from tidegate.core.wishes import ASKED
 from tidegate.engine.gate import needed
 from tidegate.engine.observe import SPECS
 from tidegate.engine.operator import WATCHED
@@ -118,8 +119,8 @@ def test_policies_exempt_the_operator_s_account_and_nobody_else() -> None:
     ("file", "known"),
     [
         ("replicasets.yaml", {RELEASE, FLOOR, CEILING}),
-        ("routes.yaml", {RELEASING}),
-        ("traefikservices.yaml", {RELEASING}),
+        ("routes.yaml", {RELEASING, ASKED}),
+        ("traefikservices.yaml", {RELEASING, ASKED}),
         ("services.yaml", {RELEASING}),
         ("deployments.yaml", {RELEASE, DEADLINE_WISH}),
     ],
