@@ -71,7 +71,7 @@ class Process:
         )
         gate = GateCheck(cached, TIDEGATE, meters)
         prober = _Prober(self.line, pods)
-        checkups, jobs, calls = Checkups(prober, own), Jobs(cached), Calls(prober)
+        checkups, jobs, calls = Checkups(prober, own), Jobs(cached, own), Calls(prober, own)
         observer = Observer(
             cached, routers, _Metrics(self.line, metrics), gate, own, checkups, jobs, calls, lambda: self.leader.term
         )

@@ -12,7 +12,7 @@ from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.release import Stage
 from tidegate.core.asking import Reply
 from tidegate.core.requests import REQUEST
-from tidegate.ports.cluster import CANARY_RELEASES, JOBS, PODS, Rejected
+from tidegate.ports.cluster import CANARY_RELEASES, JOBS, PODS, Rejected, Unavailable
 
 POINTS = ["BeforeStart", "BeforeTraffic", "BeforeStep", "BeforePromotion"]
 STAGE = {
@@ -150,6 +150,20 @@ async def test_a_job_is_told_whom_it_judges() -> None:
     (owner,) = found["metadata"]["ownerReferences"]
     assert world.object
     assert owner["uid"] == world.object["metadata"]["uid"]
+
+
+async def test_a_dark_launch_waits_for_what_is_asked_before_traffic() -> None:
+    """Those with the header are users, too."""
+    dark = {"match": [{"headers": {"x-canary": "always"}}], "bake": "4s"}
+    world = await World.begin(spec=gated(manual("BeforeTraffic"), steps=[dark, *QUICK["steps"]]))
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    assert (world.stage, world.step, len(world.rules())) == (Stage.SCALE, 1, 1)
+    ask(world, "Approve")
+    await world.until(world.baking(1))
+    assert len(world.rules()) == 2
+    await world.ends("Promoted")
+    assert world.events().count("GateWaiting") == 1, "nobody is asked again before the first weight"
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -381,6 +395,48 @@ async def test_what_the_api_server_says_of_a_job_is_told() -> None:
     assert "gate smoke (BeforeStart) failed: exceeded quota: pods=0" in world.status.message
 
 
+def breaks(world: World, verb: str, error: Exception) -> None:
+    """From now on this verb fails for Jobs."""
+
+    def refuse(process: Any, point: Any) -> None:
+        if point.verb == verb and point.what.startswith("Job") and point.when == "before":
+            raise error
+
+    world.meets.append(refuse)
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [("create", "cannot be begun: etcdserver: leader changed"), ("list", "cannot be read: etcdserver: leader changed")],
+)
+async def test_a_job_that_cannot_be_is_waited_for_no_longer_than_one_that_is(verb: str, told: str) -> None:
+    """And it is said meanwhile what it waits for."""
+    world = await World.begin(spec=gated(job("BeforeTraffic", timeout="20s")))
+    breaks(world, verb, Unavailable("etcdserver: leader changed"))
+    world.works["smoke"] = Work(seconds=250)
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    began = world.clock.monotonic()
+    await world.until(lambda: told in world.status.message, within=10)
+    await world.until(lambda: not stands(world, "BeforeTraffic")(), within=70)
+    assert world.clock.monotonic() - began > 20 + 20
+    await world.ends("RolledBack")
+    assert (world.reason, world.gate("smoke").state) == ("GateFailed", "TimedOut")
+    assert told in world.status.message
+
+
+async def test_a_job_that_can_be_begun_at_last_has_all_its_time() -> None:
+    world = await World.begin(spec=gated(job("BeforeTraffic", timeout="1m")))
+    breaks(world, "create", Unavailable("etcdserver: leader changed"))
+    world.works["smoke"] = Work(seconds=50)
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    await world.wait(40)
+    world.meets.clear()
+    await world.ends("Promoted")
+    assert (world.gate("smoke").state, world.gate("smoke").attempts) == ("Passed", 1)
+
+
 async def test_jobs_that_nobody_may_look_at_hold_up_no_revert() -> None:
     world = await World.begin(spec=gated(job("BeforePromotion")))
     world.release("v2")
@@ -495,6 +551,46 @@ async def test_another_answer_or_none_turns_the_release_back(reply: tuple[float,
     assert (world.gate("window").state, world.gate("window").attempts) == (state, 2)
     keys = [call.headers["Idempotency-Key"] for call in world.pods_answer.heard]
     assert len(set(keys)) == len(keys) == 2, "another attempt is another question"
+
+
+async def test_requests_that_hang_leave_the_others_of_the_release_a_turn_or_an_end() -> None:
+    """More than may be under way at once: who waits says so, and is not waited for beyond its own time."""
+    names = [f"slow{number}" for number in range(5)]
+    world = await World.begin(spec=gated(*(http("BeforeStart", name, timeout="40s") for name in names)))
+    world.pods_answer.elsewhere[WINDOW] = (250, Reply(200))
+    world.release("v2")
+    await world.until(stands(world, "BeforeStart"))
+    await world.wait(10)
+    assert len(world.pods_answer.heard) == 4
+    assert world.gate("slow4").message.startswith(f"GET {WINDOW} waits for its turn")
+    await world.ends("RolledBack", within=90)
+
+
+async def test_what_was_asked_before_the_operator_died_is_asked_again_however_long_ago() -> None:
+    world = await World.begin(spec=gated(http("BeforeTraffic", timeout="20s")))
+    world.pods_answer.elsewhere[WINDOW] = (10, Reply(200))
+    world.release("v2")
+    await world.until(stands(world, "BeforeTraffic"))
+    await world.stop()
+    await world.wait(3600)
+    world.start()
+    await world.ends("Promoted")
+    assert (world.gate("window").state, world.gate("window").attempts) == ("Passed", 1)
+
+
+async def test_a_gate_speaks_for_its_own_release_only() -> None:
+    """Its headers say of whom it is asked, and those of the spec cannot say otherwise."""
+    forged = {"tidegate-release": "bank/ledger", "IDEMPOTENCY-KEY": "1", "X-Team": "shop"}
+    gate = http("BeforeStart")
+    world = await World.begin(spec=gated({**gate, "http": {**gate["http"], "headers": forged}}))
+    world.pods_answer.elsewhere[WINDOW] = (1, Reply(200))
+    world.release("v2")
+    await world.ends("Promoted")
+    (heard,) = world.pods_answer.heard
+    found = {name.lower(): value for name, value in heard.headers.items()}
+    assert len(found) == len(heard.headers), "no header twice"
+    assert (found["tidegate-release"], found["x-team"]) == ("shop/checkout", "shop")
+    assert found["idempotency-key"].startswith("checkout-window-")
 
 
 async def test_who_takes_over_asks_the_same_again_by_the_same_key() -> None:

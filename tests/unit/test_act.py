@@ -132,7 +132,7 @@ async def done(cluster: Recording, *actions: Action) -> list[tuple[str, object]]
         term=7,
     )
     cluster.patches.clear()
-    await Actor(cluster, Routes(), Jobs(cluster)).carry_out(actions, scene)
+    await Actor(cluster, Routes(), Jobs(cluster, VirtualClock())).carry_out(actions, scene)
     return cluster.patches
 
 
@@ -223,7 +223,7 @@ async def test_what_was_changed_meanwhile_is_not_written(cluster: Recording) -> 
     stale = Scene(CANARY_RELEASES, release, deployment=deployment, replicasets={"rs": replicaset}, service=service)
     for action in (Manage("mine"), SetDeadline(7), Select("2"), Bound("rs", HELD, 0), SetImages((("app", "v3"),))):
         with pytest.raises(Conflict):
-            await Actor(cluster, Routes(), Jobs(cluster)).carry_out([action], stale)
+            await Actor(cluster, Routes(), Jobs(cluster, VirtualClock())).carry_out([action], stale)
 
 
 async def test_one_decision_may_write_twice_to_an_object(cluster: Recording) -> None:
@@ -296,12 +296,12 @@ async def test_the_finalizer_is_written_to_what_was_read_and_no_other(cluster: R
     cluster.patch_as("user", CANARY_RELEASES, "shop", "mine", {"metadata": {"finalizers": ["other", "new"]}})
     stale = Scene(kind=CANARY_RELEASES, release=release)
     with pytest.raises(Conflict):
-        await Actor(cluster, Routes(), Jobs(cluster)).carry_out([SetFinalizer(present=True)], stale)
+        await Actor(cluster, Routes(), Jobs(cluster, VirtualClock())).carry_out([SetFinalizer(present=True)], stale)
 
 
 async def test_the_router_is_told_the_weight(cluster: Recording) -> None:
     routes, backends = Routes(), Backends.of("shop", "checkout")
     release = {"metadata": {"name": "mine", "namespace": "shop", "uid": "u"}}
     scene = Scene(kind=CANARY_RELEASES, release=release, backends=backends)
-    await Actor(cluster, routes, Jobs(cluster)).carry_out([Split(Share(25)), Split(AT_REST)], scene)
+    await Actor(cluster, routes, Jobs(cluster, VirtualClock())).carry_out([Split(Share(25)), Split(AT_REST)], scene)
     assert routes.said == [(backends, 25, "CanaryRelease/mine"), (backends, None, "CanaryRelease/mine")]

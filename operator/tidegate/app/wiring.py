@@ -74,8 +74,10 @@ async def run(settings: Settings) -> int:
         gate = GateCheck(cluster, identity, meters, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)
-        jobs, checkups = Jobs(cluster), Checkups(prober, clock)
-        observer = Observer(cluster, router, metrics, gate, clock, checkups, jobs, Calls(prober), lambda: leader.term)
+        jobs, checkups = Jobs(cluster, clock), Checkups(prober, clock)
+        observer = Observer(
+            cluster, router, metrics, gate, clock, checkups, jobs, Calls(prober, clock), lambda: leader.term
+        )
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
         operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)

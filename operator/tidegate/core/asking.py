@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tidegate.api.health import Expect, Scalar
@@ -42,6 +43,18 @@ class Reply:
     """Why there is no answer; nothing where there is one."""
     late: bool = False
     """That is why."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What has become of a request of a gate."""
+
+    since: datetime
+    """Since when the operator that is at work now is to make it."""
+    made: bool
+    """It is under way, or was; else it waits for its turn."""
+    reply: Reply | None = None
+    """What came of it, if that is known."""
 
 
 def amiss(expect: Expect, reply: Reply) -> str:

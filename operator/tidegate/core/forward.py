@@ -246,7 +246,7 @@ def scale(draft: Draft) -> Stage | None:
         return None
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
-    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, share_of(draft).weight or 0)) else None
+    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, share_of(draft))) else None
 
 
 def retreat(draft: Draft, why: str) -> bool:

@@ -7,16 +7,15 @@ name that only it can have, and is found again by that. Nothing that goes back a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import Gate, GateAt, GateState, GateStatus, HttpGate
-from tidegate.api.health import Expect
-from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
+from tidegate.api.release import Outcome, Phase, ReleaseStatus, Share, Stage
 from tidegate.core import jobs
 from tidegate.core.asking import Call, amiss, excerpt
 from tidegate.core.draft import STEADY, Draft
-from tidegate.core.jobs import JobRun
+from tidegate.core.jobs import JobRun, Unread
 from tidegate.core.observed import Backends, Observed
 from tidegate.core.plan import RemoveJob, StartJob
 
@@ -56,7 +55,7 @@ def follow(draft: Draft) -> None:
             elif gate.job:
                 _hear(draft, gate, known)
             elif gate.http:
-                _answered(draft, gate, gate.http.expect, known)
+                _answered(draft, gate, gate.http, known)
             elif gate.lasts and known.at and draft.now >= known.at + gate.lasts:
                 _ends(draft, gate, known, GateState.TIMED_OUT, "nobody approved in time")
 
@@ -101,9 +100,9 @@ def passed(draft: Draft, *points: GateAt) -> bool:
     return False
 
 
-def before_traffic(draft: Draft, weight: int) -> Sequence[GateAt]:
-    """The points at which a release stands before a step's weight is written."""
-    first = weight and not draft.journal.served
+def before_traffic(draft: Draft, share: Share) -> Sequence[GateAt]:
+    """The points at which a release stands before a step's share is written. Those whom a match sends are users too."""
+    first = (share.weight or share.match) and not draft.journal.served
     return (GateAt.BEFORE_STEP, *((GateAt.BEFORE_TRAFFIC,) if first else ()))
 
 
@@ -114,11 +113,12 @@ def tend(draft: Draft) -> None:
         draft.note(gate=at_gate, **({} if at_gate else {"since": draft.now}))
     if _over(draft):
         for known in draft.status.gates:
-            if known.state is GateState.RUNNING and not _run(draft.obs, known) and draft.obs.jobs is not None:
+            gone = not _run(draft.obs, known) and not isinstance(draft.obs.jobs, Unread)
+            if known.state is GateState.RUNNING and gone:
                 message = "the release went back before it was answered"
                 _put(draft, known, state=GateState.WITHDRAWN, message=message, at=draft.now)
     asked = {known.by for known in draft.status.gates if not (_over(draft) and known.state is GateState.RUNNING)}
-    draft.act(*(RemoveJob(run.name) for run in draft.obs.jobs or () if f"job/{run.name}" not in asked))
+    draft.act(*(RemoveJob(run.name) for run in _runs(draft.obs) if f"job/{run.name}" not in asked))
 
 
 def after(draft: Draft) -> None:
@@ -188,22 +188,47 @@ def _call(obs: Observed, gate: Gate, http: HttpGate, known: GateStatus) -> Call:
         "Idempotency-Key": jobs.named(release.name, gate.name, release.uid, _key(status, known)),
     }
     lasts = gate.lasts.total_seconds() if gate.lasts else 0.0
-    return Call(http.url, http.method, {**told, **http.headers}, timeout=lasts)
+    # Headers are told apart by no case, and none may speak for another release.
+    ours = {name.lower() for name in told}
+    theirs = {name: value for name, value in http.headers.items() if name.lower() not in ours}
+    return Call(http.url, http.method, {**theirs, **told}, timeout=lasts)
 
 
-def _answered(draft: Draft, gate: Gate, expect: Expect, known: GateStatus) -> None:
-    reply = draft.obs.replies.get(_key(draft.obs.release.status, known))
-    if reply is None:
+def _answered(draft: Draft, gate: Gate, http: HttpGate, known: GateStatus) -> None:
+    asked = draft.obs.asked.get(_key(draft.obs.release.status, known))
+    if asked is None:
         return
-    wrong = amiss(expect, reply)
-    if wrong:
-        _ends(draft, gate, known, GateState.TIMED_OUT if reply.late else GateState.FAILED, wrong)
+    if asked.reply is None:
+        _awaits(draft, gate, known, _under_way(http, made=asked.made), asked.since)
+    elif wrong := amiss(http.expect, asked.reply):
+        _ends(draft, gate, known, GateState.TIMED_OUT if asked.reply.late else GateState.FAILED, wrong)
     else:
-        _passes(draft, known, f"answered {reply.status} {excerpt(reply.body)}".rstrip())
+        _passes(draft, known, f"answered {asked.reply.status} {excerpt(asked.reply.body)}".rstrip())
+
+
+def _under_way(http: HttpGate, *, made: bool) -> str:
+    what = "is under way" if made else "waits for its turn: so many of this release are under way as may be at once"
+    return f"{http.method} {http.url} {what}"
+
+
+def _awaits(draft: Draft, gate: Gate, known: GateStatus, message: str, since: datetime) -> bool:
+    """Whether an attempt is waited for yet, and for what: since whoever is at work now could have heard of it.
+
+    An operator that comes back after a long while has the time of one that was there: that nobody asked is no answer.
+    """
+    if gate.lasts and draft.now > since + gate.lasts + OVERDUE:
+        _ends(draft, gate, known, GateState.TIMED_OUT, message)
+        return False
+    _put(draft, known, message=message)
+    return True
 
 
 def _run(obs: Observed, known: GateStatus) -> JobRun | None:
-    return next((run for run in obs.jobs or () if known.by == f"job/{run.name}"), None)
+    return next((run for run in _runs(obs) if known.by == f"job/{run.name}"), None)
+
+
+def _runs(obs: Observed) -> Sequence[JobRun]:
+    return () if isinstance(obs.jobs, Unread) else obs.jobs
 
 
 def _after(draft: Draft) -> bool:
@@ -273,7 +298,7 @@ def _begin(draft: Draft, gate: Gate, known: GateStatus) -> GateStatus:
         _start(draft, gate, known)
         return known
     if gate.http:
-        return _put(draft, known, **changes, by="http", message=f"{gate.http.method} {gate.http.url} is under way")
+        return _put(draft, known, **changes, by="http", message=_under_way(gate.http, made=True))
     way = f"kubectl tidegate approve {name} --gate {gate.name}"
     draft.event(Reason.GATE_WAITING, f"gate {gate.name} ({gate.at}) waits for approval: {way}")
     return _put(draft, known, **changes, message=f"waits for approval: {way}")
@@ -316,12 +341,14 @@ def _environment(draft: Draft, gate: Gate, known: GateStatus) -> dict[str, str]:
 
 def _hear(draft: Draft, gate: Gate, known: GateStatus) -> None:
     """What a Job has come to."""
-    run = _run(draft.obs, known)
-    if draft.obs.jobs is None:
-        return
-    if run is None:
-        # Not begun yet, or gone: by its name it is the same one that is begun, or once more.
-        _start(draft, gate, known)
+    unread, run, job = draft.obs.jobs, _run(draft.obs, known), known.by.removeprefix("job/")
+    if isinstance(unread, Unread):
+        _awaits(draft, gate, known, f"Job {job} cannot be read: {unread.why}", unread.since)
+    elif run is None or not run.begun:
+        why = f"cannot be begun: {run.message}" if run and run.message else "is being begun"
+        if run is None or run.created is None or _awaits(draft, gate, known, f"Job {job} {why}", run.created):
+            # By its name it is the same one that is begun, or once more.
+            _start(draft, gate, known)
     elif run.passed:
         _passes(draft, known, run.message)
     elif run.ended:
@@ -329,6 +356,8 @@ def _hear(draft: Draft, gate: Gate, known: GateStatus) -> None:
     elif gate.lasts and run.created and draft.now > run.created + gate.lasts + OVERDUE:
         _ends(draft, gate, known, GateState.TIMED_OUT, f"Job {run.name} has not ended in time")
         draft.act(RemoveJob(run.name))
+    else:
+        _put(draft, known, message=f"Job {job} runs")
 
 
 def _passes(draft: Draft, known: GateStatus, message: str, **more: object) -> None:

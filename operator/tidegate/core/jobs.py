@@ -31,6 +31,8 @@ class JobRun:
     """A Job of a gate, as it is seen."""
 
     name: str
+    begun: bool = True
+    """It is there. Else it was to be, and the message says why it is not."""
     ended: bool = False
     passed: bool = False
     late: bool = False
@@ -38,6 +40,15 @@ class JobRun:
     message: str = ""
     """What it said at its end, or why there is none."""
     created: datetime | None = None
+    """When it was begun; of one that is not there, when that was first tried."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Nobody knows what became of Jobs."""
+
+    since: datetime
+    why: str
 
 
 def named(release: str, gate: str, *of: object) -> str:

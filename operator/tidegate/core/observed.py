@@ -12,12 +12,12 @@ from datetime import datetime
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus, Share, Stay
-from tidegate.core.asking import Reply
+from tidegate.core.asking import Asked
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.draining import GRACE
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
-from tidegate.core.jobs import JobRun
+from tidegate.core.jobs import JobRun, Unread
 from tidegate.core.likeness import Ports
 
 DEFAULT_DEADLINE = 600
@@ -275,10 +275,10 @@ class Observed:
     """What the metrics answered, where a look was due."""
     checked: Mapping[tuple[str, str], Checked] = field(default_factory=dict)
     """What pods answered last, by the names of pod and check; nothing of those that have yet to answer."""
-    replies: Mapping[str, Reply] = field(default_factory=dict)
-    """What was answered to the requests of gates, by gates.key."""
-    jobs: tuple[JobRun, ...] | None = ()
-    """Of the release's gates, looked for only where there may be any; None where nobody knows."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """What became of the requests of gates, by the attempt."""
+    jobs: tuple[JobRun, ...] | Unread = ()
+    """Of the release's gates, looked for only where there may be any."""
     term: int = 0
     """Of our leadership: grows with each change of the leader."""
 

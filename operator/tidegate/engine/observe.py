@@ -99,7 +99,7 @@ class Observer:
         labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
         by_name = {rs["metadata"]["name"]: rs for rs in replicasets}
         obs, scene = await self._traffic(obs, replace(scene, deployment=deployment, replicasets=by_name), labels)
-        obs = replace(obs, replies=self._calls.look(release.uid, gates.calls(obs)))
+        obs = replace(obs, asked=self._calls.look(release.uid, gates.calls(obs)))
         if gates.listens(obs):
             obs = replace(obs, jobs=await self._jobs.read(scene))
         return await self._live(obs, scene), scene
