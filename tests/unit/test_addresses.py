@@ -21,6 +21,8 @@ from tidegate.api.addresses import forbidden, literal
         ("169.254.169.254", "a metadata service"),
         ("fd00:ec2::254", "a metadata service"),
         ("100.100.100.200", "a metadata service"),
+        ("168.63.129.16", "a metadata service"),
+        ("::ffff:168.63.129.16", "a metadata service"),
         ("169.254.1.1", "link-local"),
         ("fe80::1", "link-local"),
         ("0.0.0.0", "unspecified"),

@@ -41,6 +41,7 @@ def test_what_cannot_be_right_is_refused(gate: dict[str, Any], told: str) -> Non
         *("http://localhost/", "http://a.LOCALHOST:8080/x", "https://127.0.0.1", "http://127.1:80/", "http://[::1]/"),
         *("http://169.254.169.254/latest/meta-data", "http://metadata.google.internal/", "http://0.0.0.0:8080"),
         *("http://[fe80::1%25eth0]/", "http://[::ffff:169.254.169.254]/", "http://100.100.100.200/"),
+        *("http://168.63.129.16/machine", "http://[fd00:ec2::254]:80/", "http://192.0.0.192/"),
     ],
 )
 def test_a_url_that_leads_to_the_operators_own_machine_is_refused(url: str) -> None:
@@ -52,6 +53,17 @@ def test_a_url_that_leads_to_the_operators_own_machine_is_refused(url: str) -> N
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match=r"url|pattern"):
         spec({"name": "a", "at": "BeforeStart", "http": {"url": url}})
+
+
+@pytest.mark.parametrize("name", ["Authorization", "COOKIE", "proxy-authorization"])
+def test_a_secret_that_stands_in_the_spec_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="a secret would stand in the release for all to read.*secretKeyRef"):
+        spec({"name": "a", "at": "BeforeStart", "http": {"url": "http://shop/", "headers": {"X": "y", name: "z"}}})
+
+
+def test_other_headers_are_fine() -> None:
+    headers = {"Authorization-Hint": "none", "Cookies": "no", "X-Team": "shop"}
+    assert spec({"name": "a", "at": "BeforeStart", "http": {"url": "http://shop/", "headers": headers}}).gates[0].http
 
 
 def test_urls_of_services_are_fine() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
-METADATA = frozenset(map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")))
-"""Where clouds tell a machine its credentials."""
+METADATA = frozenset(
+    map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"))
+)
+"""Where clouds tell a machine its credentials; the last is Azure's wire server, which hands out its certificates."""
 _NOWHERE = ip_network("0.0.0.0/8")
 _NAT64 = ip_network("64:ff9b::/96")
 

@@ -67,9 +67,17 @@ URL = "url must be http:// or https://, a host, and no user or password: give se
 NO_HOST = "url leads to this machine or its own network, which no gate may ask: name a Service or another host"
 _OWN = (
     "(?i)^https?://(([^/?#]*[.])?localhost|metadata[.]google[.]internal|127[.][0-9.]*|0[.][0-9.]*|169[.]254[.][0-9.]*"
-    "|[^a-z0-9]::1?[^a-z0-9]|[^a-z0-9]fe[89ab][0-9a-f]*:.*)([:/?#].*)?$"
+    "|100[.]100[.]100[.]200|168[.]63[.]129[.]16|192[.]0[.]0[.]192"
+    "|[^a-z0-9]::1?[^a-z0-9]|[^a-z0-9]fe[89ab][0-9a-f]*:.*|[^a-z0-9]fd00:ec2::254[^a-z0-9])([:/?#].*)?$"
 )
 """As much of that as a text shows; the rest is seen when the host is resolved."""
+
+
+SECRET = (
+    "headers: with Authorization, Cookie or Proxy-Authorization a secret would stand in the release for all to read:"
+    " use a job instead, which has it from a Secret of its own namespace by env.valueFrom.secretKeyRef"
+)
+_SECRETS = "(?i)^(authorization|cookie|proxy-authorization)$"
 
 
 class HttpGate(Model):
@@ -87,6 +95,7 @@ class HttpGate(Model):
     cel_rules: ClassVar[Rules] = (
         ("isURL(self.url) && url(self.url).getHostname() != ''", URL),
         (f"!self.url.matches('{_OWN}')", NO_HOST),
+        (f"!has(self.headers) || !self.headers.exists(name, name.matches('{_SECRETS}'))", SECRET),
     )
 
     @model_validator(mode="after")
@@ -101,6 +110,8 @@ class HttpGate(Model):
         address = literal(host)
         if re.match(_OWN, self.url) or (address and forbidden(address)):
             raise ValueError(NO_HOST)
+        if any(re.match(_SECRETS, name) for name in self.headers):
+            raise ValueError(SECRET)
         return self
 
 

@@ -17,7 +17,11 @@ Headers = Annotated[
     ],
     Field(default_factory=dict, max_length=16),
     WithJsonSchema(
-        {"type": "object", "additionalProperties": {"type": "string", "maxLength": 1024, "pattern": r"^[^\r\n]*$"}}
+        {
+            "type": "object",
+            "maxProperties": 16,
+            "additionalProperties": {"type": "string", "maxLength": 1024, "pattern": r"^[^\r\n]*$"},
+        }
     ),
 ]
 Port = Annotated[
