@@ -26,9 +26,8 @@ def sleeps(seconds: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "fine",
     [
-        spec({}),
-        spec({"lifecycle": {}}, {}),
         spec(sleeps(5)),
+        spec({"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}, {}),
         spec(sleeps(29)),
         spec(sleeps(30), terminationGracePeriodSeconds=60),
         spec(
@@ -47,6 +46,8 @@ def test_nothing_to_say(fine: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("lacking", "told"),
     [
+        (spec({}), "add lifecycle.preStop.sleep.seconds: 5 to container c0, unless"),
+        (spec({"lifecycle": {}}, {}), "add lifecycle.preStop.sleep.seconds: 5 to container c0, c1, unless"),
         (spec({"ports": PORTS}), "add lifecycle.preStop.sleep.seconds: 5 to container c0"),
         (
             spec({}, {"ports": PORTS, "lifecycle": {"postStart": {}}}),

@@ -21,8 +21,10 @@ Json = Mapping[str, Any]
 
 
 def advice(spec: Json) -> str:
-    """What a pod's spec lacks to drain; nothing where it seems to have a way, or nobody sends it requests."""
-    serving = [container for container in spec.get("containers") or () if container.get("ports")]
+    """What a pod's spec lacks to drain; nothing where it seems to have a way."""
+    containers = spec.get("containers") or ()
+    # Ports need not be declared: where none is, any container may be the one that is sent requests.
+    serving = [container for container in containers if container.get("ports")] or list(containers)
     if not serving:
         return ""
     hooks = [hook for container in serving if (hook := (container.get("lifecycle") or {}).get("preStop")) is not None]
