@@ -57,7 +57,7 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("name", ["Authorization", "COOKIE", "proxy-authorization"])
 def test_a_secret_that_stands_in_the_spec_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="a secret would stand in the release for all to read.*secretKeyRef"):
+    with pytest.raises(ValidationError, match=r"a secret would stand in the release for all to read.*secretKeyRef"):
         spec({"name": "a", "at": "BeforeStart", "http": {"url": "http://shop/", "headers": {"X": "y", name: "z"}}})
 
 

@@ -73,11 +73,11 @@ _OWN = (
 """As much of that as a text shows; the rest is seen when the host is resolved."""
 
 
-SECRET = (
+IN_THE_OPEN = (
     "headers: with Authorization, Cookie or Proxy-Authorization a secret would stand in the release for all to read:"
     " use a job instead, which has it from a Secret of its own namespace by env.valueFrom.secretKeyRef"
 )
-_SECRETS = "(?i)^(authorization|cookie|proxy-authorization)$"
+_TELLING = "(?i)^(authorization|cookie|proxy-authorization)$"
 
 
 class HttpGate(Model):
@@ -95,7 +95,7 @@ class HttpGate(Model):
     cel_rules: ClassVar[Rules] = (
         ("isURL(self.url) && url(self.url).getHostname() != ''", URL),
         (f"!self.url.matches('{_OWN}')", NO_HOST),
-        (f"!has(self.headers) || !self.headers.exists(name, name.matches('{_SECRETS}'))", SECRET),
+        (f"!has(self.headers) || !self.headers.exists(name, name.matches('{_TELLING}'))", IN_THE_OPEN),
     )
 
     @model_validator(mode="after")
@@ -110,8 +110,8 @@ class HttpGate(Model):
         address = literal(host)
         if re.match(_OWN, self.url) or (address and forbidden(address)):
             raise ValueError(NO_HOST)
-        if any(re.match(_SECRETS, name) for name in self.headers):
-            raise ValueError(SECRET)
+        if any(re.match(_TELLING, name) for name in self.headers):
+            raise ValueError(IN_THE_OPEN)
         return self
 
 
