@@ -12,8 +12,26 @@ from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.release import Stage
 from tidegate.core.asking import Reply
 from tidegate.core.requests import REQUEST
-from tidegate.ports.cluster import CANARY_RELEASES, JOBS, PODS, Rejected, Unavailable
+from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
+    CANARY_RELEASES,
+    HTTPROUTES,
+    JOBS,
+    PODS,
+    ROLLING_RELEASES,
+    Rejected,
+    Unavailable,
+)
 
+KINDS = {"canary": CANARY_RELEASES, "bluegreen": BLUE_GREEN_RELEASES, "rolling": ROLLING_RELEASES}
+SPECS: dict[str, dict[str, Any]] = {
+    "canary": QUICK,
+    "bluegreen": {"watch": "4s", "keep": "4s", "drain": "1s", "analysis": {"metrics": []}},
+    "rolling": {"batch": "50%", "bake": "3s", "drain": "1s", "analysis": {"metrics": []}},
+}
+STEPS = {"canary": 2, "bluegreen": 3, "rolling": 2}
+"""Of each kind: seconds, judged by the kubelet alone."""
+OF_KINDS = pytest.mark.parametrize("kind", KINDS)
 POINTS = ["BeforeStart", "BeforeTraffic", "BeforeStep", "BeforePromotion"]
 STAGE = {
     "BeforeStart": Stage.PREPARE,
@@ -54,11 +72,17 @@ def gated(*gates: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**QUICK, "gates": list(gates), **more}
 
 
+async def begin(kind: str, *gates: dict[str, Any], **more: Any) -> World:
+    """A release of a kind with gates."""
+    by = None if kind == "rolling" else HTTPROUTES
+    return await World.begin(spec={**SPECS[kind], "gates": list(gates)}, kind=KINDS[kind], by=by, **more)
+
+
 def ask(world: World, action: str, id_: str = "1", **more: str) -> None:
     """As kubectl annotate would."""
     candidate = world.status.candidate
     text = json.dumps({"id": id_, "action": action, "hash": candidate.hash if candidate else "", "by": "ada", **more})
-    world.edit(CANARY_RELEASES, {"metadata": {"annotations": {REQUEST: text}}})
+    world.edit(world.kind, {"metadata": {"annotations": {REQUEST: text}}})
 
 
 def stands(world: World, point: str) -> Any:
@@ -66,9 +90,10 @@ def stands(world: World, point: str) -> Any:
     return lambda: bool(world.status.journal and world.status.journal.gate == point)
 
 
+@OF_KINDS
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_job_that_succeeds_lets_the_release_through(point: str) -> None:
-    world = await World.begin(spec=gated(job(point)))
+async def test_a_job_that_succeeds_lets_the_release_through(kind: str, point: str) -> None:
+    world = await begin(kind, job(point))
     world.works["smoke"] = Work(seconds=30, says="12 of 12 passed\n")
     world.release("v2")
     await world.until(stands(world, point))
@@ -80,13 +105,14 @@ async def test_a_job_that_succeeds_lets_the_release_through(point: str) -> None:
     seen = world.gate("smoke")
     assert (seen.state, seen.message) == ("Passed", "12 of 12 passed")
     assert seen.by.startswith("job/checkout-smoke-")
-    assert world.jobs_created()["smoke"] == (2 if point == "BeforeStep" else 1)
+    assert world.jobs_created()["smoke"] == (STEPS[kind] if point == "BeforeStep" else 1)
     assert "GatePassed" in world.events()
 
 
+@OF_KINDS
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_job_that_fails_turns_the_release_back(point: str) -> None:
-    world = await World.begin(spec=gated(job(point)))
+async def test_a_job_that_fails_turns_the_release_back(kind: str, point: str) -> None:
+    world = await begin(kind, job(point))
     world.works["smoke"] = Work(code=3, says="checkout: 500\n")
     world.release("v2")
     await world.ends("RolledBack")
@@ -166,9 +192,10 @@ async def test_a_dark_launch_waits_for_what_is_asked_before_traffic() -> None:
     assert world.events().count("GateWaiting") == 1, "nobody is asked again before the first weight"
 
 
+@OF_KINDS
 @pytest.mark.parametrize("point", POINTS)
-async def test_somebody_must_approve(point: str) -> None:
-    world = await World.begin(spec=gated(manual(point)))
+async def test_somebody_must_approve(kind: str, point: str) -> None:
+    world = await begin(kind, manual(point))
     world.release("v2")
     await world.until(stands(world, point))
     requests = world.requests()
@@ -177,16 +204,45 @@ async def test_somebody_must_approve(point: str) -> None:
     assert "kubectl tidegate approve checkout --gate cab" in world.status.message
     assert world.requests() - requests < 120 * 10
     assert world.events().count("GateWaiting") == 1
-    steps = 2 if point == "BeforeStep" else 1
+    steps = STEPS[kind] if point == "BeforeStep" else 1
     for step in range(steps):
         await world.until(stands(world, point))
         ask(world, "Approve", id_=str(step), gate="cab")
-        await world.until(lambda: not stands(world, point)())
+        await world.until(
+            lambda step=step: world.status.last_request is not None and world.status.last_request.id == str(step)
+        )  # type: ignore[misc]
     await world.ends("Promoted")
     assert world.status.last_request
     assert world.status.last_request.outcome == "Done"
     assert (world.gate("cab").state, world.gate("cab").by) == ("Passed", "ada")
     assert world.gate("cab").message == "approved by ada"
+
+
+@OF_KINDS
+@pytest.mark.parametrize("gate", [job, manual, http])
+@pytest.mark.parametrize("point", POINTS)
+async def test_no_gate_holds_an_abort_of_any_kind(kind: str, gate: Any, point: str) -> None:
+    world = await begin(kind, gate(point, "smoke"))
+    world.works["smoke"] = Work(seconds=250)
+    world.pods_answer.elsewhere[WINDOW] = (250, Reply(200))
+    world.release("v2")
+    await world.until(stands(world, point))
+    await world.wait(2)
+    ask(world, "Abort")
+    await world.until(lambda: not stands(world, point)(), within=1.5)
+    await world.ends("Aborted")
+    assert world.gate("smoke").state == "Withdrawn"
+    assert world.pods() == {"v1": 4}
+
+
+@OF_KINDS
+async def test_what_is_asked_after_the_promotion_of_any_kind_changes_nothing(kind: str) -> None:
+    world = await begin(kind, job("AfterPromotion"))
+    world.works["smoke"] = Work(code=1, says="slow")
+    world.release("v2")
+    await world.ends("Promoted")
+    await world.until(lambda: world.gate("smoke").state == "Failed", within=60)
+    assert (world.phase, world.why(), world.pods()) == ("Idle", "GateFailed", {"v2": 4})
 
 
 async def test_what_cannot_be_approved_is_refused() -> None:
@@ -516,9 +572,10 @@ async def test_the_operator_dies_as_the_release_goes_back() -> None:
         assert world.gate("smoke").state == "Withdrawn"
 
 
+@OF_KINDS
 @pytest.mark.parametrize("point", POINTS)
-async def test_an_answer_as_expected_lets_the_release_through(point: str) -> None:
-    world = await World.begin(spec=gated(http(point)))
+async def test_an_answer_as_expected_lets_the_release_through(kind: str, point: str) -> None:
+    world = await begin(kind, http(point))
     world.pods_answer.elsewhere[WINDOW] = (30, Reply(200, "open\n"))
     world.release("v2")
     await world.until(stands(world, point))
@@ -529,7 +586,7 @@ async def test_an_answer_as_expected_lets_the_release_through(point: str) -> Non
     seen = world.gate("window")
     assert (seen.state, seen.by, seen.message) == ("Passed", "http", "answered 200 open")
     heard = world.pods_answer.heard
-    assert len(heard) == (2 if point == "BeforeStep" else 1)
+    assert len(heard) == (STEPS[kind] if point == "BeforeStep" else 1)
     assert heard[0].headers["Tidegate-Release"] == "shop/checkout"
     assert heard[0].headers["X-Team"] == "shop"
     assert (heard[0].timeout, heard[0].anywhere) == (300, False)
