@@ -2,7 +2,7 @@
 --   Healthy      what the manifest asks for serves, and nothing is under way
 --   Progressing  a release is under way; or it goes back because its owner changed the template again
 --   Suspended    somebody paused the release, or its Deployment
---   Degraded     reverted or being reverted, blocked, invalid: the message says why
+--   Degraded     reverted or being reverted, blocked, invalid, held for longer than it may: the message says why
 local status = obj.status or {}
 local conditions = {}
 for _, condition in ipairs(status.conditions or {}) do

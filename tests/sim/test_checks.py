@@ -129,6 +129,26 @@ async def test_a_fault_that_stable_shares_holds_and_then_goes_on() -> None:
     await world.ends("Promoted")
 
 
+async def test_a_fault_that_stable_shares_is_not_waited_for_for_ever() -> None:
+    """Before a step nor after a bake; a pause in between does not count."""
+    world = await World.begin(spec={**SPEC, "progressDeadline": "2m"})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.pods_answer.database = "down"
+    await world.until(lambda: world.why() == "HealthChecking", within=10)
+    await world.wait(100)
+    world.respec(paused=True)
+    await world.wait(100)
+    world.respec(paused=None)
+    await world.wait(100)
+    assert (world.stage, world.why()) == (Stage.BAKE, "HealthChecking")
+    await world.until(turned(world), within=30)
+    await world.ends("RolledBack")
+    assert world.reason == "ProgressDeadline"
+    assert "within spec.progressDeadline (0:02:00) after the bake" in world.status.message
+    assert "pods of stable fail it too" in world.status.message
+
+
 async def test_stable_that_does_not_know_the_check_shares_no_fault() -> None:
     world = await World.begin(spec=SPEC, versions={"v1": Version(knows_check=False), "v2": Version(deep=False)})
     world.release("v2")

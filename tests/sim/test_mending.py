@@ -175,6 +175,27 @@ async def test_no_data_for_too_long_ends_as_the_release_says() -> None:
     assert world.pods() == {"v1": 4}
 
 
+@pytest.mark.parametrize("why", ["AnalysisUnknown", "AnalysisInconclusive"])
+async def test_a_hold_whose_time_is_over_says_that_somebody_must_act(why: str) -> None:
+    unknown = why == "AnalysisUnknown"
+    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m"}, "onInconclusive": {"extend": 1}}
+    world = await World.begin(spec={**MEASURED, "analysis": analysis})
+    world.metrics.outage, world.metrics.rate = "Prometheus does not answer" if unknown else "", 0.01
+    world.release("v2")
+    await world.until(lambda: world.why() == why, within=300)
+    assert (world.condition("Stalled"), world.condition("Reconciling")) == ("False", "True"), "not yet"
+    await world.until(lambda: world.condition("Stalled") == "True", within=300)
+    assert (world.why("Stalled"), world.why(), world.phase) == ("HoldExpired", why, "Waiting")
+    assert world.condition("Reconciling") == "False", "kstatus: failed, not in progress"
+    assert f"on{why.removeprefix('Analysis')}.then is Hold: skip the step, promote or abort" in world.status.message
+    await world.wait(300)
+    assert world.baking(1)()
+    assert world.events().count("HoldExpired") == 1
+    world.metrics.outage, world.metrics.rate = "", 200
+    await world.until(lambda: world.condition("Stalled") == "False", within=60)
+    await world.ends("Promoted")
+
+
 async def test_an_outage_in_mid_bake_does_not_hide_what_comes_after_it() -> None:
     world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.4)})
     world.metrics.outage = "down"

@@ -431,6 +431,32 @@ async def test_what_a_router_cannot_match_is_refused_before_the_release_starts()
     await world.ends("Promoted")
 
 
+async def test_what_a_router_cannot_match_holds_a_release_that_is_edited_into_it() -> None:
+    steps = [{"weight": 25, "bake": "20s"}, {"weight": 50, "bake": "4s"}]
+    world = await begin(TRAEFIK_SERVICES, listed, spec={**MEASURED, "steps": steps})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.respec(steps=[steps[0], {**steps[1], "match": STAFF["match"]}])
+    await world.until(lambda: world.why() == "RouteUnsupported", within=5)
+    assert "spec.steps[1].match: TraefikService/checkout looks at no header" in world.status.message
+    await world.wait(120)
+    assert (world.phase, world.condition("Stalled"), world.step) == ("Blocked", "True", 1)
+    assert share(world) == 0.25, "what is written stays"
+    world.respec(steps=[{**steps[0], "match": STAFF["match"]}, steps[1]])
+    await world.until(lambda: world.step == 2, within=30)
+    await world.ends("Promoted")
+
+
+async def test_what_a_router_cannot_match_keeps_no_release_from_going_back() -> None:
+    world = await begin(TRAEFIK_SERVICES, listed, spec={**MEASURED, "steps": [{"weight": 25, "bake": "20s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.respec(steps=[{"weight": 25, "bake": "20s"}, {**STAFF, "weight": 50}])
+    await world.until(lambda: world.why() == "RouteUnsupported", within=5)
+    world.release("v1")
+    await world.ends("Aborted")
+
+
 @pytest.mark.parametrize("kind", [HTTPROUTES, INGRESSES, TRAEFIK_SERVICES])
 async def test_a_release_cures_a_stable_of_which_nobody_serves(kind: Kind) -> None:
     """A TraefikService that lists a Service without endpoints is served not at all, until stable is listed no more."""

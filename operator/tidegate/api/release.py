@@ -576,6 +576,8 @@ class Journal(Model):
     """How many times all candidate pods failed at once that had been ready."""
     unknown_since: Time | None = None
     """Since when the analysis has had no answer."""
+    unproven_since: Time | None = None
+    """Since when a bake that is over waits for pods to pass their checks."""
     term: int = 0
     """Of the leader that works on the release: it guards against writes of the one before."""
     outcome: Outcome | None = None

@@ -60,8 +60,8 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     ended: ReleaseRecord | None = None
     wake: datetime | None = None
-    stuck: bool = False
-    """What the stage waits for is long overdue."""
+    stalled: tuple[Reason, str] | None = None
+    """Why somebody has to act, in whatever phase: what the stage waits for is long overdue."""
     unchanged: bool = False
     """Nothing is decided yet: what was said before stands."""
     gate: GateAt | None = None
@@ -123,6 +123,10 @@ class Draft:
     def say(self, phase: Phase, reason: Reason, message: str) -> None:
         """What a reader is told."""
         self.phase, self.reason, self.message = phase, reason, message
+
+    def stall(self, reason: Reason, message: str) -> None:
+        """Nothing is expected to change any more until somebody acts."""
+        self.stalled = reason, message
 
     def event(self, reason: Reason, message: str, type_: Literal["Normal", "Warning"] = "Normal") -> None:
         """Something happened."""
@@ -210,9 +214,10 @@ class Draft:
         back = self.phase is Phase.REVERTING and self.journal.reason
         return [
             (ConditionType.READY, ready, self.reason, said),
-            (ConditionType.RECONCILING, reconciling, self.reason, said),
-            (ConditionType.STALLED, "True", Reason.STUCK, self.message)
-            if self.stuck
+            # kstatus reads a release that is both as one in progress.
+            (ConditionType.RECONCILING, "False" if self.stalled else reconciling, self.reason, said),
+            (ConditionType.STALLED, "True", *self.stalled)
+            if self.stalled
             else (ConditionType.STALLED, stalled, self.reason, said),
             (ConditionType.PROGRESSING, progressing, self.reason, said),
             self._analyzed(),

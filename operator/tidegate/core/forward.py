@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
-from tidegate.api.conditions import Reason
+from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.gates import GateAt
 from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
@@ -343,6 +343,7 @@ def bake(draft: Draft) -> Stage | None:
     if spec is None or at is None or at.until is None:
         return None
     hold(draft)
+    draft.note(unproven_since=None)
     if deserted(draft):
         return Stage.SCALE
     asked, written = at.share, draft.status.traffic
@@ -536,8 +537,7 @@ def _wait(draft: Draft) -> Stage | None:
 def _next(draft: Draft) -> Stage | None:
     at, plan = draft.status.step, steps(draft)
     if unproven := checks.lacking(draft):
-        draft.say(Phase.WAITING, Reason.HEALTH_CHECKING, f"{where(draft)}: held, {unproven}")
-        return None
+        return _unproven(draft, unproven)
     # A step that somebody gave a greater weight meanwhile is yet to be done: what has passed is the one it was.
     index = at.index + (at.weight >= step(draft).weight) if at else len(plan) + 1
     if index <= len(plan):
@@ -550,17 +550,42 @@ def _next(draft: Draft) -> Stage | None:
     return Stage.RETURN if given else Stage.WIDEN
 
 
+def _unproven(draft: Draft, why: str) -> Stage | None:
+    """The step could end, but pods have yet to pass their checks: held as long as such pods are before a step."""
+    spec, before = draft.obs.release.spec, draft.obs.release.status.journal
+    lasting = before is not None and before.stage is Stage.BAKE and before.since == draft.journal.since
+    since = (before.unproven_since if before and lasting else None) or draft.now
+    draft.note(unproven_since=since)
+    if spec and draft.now >= since + spec.progress_deadline:
+        late = f"candidate pods had not passed within spec.progressDeadline ({spec.progress_deadline}) after the bake"
+        return go_back(draft, Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{late}: {why}")
+    draft.say(Phase.WAITING, Reason.HEALTH_CHECKING, f"{where(draft)}: held, {why}")
+    return None
+
+
 def _unknown(draft: Draft) -> Stage | None:
     """No data is not evidence: hold, and only then do as the release says."""
     spec = draft.obs.release.spec
     since = draft.journal.unknown_since or draft.now
     draft.note(unknown_since=since)
     policy = spec.analysis.on_unknown if spec else None
-    if policy and policy.then is WhenUnknown.Revert and draft.now >= since + policy.deadline:
-        return go_back(
-            draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, "no answer from the metrics until onUnknown.deadline"
-        )
+    if policy is None or draft.now < since + policy.deadline:
+        return None
+    told = "no answer from the metrics until onUnknown.deadline"
+    if policy.then is WhenUnknown.Revert:
+        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, told)
+    _holds_on(draft, f"{told}, and onUnknown.then is {policy.then}")
     return None
+
+
+def _holds_on(draft: Draft, why: str) -> None:
+    """A hold's time is over, and its declared end is to hold: data may yet come, but somebody had better look."""
+    known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
+    told = f"{why}: skip the step, promote or abort"
+    if known is None or (known.status, known.reason) != ("True", Reason.HOLD_EXPIRED):
+        draft.event(Reason.HOLD_EXPIRED, f"{where(draft)}: {told}", "Warning")
+    draft.say(draft.phase, draft.reason, f"{draft.message}; {told}")
+    draft.stall(Reason.HOLD_EXPIRED, told)
 
 
 def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
@@ -575,7 +600,10 @@ def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
         return _wait(draft)
     if seen.leans_to_failing or policy.then is WhenInconclusive.Revert:
         return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
-    return _next(draft) if policy.then is WhenInconclusive.Advance else None
+    if policy.then is WhenInconclusive.Advance:
+        return _next(draft)
+    _holds_on(draft, f"the bake is over, extensions too, and onInconclusive.then is {policy.then}")
+    return None
 
 
 def go_back(draft: Draft, outcome: Outcome, reason: Reason, message: str) -> Stage:

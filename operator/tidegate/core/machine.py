@@ -112,7 +112,8 @@ def _under_way(draft: Draft) -> None:
     for _ in Stage:
         stage = STAGES[draft.journal.stage](draft)
         if stage is None:
-            draft.stuck = _stuck(draft)
+            if _stuck(draft):
+                draft.stall(Reason.STUCK, draft.message)
             return
         draft.enter(stage)
         if stage is Stage.SHIFT:
@@ -150,6 +151,9 @@ def _turn(draft: Draft) -> bool:
     gate = _gate(obs)
     if obs.release.invalid:
         draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
+    elif wish := next((problem for problem in obs.problems if problem.wish), None):
+        # Somebody edited the spec in mid-release. What is written stays, and the way back is open.
+        draft.say(Phase.BLOCKED, wish.reason, wish.message)
     elif gate or draft.journal.braked:
         told = f"the Deployment is paused until the gate holds it again: {gate.message if gate else 'it is back'}"
         draft.say(Phase.WAITING, gate.reason if gate else Reason.GATE_MISSING, told)

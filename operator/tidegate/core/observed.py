@@ -246,6 +246,8 @@ class Problem:
 
     reason: Reason
     message: str
+    wish: bool = False
+    """It is of what the spec asks for, and not of what is there: it stops a release under way, too."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from tidegate.api.release import (
     ReleaseSpec,
     ReleaseStatus,
     Stage,
+    Step,
     TrafficSpec,
     unfit,
 )
@@ -162,7 +163,7 @@ class Observer:
         if begun or not spec.routed or (begun is None and spec.traffic.pod_share):
             return Routing(()), True
         propagation = spec.traffic.propagation if _under_way(release) else None
-        routing = await self._router.read(backends, named, propagation, spec.plan())
+        routing = await self._router.read(backends, named, propagation, _to_come(spec, release.status))
         if begun is None and not routing.routes and named is None and not spec.needs_route:
             return Routing(()), True
         return routing, False
@@ -353,6 +354,17 @@ def _shares_by_service(release: Release) -> bool | None:
     """Whether the release under way began without a router; None at rest."""
     traffic = (release.status.effective or {}).get("traffic") if _under_way(release) else None
     return "podShare" in traffic if isinstance(traffic, dict) else None
+
+
+def _to_come(spec: ReleaseSpec, status: ReleaseStatus) -> Sequence[Step]:
+    """The steps in their places, of which those are asked for nothing that are over, or written as they began."""
+    plan, at, journal = spec.plan(), status.step, status.journal
+    if at is None or journal is None or journal.stage is Stage.REST:
+        return plan
+    if journal.returning:
+        return ()
+    done = at.index - (journal.stage in (Stage.PREPARE, Stage.SCALE))
+    return [replace(step, match=(), sticky=None) if number < done else step for number, step in enumerate(plan)]
 
 
 def _routes(spec: ReleaseSpec, release: Release) -> tuple[str, ...] | None:

@@ -35,7 +35,7 @@ def unmatchable(route: str, steps: Sequence[Step], why: Callable[[Matches], str]
     for number, step in enumerate(steps):
         told = why(step.match) if step.match else ""
         if told:
-            yield Problem(Reason.ROUTE_UNSUPPORTED, f"spec.steps[{number}].match: {route} {told}")
+            yield Problem(Reason.ROUTE_UNSUPPORTED, f"spec.steps[{number}].match: {route} {told}", wish=True)
 
 
 def stickiness(steps: Sequence[Step]) -> Stickiness | None:
@@ -45,7 +45,7 @@ def stickiness(steps: Sequence[Step]) -> Stickiness | None:
 
 def unsticky(route: str, why: str) -> list[Problem]:
     """The problem of a release whose visitors a route cannot keep where they are."""
-    return [Problem(Reason.ROUTE_UNSUPPORTED, f"spec.stickiness: {route} {why}")] if why else []
+    return [Problem(Reason.ROUTE_UNSUPPORTED, f"spec.stickiness: {route} {why}", wish=True)] if why else []
 
 
 def named(names: Names, kinds: Collection[str]) -> list[str] | None:
