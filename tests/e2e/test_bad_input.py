@@ -38,6 +38,10 @@ pytestmark = pytest.mark.e2e
         ({"analysis": {"metrics": [{"name": "x", "preset": "ErrorRatio"}]}}, "a metric needs a limit"),
         ({"analysis": {"metrics": [{"name": "x", "max": "5%"}]}}, "exactly one of preset and ratio"),
         ({"traffic": {"gateway": {"routes": []}}}, "spec.traffic.gateway.routes"),
+        (
+            {"gates": [{"name": "a", "at": "BeforeStart", "http": {"url": "http://b/", "headers": {"cookie": "c"}}}]},
+            "use a job instead",
+        ),
     ],
 )
 def test_refused_at_admission(cluster: Cluster, operator: object, spec: Json, told: str) -> None:

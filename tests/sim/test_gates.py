@@ -72,6 +72,11 @@ def gated(*gates: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**QUICK, "gates": list(gates), **more}
 
 
+def answered(world: World, id_: str) -> Any:
+    """That a request was."""
+    return lambda: bool(world.status.last_request and world.status.last_request.id == id_)
+
+
 async def begin(kind: str, *gates: dict[str, Any], **more: Any) -> World:
     """A release of a kind with gates."""
     by = None if kind == "rolling" else HTTPROUTES
@@ -208,9 +213,7 @@ async def test_somebody_must_approve(kind: str, point: str) -> None:
     for step in range(steps):
         await world.until(stands(world, point))
         ask(world, "Approve", id_=str(step), gate="cab")
-        await world.until(
-            lambda step=step: world.status.last_request is not None and world.status.last_request.id == str(step)
-        )  # type: ignore[misc]
+        await world.until(answered(world, str(step)))
     await world.ends("Promoted")
     assert world.status.last_request
     assert world.status.last_request.outcome == "Done"
