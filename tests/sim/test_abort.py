@@ -66,6 +66,11 @@ def no_router(world: World) -> None:
     world.router.down = True
 
 
+def no_gateway(world: World) -> None:
+    world.delete(GATEWAYS, "gateway")
+    world.router.reads = world.router.applies = 1e6
+
+
 TROUBLE = [invalid, unmeasured, owner_pauses, spec_pauses, no_gate]
 
 
@@ -74,6 +79,8 @@ async def begun(stage: Stage, trouble: Callable[[World], None]) -> World:
     world = await World.begin(spec=MEASURED)
     world.release("v2")
     await world.until(lambda: world.stage is stage)
+    if trouble is no_gate:
+        world.oracle.excuse("what the Deployment controller does before it is paused")
     trouble(world)
     return world
 
@@ -90,7 +97,7 @@ async def test_whatever_else_is_broken(stage: Stage, trouble: Callable[[World], 
     assert world.reason == "Aborted"
     assert world.rules() == route()["spec"]["rules"]
     assert world.pods() == {"v1": 4}
-    assert world.pods_created()["v1"] == 4
+    assert trouble is no_gate or world.pods_created()["v1"] == 4
 
 
 @pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.SCALE])
@@ -145,8 +152,9 @@ async def test_deletion_waits_for_a_router_that_is_gone_for_good_no_longer_than_
 
 
 async def test_its_gateway_is_gone_for_good_and_nobody_needs_to_insist() -> None:
-    world = await begun(Stage.BAKE, lambda world: world.delete(GATEWAYS, "gateway"))
-    world.router.reads = world.router.applies = 1e6
+    world = await begun(Stage.BAKE, no_gateway)
+    await world.wait(5)
+    world.router.served.clear()
     ask(world)
     await world.until(lambda: on_stable(world), within=2)
     await world.ends("Aborted", within=300)

@@ -14,7 +14,7 @@ async def test_a_router_that_never_applies_a_weight_does_not_hold_a_release_for_
     world = await World.begin(spec={**QUICK, "progressDeadline": "30s"})
     world.router.stuck = True
     world.release("v2")
-    await world.until(lambda: world.stage is Stage.REVERT, within=60)
+    await world.until(lambda: world.stage is Stage.RETIRE, within=60)
     world.router.stuck = False
     world.edit(HTTPROUTES, {"metadata": {"labels": {"touched": "yes"}}})
     await world.ends("Aborted")

@@ -201,7 +201,8 @@ def _brake(draft: Draft) -> None:
         draft.note(braked=True)
         draft.act(SetPaused(paused=True))
         draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
-    elif draft.journal.braked and (not gate or not exposed):
+    elif draft.journal.braked and (not gate or not (exposed or current is None)):
+        # Which revision the template asks for, nobody knows until its controller has seen our own last write.
         if deployment.paused:
             draft.act(SetPaused(paused=False))
         else:
@@ -330,6 +331,8 @@ def _at_rest(draft: Draft) -> None:
     if blocked:
         phase = Phase.INVALID if blocked.reason in (Reason.INVALID_SPEC, Reason.STRATEGY_RECREATE) else Phase.BLOCKED
         draft.say(phase, blocked.reason, blocked.message)
+        if _gate(obs) and journal.braked:
+            _keep_reverted(draft)
         return
     if deployment is None or current is None:
         # A moment only, at each change of scale too: nobody is told, and the watch tells when it is over.
@@ -361,6 +364,15 @@ def _at_rest(draft: Draft) -> None:
         draft.say(Phase.ROLLED_BACK, known(status.last_release.reason), status.last_release.message)
     else:
         _start(draft, current)
+
+
+def _keep_reverted(draft: Draft) -> None:
+    """Pods that the Deployment controller moved between the gate's end and the brake are moved back by hand."""
+    stable, candidate = (
+        draft.obs.by_hash(known.hash if known else None) for known in (draft.status.stable, draft.status.candidate)
+    )
+    if stable is not None and candidate is not None and draft.serving(stable):
+        draft.bound(candidate, HELD, 0)
 
 
 def _blocked(draft: Draft) -> Problem | None:
