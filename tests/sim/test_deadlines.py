@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.controllers import Version
-from tests.sim.world import QUICK, World, route
+from tests.sim.world import QUICK, World
 from tidegate.api.release import Stage
-from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, SERVICES
+from tidegate.ports.cluster import DEPLOYMENTS, HTTPROUTES, SERVICES
 
 
 async def test_a_router_that_never_applies_a_weight_does_not_hold_a_release_for_ever() -> None:
@@ -149,23 +149,3 @@ async def test_images_name_a_container_that_is_not_there() -> None:
     assert "app" in world.status.message
     world.respec(images=None)
     await world.until(lambda: world.condition("Ready") == "True")
-
-
-async def test_a_status_of_another_version_is_left_alone() -> None:
-    world = await World.begin()
-    world.release("v2")
-    await world.until(world.baking(1))
-    await world.stop()
-    await world.wait(1)
-    newer = {"status": {"journal": {"stage": "Teleport"}}}
-    world.cluster.patch_as("newer", CANARY_RELEASES, "shop", "checkout", newer, subresource="status")
-    writes = len([w for w in world.cluster.writes if w.who.endswith(":tidegate")])
-    world.start()
-    await world.wait(120)
-    assert len([w for w in world.cluster.writes if w.who.endswith(":tidegate")]) == writes
-    await world.stop()
-    back = {"status": {"journal": {"stage": "Bake"}}}
-    world.cluster.patch_as("newer", CANARY_RELEASES, "shop", "checkout", back, subresource="status")
-    world.start()
-    await world.ends("Promoted")
-    assert world.rules() == route()["spec"]["rules"]

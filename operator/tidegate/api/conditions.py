@@ -150,6 +150,8 @@ class Reason(StrEnum):
     """The admission policies are not as this version of the operator needs them: no release starts."""
     GATE_FOREIGN = "GateForeign"
     """The admission policies exempt the account of another installation: this one stands by and writes nothing."""
+    STATUS_UNREADABLE = "StatusUnreadable"
+    """The status is of another version, which can go on by it: this one writes nothing but the Event that says so."""
     WAITING_FOR_ROLLOUT = "WaitingForRollout"
     """The Deployment is in mid-rollout; it is adopted when that is done."""
 

@@ -83,6 +83,12 @@ class Meters:
         """Show where a release stands."""
         weight = status.traffic.weight if status.traffic else 0
         self._releases.standing[kind, namespace, name] = (status.phase, weight)
+        self._releases.unreadable.discard((kind, namespace, name))
+
+    def unreadable(self, kind: str, namespace: str, name: str) -> None:
+        """Show a release that is left to another version: where it stands is not known."""
+        self.forget(kind, namespace, name)
+        self._releases.unreadable.add((kind, namespace, name))
 
     def ended(self, kind: str, namespace: str, name: str, record: ReleaseRecord) -> None:
         """Count a release that ended."""
@@ -93,6 +99,7 @@ class Meters:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """A release that is gone is shown no more."""
         self._releases.standing.pop((kind, namespace, name), None)
+        self._releases.unreadable.discard((kind, namespace, name))
 
     def reviewed(self, kind: str, seconds: float) -> None:
         """Time of one answer to the API server."""
@@ -108,6 +115,7 @@ class _Releases(Collector):
 
     def __init__(self) -> None:
         self.standing: dict[tuple[str, str, str], tuple[Phase, int]] = {}
+        self.unreadable: set[tuple[str, str, str]] = set()
 
     def collect(self) -> Iterator[Metric]:
         """The series."""
@@ -117,9 +125,15 @@ class _Releases(Collector):
         weights = GaugeMetricFamily(
             "tidegate_release_weight", "The candidate's share of requests in percent", labels=_RELEASE
         )
+        unreadable = GaugeMetricFamily(
+            "tidegate_release_unreadable", "1 for a release whose status is of another version", labels=_RELEASE
+        )
+        for key in self.unreadable:
+            unreadable.add_metric(key, 1)
         for key, (standing, weight) in self.standing.items():
             for phase in Phase:
                 phases.add_metric([*key, phase.value], phase is standing)
             weights.add_metric(key, weight)
         yield phases
         yield weights
+        yield unreadable

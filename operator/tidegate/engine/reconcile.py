@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.api.release import ReleaseStatus
+from tidegate.core import unreadable
 from tidegate.core.machine import decide
-from tidegate.core.plan import Plan
+from tidegate.core.plan import Event, Plan
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import GateCheck
@@ -60,6 +61,8 @@ class Reconciler:
         self._recorder, self._meters, self._clock = recorder, meters, clock
         self._untold: dict[ReleaseKey, Plan] = {}
         """Of writes that were not answered. Where one had landed, the next turn finds its end, and no news in it."""
+        self._left: dict[ReleaseKey, Event] = {}
+        """What was told of releases that are left to another version."""
 
     async def reconcile(self, key: ReleaseKey) -> datetime | None:
         """When to be asked again though nothing was seen to change."""
@@ -71,12 +74,12 @@ class Reconciler:
         except NotFound:
             self._meters.forget(key.kind.name, key.namespace, key.name)
             self._untold.pop(key, None)
+            self._left.pop(key, None)
             return None
         if obs.release.unreadable:
-            # A journal that is not understood must not be overwritten: whoever wrote it can go on by it.
-            self._meters.errors.labels("unreadable").inc()
-            log.warning("its status is of another version: %s", obs.release.unreadable, extra={"release": str(key)})
+            await self._leave(unreadable.told(obs.release), key, scene)
             return self._clock.now() + UNREADABLE
+        self._left.pop(key, None)
         untold = self._untold.get(key)
         if untold is not None and untold.status == obs.release.status:
             del self._untold[key]
@@ -98,6 +101,16 @@ class Reconciler:
                 },
             )
         return plan.wake
+
+    async def _leave(self, event: Event, key: ReleaseKey, scene: Scene) -> None:
+        """Nothing is written to it; whoever looks at it is told why, once."""
+        self._meters.unreadable(key.kind.name, key.namespace, key.name)
+        self._untold.pop(key, None)
+        if self._left.get(key) == event:
+            return
+        self._left[key] = event
+        log.warning(event.message, extra={"release": str(key)})
+        await self._recorder.record(event, scene)
 
     async def _carry_out(self, plan: Plan, key: ReleaseKey, scene: Scene, before: ReleaseStatus) -> None:
         await self._actor.carry_out(plan.urgent, scene)
