@@ -17,7 +17,7 @@ from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 
 WISHED = int(os.environ.get("TIDEGATE_LOAD", "0"))
-"""Requests a second at least, with which a story is to be told; then it goes on until there were ``ENOUGH``."""
+"""Requests a second at least, with which a story is to be told; then each of its loads goes on until ``ENOUGH``."""
 ENOUGH = 20_000
 results: list[Result] = []
 """Of all loads of this process."""
@@ -146,8 +146,8 @@ class Load(Generator):
         of: int = 1,
         url: str = "",
     ) -> None:
-        """``of`` is how many loads tell the story together."""
-        self._rate, self._enough = max(rate, WISHED // of), ENOUGH // of if WISHED else 0
+        """``of`` is how many loads share the rate that is wished for. Each of them goes on until it had ``ENOUGH``."""
+        self._rate, self._enough = max(rate, WISHED // of), ENOUGH if WISHED else 0
         self._timeout = timeout
         aim = ["-url", url or cluster.gateway_url, "-host", host, "-rate", str(self._rate)]
         clients = ["-workers", str(workers), "-timeout", f"{timeout}s"]
