@@ -8,13 +8,12 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from tests.bench.bars import Row
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.rig.fleet import Fleet
 from tests.rig.operator import Operator, install
 from tests.rig.wire import Wire, tally
-
-Row = tuple[str, str, str]
 
 
 class Scale:
@@ -87,17 +86,18 @@ class Scale:
         sys.stderr.write(f"  {what}: idle requests: {tally(asked) or 'none'}; writes: {tally(writes) or 'none'}\n")
         lists = sum(1 for request in asked if request.method == "GET")
         rows = [
-            (f"{what}: lists taken → all {count} visited", "≤ 2 s", f"{took:.2f} s ({work:.1f} s of CPU since start)"),
-            (f"{what}: writes of a restart", "0", str(len(writes))),
-            (
-                f"{what}: requests in {idle / 60:.1f} min idle, watches aside",
-                "0, lists every 5 min",
-                f"{len(asked) - lists}, {lists} of lists; {100 * (working - work) / idle:.1f} % of a core",
+            Row(f"{what}: lists taken → all {count} visited", 2, took, "s", f"({work:.1f} s of CPU since start)"),
+            Row(f"{what}: writes of a restart", 0, len(writes)),
+            Row(
+                f"{what}: requests in {idle / 60:.1f} min idle, watches and lists aside",
+                0,
+                len(asked) - lists,
+                more=f"({lists} of lists, {100 * (working - work) / idle:.1f} % of a core)",
             ),
-            (f"{what}: memory", "≤ 120 MB", f"{resident / 2**20:.0f} MiB"),
+            Row(f"{what}: memory", 120, resident / 1e6, "MB"),
         ]
-        for name, _, figure in rows:
-            sys.stderr.write(f"  {name}: {figure}\n")
+        for row in rows:
+            sys.stderr.write(f"  {row.what}: {row.measured}\n")
         return rows
 
     def _visited(self, operator: Operator) -> int:
