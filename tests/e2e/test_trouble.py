@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,15 @@ def test_a_cure_is_released_while_no_pod_of_stable_serves(managed: App, folder: 
         return f"{ready} pods are ready" if ready else None
 
     wait_until("stable is down", serving, 60)
-    with Load(app.cluster, app.host, folder, rate=100):
-        app.ship("v2")
-        app.await_phase("Idle", 120, outcome="Promoted")
     with Load(app.cluster, app.host, folder, rate=100) as load:
-        wait_until("v2 serves a while", lambda: None if load.counts().total() > 1000 else "few requests", 60)
+        app.ship("v2")
+        status = app.await_phase("Idle", 120, outcome="Promoted")
+        served = load.counts()["v2 200"]
+        wait_until("v2 serves on", lambda: None if load.counts()["v2 200"] > served + 1000 else "few requests", 60)
         result = load.stop()
-    assert (result.failed(), result.of("v2")) == ({}, result.total)
+    failed, cured = result.failed(), datetime.fromisoformat(status["lastRelease"]["finishedAt"]).timestamp()
+    assert all(key.startswith("router 5") for key in failed), "only where a pod of stable was to answer"
+    assert all(result.last[key] < cured for key in failed), "from the end of the release on nobody was turned away"
+    assert result.of("v2") + sum(failed.values()) == result.total
     events = app.cluster.get("events", "-n", app.namespace)["items"]
     assert "StableDown" in {event["reason"] for event in events}
