@@ -15,6 +15,7 @@ from tests.e2e.conftest import FAST
 from tests.rig.app import App
 from tests.rig.load import Load
 from tests.rig.operator import Operator
+from tests.rig.witness import listening
 
 pytestmark = pytest.mark.e2e
 
@@ -46,13 +47,14 @@ def test_adoption_touches_no_pod_and_fails_no_request(app: App, folder: Path) ->
 
 def test_a_good_version_promotes_itself(managed: App, folder: Path) -> None:
     app, before = managed, specs(managed)
-    with Load(app.cluster, app.host, folder) as load:
+    with Load(app.cluster, app.host, folder) as load, listening(app, folder) as witness:
         app.ship("v2")
         app.cluster.kubectl("-n", app.namespace, "rollout", "status", "deployment/checkout", "--timeout=60s")
         status = app.await_phase("Idle", 20, outcome="Promoted")
         at_the_end = app.pods()
         result = load.stop()
     assert result.failed() == {}
+    assert witness.shortfalls() == []
     assert result.of("v2") > 0
     assert specs(app) == before, "nothing of ours remains in what the user wrote"
     assert {name.rsplit("-", 1)[0] for name in at_the_end.values()} == {f"checkout-{status['stable']['hash']}"}
@@ -86,11 +88,12 @@ def test_a_promotion_recreates_no_pod(managed: App, folder: Path) -> None:
 
 def test_a_bad_version_reverts_itself(managed: App, folder: Path) -> None:
     app, before, pods = managed, specs(managed), managed.pods()
-    with Load(app.cluster, app.host, folder) as load:
+    with Load(app.cluster, app.host, folder) as load, listening(app, folder) as witness:
         app.ship("bad", ERROR_RATE="0.5")
         status = app.await_phase("RolledBack", 60, outcome="RolledBack")
         result = load.stop()
     assert result.failed(but="bad") == {}
+    assert witness.shortfalls() == []
     assert result.of("bad") > 0
     assert app.pods() == pods, "stable's pods were never touched"
     assert specs(app) == before
@@ -139,14 +142,16 @@ def test_killed_in_mid_release_it_goes_on(managed: App, operator: Operator, fold
 
 
 def test_deleted_in_mid_release_the_workload_serves_on(managed: App, folder: Path) -> None:
-    app = managed
-    with Load(app.cluster, app.host, folder) as load:
+    app, pods = managed, managed.pods()
+    with Load(app.cluster, app.host, folder) as load, listening(app, folder) as witness:
         app.ship("v2")
         wait_until("a quarter of the requests go to v2", lambda: _weight_is(app, 25), 60)
         app.cluster.kubectl("-n", app.namespace, "delete", "canaryrelease", app.name, "--timeout=60s")
         app.cluster.kubectl("-n", app.namespace, "rollout", "status", "deployment/checkout", "--timeout=60s")
         result = load.stop()
     assert result.failed() == {}
+    assert witness.shortfalls() == []
+    assert app.pods() == pods, "letting go makes no pod anew"
     for kind in ("deployment", "replicaset", "service", "httproute"):
         left = json.dumps(
             [item["metadata"].get("annotations", {}) for item in app.cluster.get(kind, "-n", app.namespace)["items"]]
