@@ -150,7 +150,7 @@ def no_prometheus(cluster: Cluster) -> Iterator[None]:
     cluster.kubectl("-n", "monitoring", "rollout", "status", "deployment/prometheus", "--timeout=60s")
 
 
-def test_without_prometheus_a_release_holds(managed: App, folder: Path, no_prometheus: None) -> None:
+def test_without_prometheus_a_release_holds_and_can_be_aborted(managed: App, folder: Path, no_prometheus: None) -> None:
     app = managed
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
@@ -159,6 +159,13 @@ def test_without_prometheus_a_release_holds(managed: App, folder: Path, no_prome
         wait_until("it has been held for three bakes", lambda: None if load.counts().total() > began + 3600 else "", 40)
         assert app.status()["phase"] == "Waiting"
         assert app.status()["traffic"]["weight"] == 25
+        app.apply(app.release(**FAST, paused=True))
+        app.await_reason("Paused")
+        app.ask("Abort")
+        app.await_phase("RolledBack", 30, outcome="Aborted")
+        app.apply(app.release(**FAST))
+        app.ask("Retry")
+        wait_until("the release holds again", lambda: _held(app), 40)
         app.cluster.kubectl("-n", "monitoring", "scale", "deployment/prometheus", "--replicas=1")
         app.await_phase("Idle", 90, outcome="Promoted")
         result = load.stop()

@@ -183,6 +183,28 @@ class App:
 
         wait_until(f"{weight} % of the requests go to the candidate", seen, seconds, pause=LOOKING)
 
+    def await_reason(self, reason: str, *words: str, seconds: float = 30) -> None:
+        """Wait until the release gives a reason, with these words in its message."""
+
+        def seen() -> str | None:
+            status = self.status()
+            reasons = {condition["reason"] for condition in status.get("conditions", ())}
+            fits = reason in reasons and all(word in status["message"] for word in words)
+            return None if fits else f"{status.get('phase')}: {status.get('message')}"
+
+        wait_until(f"{self.namespace}/{self.name} says {reason}, with {words}", seen, seconds, pause=LOOKING)
+
+    def weights(self) -> list[dict[str, int]]:
+        """Service and weight of each backend of its route, rule by rule."""
+        rules = self.cluster.get("httproute", self.name, "-n", self.namespace)["spec"]["rules"]
+        return [{ref["name"]: ref.get("weight", 1) for ref in rule["backendRefs"]} for rule in rules]
+
+    def events(self, reason: str) -> list[str]:
+        """Messages of the Events of its release."""
+        of = f"--field-selector=reason={reason},involvedObject.name={self.name}"
+        found = self.cluster.get("events", "-n", self.namespace, of)["items"]
+        return [event["message"] for event in found]
+
     def pods(self) -> dict[str, str]:
         """Names of its pods that are not leaving, by uid."""
         items = self.cluster.get("pods", "-n", self.namespace, "-l", f"app={self.name}")["items"]

@@ -52,16 +52,16 @@ def _established(cluster: Cluster) -> str | None:
     return "not established"
 
 
-def kubeconfig(cluster: Cluster, path: Path) -> Path:
+def kubeconfig(cluster: Cluster, path: Path, account: str = ACCOUNT) -> Path:
     """A kubeconfig of the operator's ServiceAccount: the policies exempt it, and RBAC binds it."""
-    token = cluster.kubectl("create", "token", ACCOUNT, "--namespace", NAMESPACE, "--duration", "24h").strip()
+    token = cluster.kubectl("create", "token", account, "--namespace", NAMESPACE, "--duration", "24h").strip()
     admin = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--output", "json"))
     own = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "here", "cluster": admin["clusters"][0]["cluster"]}],
-        "users": [{"name": ACCOUNT, "user": {"token": token}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": ACCOUNT}}],
+        "users": [{"name": account, "user": {"token": token}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": account}}],
         "current-context": "here",
     }
     path.touch(mode=0o600)
@@ -81,10 +81,14 @@ class Operator:
         port: int = 18080,
         lease: str = "",
         through: Callable[[Path], Path] = lambda path: path,
+        account: str = ACCOUNT,
     ) -> None:
-        """``through`` turns the operator's kubeconfig into one that leads elsewhere: over a wire that breaks."""
+        """``through`` turns the operator's kubeconfig into one that leads elsewhere: over a wire that breaks.
+
+        Another ``account`` than the policies exempt is another installation's.
+        """
         self._cluster, self._folder, self._port, self._lease = cluster, folder, port, lease
-        self._through = through
+        self._through, self._account = through, account
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "operator.log"
         self.arguments: tuple[str, ...] = ()
@@ -98,7 +102,7 @@ class Operator:
             *self._cluster.enter(),
             sys.executable,
             *("-m", "tidegate.app.main", "operator"),
-            *("--kubeconfig", str(self._through(kubeconfig(self._cluster, self._kubeconfig)))),
+            *("--kubeconfig", str(self._through(kubeconfig(self._cluster, self._kubeconfig, self._account)))),
             *("--prometheus", self._cluster.prometheus_url),
             *("--traefik-api", TRAEFIK_API),
             *("--listen", f"127.0.0.1:{self._port}"),
@@ -108,10 +112,18 @@ class Operator:
 
     def start(self) -> Self:
         """Start, and wait until it has taken its first lists."""
+        self.launch()
+        self.await_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), stderr=log, stdout=log, env=_environment())
+
+    def await_ready(self) -> None:
+        """Wait until it has taken its first lists."""
         wait_until("the operator is ready", self._not_ready, 60)
-        return self
 
     @property
     def running(self) -> bool:
@@ -152,9 +164,19 @@ class Operator:
         wait_until("nothing is written any more", busy, seconds, pause=0.5)
 
     def ask(self, path: str) -> str:
-        """Answer of its own HTTP server."""
+        """Answer of its own HTTP server, whose code must be of success."""
+        return self._answer(path, "--fail")
+
+    def readiness(self) -> str:
+        """What it says of it, with the code of the answer first; nothing while it does not listen."""
+        try:
+            return self._answer("/readyz", "--include").partition(" ")[2]
+        except ClusterFailed:
+            return ""
+
+    def _answer(self, path: str, *options: str) -> str:
         return self._cluster.run(
-            "curl", "--silent", "--fail", "--max-time", "2", f"http://127.0.0.1:{self._port}{path}"
+            "curl", "--silent", "--max-time", "2", *options, f"http://127.0.0.1:{self._port}{path}"
         )
 
     @property

@@ -1,4 +1,4 @@
-"""A status that another version of the operator wrote, in mid-release: left alone, and said so; whoever wrote it goes on."""
+"""A status that another version wrote in mid-release: left alone, and said so; whoever wrote it goes on."""
 
 from __future__ import annotations
 
