@@ -69,7 +69,7 @@ class Process:
                 *(make(cached) for make in more_routers),
             ]
         )
-        gate = GateCheck(cached, TIDEGATE, meters)
+        gate = GateCheck(cached, TIDEGATE, meters, own)
         prober = _Prober(self.line, pods)
         checkups, jobs, calls = Checkups(prober, own), Jobs(cached, own), Calls(prober, own)
         observer = Observer(

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Stage
+from tidegate.engine.gate import READ_IN
 from tidegate.ports.cluster import DEPLOYMENTS, HTTPROUTES, SERVICES
 
 
@@ -97,7 +98,7 @@ async def test_the_gate_vanishes_after_a_revert() -> None:
     await world.wait(60)
     assert world.pods() == {"v1": 6}, "the reverted revision stays away"
     world.open_gate()
-    await world.until(lambda: "paused" not in world.target()["spec"], within=5)
+    await world.until(lambda: "paused" not in world.target()["spec"], within=READ_IN.total_seconds() + 1)
     await world.until(lambda: world.phase == "RolledBack", within=5)
     world.release("v3")
     await world.ends("Promoted")

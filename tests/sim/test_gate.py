@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.fakes.cluster import TIDEGATE
 from tests.sim.world import QUICK, World
-from tidegate.engine.gate import needed
+from tidegate.engine.gate import READ_IN, needed
 from tidegate.engine.reconcile import STANDING_BY
 from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Kind
 
@@ -97,6 +98,26 @@ async def test_a_policy_changed_in_mid_release_is_braked_until_it_is_as_needed()
     world.cluster.patch_as("admin", POLICIES, "", policy, {"spec": {"failurePolicy": "Fail"}})
     await world.ends("Promoted")
     assert not world.target()["spec"].get("paused")
+
+
+async def test_a_gate_that_is_put_back_holds_when_api_servers_have_read_it() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "20s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    for harm, mend in ((world.close_gate, world.open_gate), (partial(policy, world, "Ignore"), partial(policy, world))):
+        harm()
+        await world.until(lambda: bool(world.target()["spec"].get("paused")))
+        mend()
+        await world.wait(READ_IN.total_seconds() - 0.5)
+        assert world.target()["spec"]["paused"], "what is let go before that would be rolled out, ungated"
+        assert "API servers take a moment" in world.status.message
+        await world.until(lambda: not world.target()["spec"].get("paused"), within=2)
+    await world.ends("Promoted")
+
+
+def policy(world: World, failure: str = "Fail") -> None:
+    """Somebody edits the one that holds new revisions."""
+    world.cluster.patch_as("admin", POLICIES, "", "tidegate-replicasets", {"spec": {"failurePolicy": failure}})
 
 
 async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_releases() -> None:

@@ -71,7 +71,7 @@ async def run(settings: Settings) -> int:
                 TraefikServiceRouter(cluster, traefik, clock),
             ]
         )
-        gate = GateCheck(cluster, identity, meters, form)
+        gate = GateCheck(cluster, identity, meters, clock, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)
         jobs, checkups = Jobs(cluster, clock), Checkups(prober, clock)

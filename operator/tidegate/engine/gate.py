@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 
@@ -15,6 +16,7 @@ from tidegate.api.conditions import Reason
 from tidegate.core import standing
 from tidegate.core.observed import Problem
 from tidegate.engine.meters import Meters
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, WEBHOOKS, Cluster, Kind, NotFound, Object
 
 log = logging.getLogger("tidegate.gate")
@@ -50,12 +52,16 @@ def needed(form: Form = POLICY) -> Sequence[tuple[Kind, Object]]:
 class GateCheck:
     """Asks what stands. Read from the watches and judged once a version, so it costs nothing to ask each time."""
 
-    def __init__(self, cluster: Cluster, identity: str, meters: Meters, form: Form = POLICY) -> None:
-        self._cluster, self._identity, self._meters, self._form = cluster, identity, meters, form
+    def __init__(self, cluster: Cluster, identity: str, meters: Meters, clock: Clock, form: Form = POLICY) -> None:
+        self._cluster, self._identity, self._meters, self._clock, self._form = cluster, identity, meters, clock, form
         self._judged: dict[str, tuple[str, Problem | None]] = {}
         """By kind and name: the version that was judged, and how."""
         self._said: Problem | None = None
         self._let_go = False
+        self._fell: Reason | None = None
+        """What kept the gate from holding, until it can be relied on again."""
+        self.holds_at: datetime | None = None
+        """When it can, where it stands again."""
 
     async def let_go(self) -> bool:
         """Whether everything is to be let go. Where the holder is gone, what it said last holds."""
@@ -69,12 +75,26 @@ class GateCheck:
         """What keeps the gate from holding, the worst first; nothing where it holds."""
         judged = [await self._one(kind, obj) for kind, obj in needed(self._form)]
         found = sorted({problem for problem in judged if problem}, key=lambda each: WORST.index(each.reason))
-        self._say(found[0] if found else None)
-        return tuple(found[:1])
+        problem = self._read_in(found[0] if found else None)
+        self._say(problem)
+        return (problem,) if problem else ()
 
     async def foreign(self) -> Problem | None:
         """The gate is another installation's: its releases are none of ours, and nothing may be written to them."""
         return next((each for each in await self.problems() if each.reason is Reason.GATE_FOREIGN), None)
+
+    def _read_in(self, problem: Problem | None) -> Problem | None:
+        """What stands in the cluster again holds nothing before each API server has read it."""
+        if problem:
+            self._fell, self.holds_at = (problem.reason if problem.reason in FALLEN else None), None
+            return problem
+        if self._fell is None:
+            return None
+        self.holds_at = self.holds_at or self._clock.now() + READ_IN
+        if self._clock.now() < self.holds_at:
+            return Problem(self._fell, "the gate stands again, and API servers take a moment to read it")
+        self._fell = self.holds_at = None
+        return None
 
     async def _one(self, kind: Kind, obj: Object) -> Problem | None:
         name = obj["metadata"]["name"]
@@ -98,4 +118,8 @@ class GateCheck:
             log.info("the gate stands")
 
 
+READ_IN = timedelta(seconds=5)
+"""How long API servers may take to read a gate that was put back. They look at policies once a second."""
+FALLEN = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
+"""What let everything through."""
 WORST = (Reason.GATE_FOREIGN, Reason.GATE_MISSING, Reason.GATE_CHANGED)

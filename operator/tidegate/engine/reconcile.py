@@ -100,7 +100,7 @@ class Reconciler:
                     "took_ms": round(took * 1000, 1),
                 },
             )
-        return plan.wake
+        return min(filter(None, (plan.wake, self._gate.holds_at)), default=None)
 
     async def _leave(self, event: Event, key: ReleaseKey, scene: Scene) -> None:
         """Nothing is written to it; whoever looks at it is told why, once."""
