@@ -358,7 +358,7 @@ def _unavailable(deployment: Object) -> int:
 
 
 class ReplicaSetController(Controller):
-    """As many pods as asked for; the unready go first."""
+    """As many pods as asked for; the unready go first, and of the others the newest."""
 
     name = "replicaset-controller"
     kinds = (REPLICASETS, PODS)
@@ -382,7 +382,7 @@ class ReplicaSetController(Controller):
             }
             self.cluster.create_as(self.name, PODS, namespace, body)
         surplus = len(pods) - rs["spec"]["replicas"]
-        for pod in sorted(pods, key=lambda pod: (ready(pod), pod["metadata"]["name"]))[: max(0, surplus)]:
+        for pod in sorted(pods, key=lambda pod: (ready(pod), -_number(pod)))[: max(0, surplus)]:
             finalizers = {"metadata": {"finalizers": [GRACEFUL]}}
             self.patch(PODS, pod, finalizers)
             self.cluster.delete_as(self.name, PODS, namespace, pod["metadata"]["name"])
@@ -598,9 +598,14 @@ class JobController(Controller):
         self.patch(JOBS, now, {"status": {"conditions": [condition]}}, "status")
 
 
+def _number(pod: Object) -> int:
+    """In which order it was made."""
+    return int(pod["metadata"]["uid"].removeprefix("uid-"))
+
+
 def address(pod: Object) -> str:
     """A pod's IP, as good as any."""
-    number = int(pod["metadata"]["uid"].removeprefix("uid-"))
+    number = _number(pod)
     return f"10.0.{number // 250}.{number % 250 + 1}"
 
 

@@ -1,4 +1,4 @@
-"""Prometheus, as far as Tidegate asks: counters of the router, scraped every two seconds of virtual time.
+"""Prometheus, as far as Tidegate asks: counters of the router and of pods, scraped every two seconds of virtual time.
 
 Traffic changes now and then and is constant between, so a counter at any time is computed, not counted.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import Version, Versions
+from tests.fakes.controllers import Version, Versions, images
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import EPOCH, VirtualClock
 from tidegate.core.counters import Answer, Missing, Series
@@ -74,16 +74,16 @@ class FakeMetrics:
     def _answer(self, query: str, at: datetime) -> Answer:
         if self.outage:
             return Missing(self.outage)
-        asked = re.fullmatch(r'(\w+)\{service=~"([^"]+)"\}\[(\d+)s\]', query)
+        asked = re.fullmatch(r'(\w+)\{(?:namespace="shop",)?(service|pod)=~"([^"]+)"\}\[(\d+)s\]', query)
         if asked is None:
             return Missing(f"the fake does not understand {query}")
         now = (at - EPOCH).total_seconds()
-        return () if self.empty else tuple(self._series(asked[1], asked[2], now, int(asked[3])))
+        return () if self.empty else tuple(self._series(asked[1], asked[2], asked[3], now, int(asked[4])))
 
-    def _series(self, name: str, service: str, now: float, window: int) -> list[Series]:
+    def _series(self, name: str, label: str, value: str, now: float, window: int) -> list[Series]:
         found = []
         for (known, labels), line in self._lines.items():
-            if known != name or not re.fullmatch(service, dict(labels)["service"]):
+            if known != name or not re.fullmatch(value, dict(labels)[label]):
                 continue
             first = math.ceil(max(now - window, line.born) / SCRAPE)
             times = [SCRAPE * index for index in range(first, int(now / SCRAPE) + 1)]
@@ -110,17 +110,21 @@ class FakeMetrics:
 
     def _count(self, rates: dict[tuple[str, tuple[tuple[str, str], ...]], float], service: str, rate: float) -> None:
         # With nobody behind a Service the router answers 503 by itself, and counts nothing, as Traefik does.
-        for version in self._behind(service):
+        for pod, version in self._behind(service):
             part = rate / len(self._behind(service))
             for code, share in (("200", 1 - version.errors), ("500", version.errors)):
                 if share:
-                    key = ("router_requests_total", (("code", code), ("service", service)))
-                    rates[key] = rates.get(key, 0.0) + part * share
+                    for name, label, value in (
+                        ("router_requests_total", "service", service),
+                        ("http_requests_total", "pod", pod),
+                    ):
+                        key = (name, (("code", code), (label, value)))
+                        rates[key] = rates.get(key, 0.0) + part * share
             for le in BUCKETS:
                 text = "+Inf" if le == math.inf else f"{le:g}"
                 key = ("router_duration_seconds_bucket", (("le", text), ("service", service)))
                 rates[key] = rates.get(key, 0.0) + part * (1 - math.exp(-le / version.latency))
 
-    def _behind(self, service: str) -> list[Version]:
+    def _behind(self, service: str) -> list[tuple[str, Version]]:
         pods = (self._cluster.find(PODS, "shop", name) for name in self._router.endpoints.get(service, ()))
-        return [self._versions.get(pod["spec"]["containers"][0]["image"], Version()) for pod in pods if pod]
+        return [(pod["metadata"]["name"], self._versions.get(images(pod)[0], Version())) for pod in pods if pod]

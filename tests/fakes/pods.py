@@ -26,6 +26,8 @@ class FakePods:
         """What they were asked."""
         self.database = "ok"
         """What all pods say of what they share."""
+        self.ill: set[str] = set()
+        """Names of pods that are not well, whatever their image."""
 
     async def ask(self, call: Call) -> Reply:
         """The pod's answer, after a moment; of one that hangs, none."""
@@ -45,7 +47,7 @@ class FakePods:
             await asyncio.sleep(call.timeout)
             return Reply(error=f"not within {call.timeout:g} s")
         await asyncio.sleep(0.01)
-        cache = "ok" if version.deep else "cold"
+        cache = "ok" if version.deep and pod["metadata"]["name"] not in self.ill else "cold"
         body = {"db": self.database, "cache": cache}
         status = 200 if self.database == cache == "ok" else 503
         return Reply(status, json.dumps(body)) if version.knows_check else Reply(404, "not found")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.exhaustive.stories import ask
-from tests.fakes.controllers import Version
+from tests.fakes.controllers import Version, Work
 from tests.sim.world import World
 from tidegate.api.release import RequestAction, Stage
-from tidegate.ports.cluster import HTTPROUTES, ROLLING_RELEASES
+from tidegate.ports.cluster import HTTPROUTES, PODS, ROLLING_RELEASES
 
 BATCHES: dict[str, Any] = {
     "bake": "3s",
@@ -133,3 +133,114 @@ async def test_a_batch_that_was_taken_back_may_go_all_the_way() -> None:
     ask(world, RequestAction.ABORT)
     await world.ends("Aborted")
     assert world.pods() == {"v1": 8}
+
+
+HELD: dict[str, Any] = {"onFailure": "RevertBatch"}
+DEEP: dict[str, Any] = {"name": "deep", "http": {"path": "/", "port": 80}, "interval": "1s", "failureThreshold": 2}
+SICK = {"CrashLoop": Version(crashes=True, starts_in=0.1), "ImageError": Version(image_missing=True, starts_in=0.1)}
+
+
+async def holds_the_first_batch(world: World) -> None:
+    """The second is taken back, the first stays, and the release is held there."""
+    await world.until(lambda: world.phase == "Waiting" and "resume or abort" in world.status.message, within=90)
+    for _ in range(2):
+        assert world.pods() == {"v1": 6, "v2": 2}
+        assert (world.stage, world.step) == (Stage.BAKE, 1)
+        await world.wait(30)
+
+
+@pytest.mark.parametrize("starts_in", [0.1, 6.0])
+@pytest.mark.parametrize("sick", SICK)
+async def test_pods_of_the_batch_that_failed_are_there_until_stable_is_rebuilt(sick: str, starts_in: float) -> None:
+    world = await begin(spec=HELD, versions={"v1": Version(starts_in=starts_in), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = SICK[sick]
+    await holds_the_first_batch(world)
+    world.versions["v2"] = Version()
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+    assert world.events().count("BatchReverted") == 1
+
+
+@pytest.mark.parametrize("starts_in", [0.1, 6.0])
+async def test_pods_that_prove_ill_are_taken_back_with_their_batch(starts_in: float) -> None:
+    spec = {**HELD, "health": {"checks": [DEEP]}}
+    world = await begin(spec=spec, versions={"v1": Version(starts_in=starts_in)})
+    world.release("v2")
+    await world.until(world.baking(1))
+    first = world.named("v2")
+    await world.until(lambda: len(world.named("v2")) == 4)
+    world.pods_answer.ill = world.named("v2") - first
+    await holds_the_first_batch(world)
+    assert world.named("v2") == first
+    world.pods_answer.ill = set()
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+
+
+async def test_a_pod_of_the_batch_that_stays_may_fail_as_well_and_that_goes_all_the_way() -> None:
+    world = await begin(spec=HELD, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = SICK["CrashLoop"]
+    await holds_the_first_batch(world)
+    world.evict(next(pod for pod in world.cluster.all(PODS) if pod["metadata"]["name"] in world.named("v2")))
+    await world.ends("RolledBack")
+    assert world.pods() == {"v1": 8}
+
+
+async def test_stable_that_does_not_come_back_ends_the_release() -> None:
+    spec = {**HELD, "progressDeadline": "40s"}
+    world = await begin(spec=spec, versions={"v1": Version(), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions |= {"v1": Version(never_ready=True), "v2": SICK["CrashLoop"]}
+    await world.until(lambda: world.stage is Stage.REVERT, within=90)
+    assert "stable had not got its pods back" in world.status.message
+    world.versions["v1"] = Version()
+    await world.until(lambda: world.at_rest, within=600)
+
+
+def job(at: str) -> dict[str, Any]:
+    return {"name": "smoke", "at": at, "job": {"template": {"spec": {"containers": [{"name": "t", "image": "smoke"}]}}}}
+
+
+async def test_a_gate_before_each_batch_is_not_asked_of_the_way_back() -> None:
+    world = await begin(spec={**HELD, "gates": [job("BeforeStep")]}, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = SICK["CrashLoop"]
+    await holds_the_first_batch(world)
+    world.versions["v2"] = Version()
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+    assert world.jobs_created() == {"smoke": 5}, "each batch, and the second one twice"
+
+
+async def test_a_gate_that_refuses_a_batch_takes_it_back_and_is_asked_anew() -> None:
+    world = await begin(spec={**HELD, "gates": [job("BeforeStep")]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.works["smoke"] = Work(code=1, says="the queue is full")
+    await holds_the_first_batch(world)
+    assert "the queue is full" in world.status.message
+    world.works["smoke"] = Work()
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+    assert world.events().count("BatchReverted") == 1
+
+
+async def test_a_batch_that_the_analysis_fails_is_taken_back() -> None:
+    spec = {**HELD, "bake": "40s", "analysis": {"interval": "2s", "warmup": "0s"}, "gates": [job("BeforeStep")]}
+    world = await begin(spec=spec, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(2))
+    await world.wait(10)
+    world.versions["v2"], world.metrics.rate = Version(errors=0.5), 201.0
+    await world.until(lambda: "BatchReverted" in world.events())
+    world.versions["v2"], world.metrics.rate = Version(), 200.0
+    await holds_the_first_batch(world)
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+    assert world.events().count("BatchReverted") == 1

@@ -28,6 +28,7 @@ from tests.fakes.controllers import (
     ReplicaSetController,
     Versions,
     Work,
+    images,
     leaving,
     ready,
 )
@@ -493,6 +494,14 @@ class World:
             for pod in self.cluster.all(PODS, NAMESPACE)
             if ready(pod) and "deletionTimestamp" not in pod["metadata"]
         )
+
+    def named(self, image: str) -> set[str]:
+        """Names of the pods of an image that are not on their way out."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self.cluster.all(PODS, NAMESPACE)
+            if not leaving(pod) and images(pod)[0] == image
+        }
 
     def jobs(self) -> dict[str, str]:
         """Jobs that exist, and the image that each runs."""

@@ -560,6 +560,8 @@ class Journal(Model):
     """Bakes are skipped by a request."""
     retreated: str = ""
     """Why the release went back by a batch. Held there, until somebody asks for another try, or for the way back."""
+    retreated_at: Time | None = None
+    """When it last did."""
     returning: bool = False
     """The candidate was promoted before, within spec.rollback.window: it needs no steps."""
     served: bool = False

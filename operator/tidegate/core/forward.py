@@ -225,10 +225,10 @@ def scale(draft: Draft) -> Stage | None:
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
         ensure_split(draft, draft.status.traffic.share)
-    if step(draft).stable < 100 and not gates.passed(draft, GateAt.BEFORE_STEP):
-        # Before pods of stable make room for it, where they do.
-        return None
     if not _given_back(draft):
+        return None
+    if step(draft).stable < 100 and not _asked(draft, GateAt.BEFORE_STEP):
+        # Before pods of stable make room for it, where they do.
         return None
     shrunk, first = _shrink(draft)
     if first and not shrunk:
@@ -246,7 +246,12 @@ def scale(draft: Draft) -> Stage | None:
         return None
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
-    return Stage.SHIFT if gates.passed(draft, *gates.before_traffic(draft, share_of(draft))) else None
+    return Stage.SHIFT if _asked(draft, *gates.before_traffic(draft, share_of(draft))) else None
+
+
+def _asked(draft: Draft, *points: GateAt) -> bool:
+    """All gates at these points have let the release through. A batch that it went back to had passed them."""
+    return bool(draft.journal.retreated) or gates.passed(draft, *points)
 
 
 def retreat(draft: Draft, why: str) -> bool:
@@ -257,10 +262,22 @@ def retreat(draft: Draft, why: str) -> bool:
     if draft.journal.stage is Stage.PREPARE or draft.journal.returning:
         return False
     at_step(draft, at.index - 1)
+    gates.forget(draft)
     draft.set(analysis=None, traffic=TrafficStatus.asking(share_of(draft)))
-    draft.note(paused=True, retreated=why, unready_since=None)
+    draft.note(paused=True, retreated=why, retreated_at=draft.now, unready_since=None, falls=0)
     draft.event(Reason.BATCH_REVERTED, f"batch {at.index} of {at.of} is taken back: {why}", "Warning")
     return True
+
+
+def giving_back(draft: Draft) -> bool:
+    """Pods of a batch that failed are still there: what they have to say has been answered."""
+    spec, deployment = draft.obs.release.spec, draft.obs.deployment
+    candidate = draft.obs.by_hash(hash_of(draft, "candidate"))
+    if spec is None or not spec.retreats or draft.journal.stage is not Stage.SCALE:
+        return False
+    if draft.journal.retreated_at is None or candidate is None or deployment is None:
+        return False
+    return max(candidate.replicas, candidate.current) > exactly(step(draft).pods).size(0, deployment.replicas)
 
 
 def _given_back(draft: Draft) -> bool:
@@ -272,7 +289,8 @@ def _given_back(draft: Draft) -> bool:
     size = exactly(to.stable).size(0, deployment.replicas)
     if candidate.replicas <= exactly(to.pods).size(0, deployment.replicas) or stable.ready >= size:
         return True
-    draft.say(Phase.REVERTING, Reason.BATCH_REVERTED, f"{where(draft)}: stable gets {size} pods back")
+    told = f"{where(draft)}: the next batch is taken back, stable has {stable.ready} of {size} pods"
+    draft.say(Phase.REVERTING, Reason.BATCH_REVERTED, told)
     draft.wake_in(POLL)
     draft.bound(stable, exactly(to.stable), size)
     return False

@@ -73,6 +73,14 @@ def calls(obs: Observed) -> Mapping[str, Call]:
     }
 
 
+def forget(draft: Draft) -> None:
+    """A batch is taken back, and may be tried again: all that let it through, or did not, are to be asked anew then."""
+    kept = {gate.name for gate in _spec(draft.obs) if gate.at is not GateAt.BEFORE_STEP}
+    passed_ = {known.name for known in draft.status.gates if known.state is GateState.PASSED}
+    new = [known if known.name in kept & passed_ else GateStatus(name=known.name) for known in draft.status.gates]
+    draft.set(gates=tuple(new))
+
+
 def failed(draft: Draft) -> tuple[Reason, str] | None:
     """A gate that said no for good, before promotion."""
     for gate in _spec(draft.obs):
@@ -305,8 +313,9 @@ def _begin(draft: Draft, gate: Gate, known: GateStatus) -> GateStatus:
 
 
 def _began(status: ReleaseStatus) -> object:
-    """By which one release of a revision is told from the next."""
-    last, began = status.last_release, status.journal.started_at if status.journal else None
+    """By which one release of a revision is told from the next, and one try of a batch."""
+    last, journal = status.last_release, status.journal
+    began = (journal.retreated_at or journal.started_at) if journal else None
     return began or (last.started_at if last else "")
 
 

@@ -70,7 +70,7 @@ def _pods(obs: Observed, hash_: str) -> list[Pod]:
 
 def _greedy(draft: Draft) -> tuple[Reason, str] | None:
     """Pods of this release that were evicted for what they took themselves."""
-    candidate, began = draft.status.candidate, draft.journal.started_at
+    candidate, began = draft.status.candidate, draft.journal.retreated_at or draft.journal.started_at
     evicted = [
         pod
         for pod in draft.obs.pods

@@ -234,7 +234,7 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         if status.stable and current.hash == status.stable.hash:
             return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
         return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
-    found = health.trouble(draft) or gates.failed(draft)
+    found = None if forward.giving_back(draft) else health.trouble(draft) or gates.failed(draft)
     if found:
         return Outcome.ROLLED_BACK, *found
     _look(draft)
@@ -255,6 +255,9 @@ def _too_late(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         return Outcome.ABORTED, problem.reason, f"{problem.message} (for spec.progressDeadline)"
     if journal.stage is Stage.BAKE or journal.gate or draft.waited() < spec.progress_deadline:
         return None
+    if forward.giving_back(draft):
+        late = f"stable had not got its pods back within spec.progressDeadline ({spec.progress_deadline})"
+        return Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{journal.retreated}; {late}"
     if journal.stage is Stage.SCALE:
         late = f"candidate pods were not Ready within spec.progressDeadline ({spec.progress_deadline})"
         why = health.lacking(draft) or checks.lacking(draft)
