@@ -40,6 +40,9 @@ TAKES_EFFECT = 15.0
 
 TAKES_OVER = 2.0
 """Seconds until one version answers in place of another that fell."""
+GIVES_UP = 10.0
+"""Seconds until nobody is sent any more to a candidate that fell as a whole, where nothing else fails: it may be that
+the kubelet's word that its pods are not ready has to last first."""
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Oracle:
 
     For ever is until the next rest, but no sooner than what they did may have had its effect.
     """
+    prompt: bool = False
+    """Nothing but versions fails: the operator is there, and all that it asks answers in time."""
     most: dict[str, float] = field(default_factory=dict)
     """The greatest share of a rule that an image ever got."""
 
@@ -162,6 +167,7 @@ class Oracle:
             self._served[service] = self.clock.monotonic()
         elif theirs and all(map(self._sick, theirs)):
             self._empty.add(service)  # they fail their probes: it is the version's own fault
+            self._judge_desertion(what, service, theirs)
         if service in self._empty or (not alive and self._fell_just_now(service)):
             return alive
         if not alive:
@@ -169,6 +175,16 @@ class Oracle:
         elif len(alive) < len(pods):
             self.note(f"{what}: goes to pods that are gone")
         return alive
+
+    def _judge_desertion(self, what: str, service: str, theirs: Sequence[Object]) -> None:
+        """Nobody is sent to a candidate without a ready pod for long, while stable could answer."""
+        status, since = self._status(), self._served.get(service, math.inf)
+        if not self.prompt or status is None or status.stable is None or self.clock.monotonic() - since < GIVES_UP:
+            return
+        stable = self.cluster.all(PODS, self.namespace, f"{HASH}={status.stable.hash}")
+        mine = any(pod["metadata"]["labels"].get(HASH) == status.stable.hash for pod in theirs)
+        if not mine and any(ready(pod) and not leaving(pod) and not self._sick(pod) for pod in stable):
+            self.note(f"{what}: nobody answers for {GIVES_UP:.0f} s, and stable stands by")
 
     def _fell_just_now(self, service: str) -> bool:
         """All pods of the version that had the requests failed at once; the others take over within a moment."""

@@ -9,9 +9,9 @@ import pytest
 from tests.exhaustive.stories import ask
 from tests.fakes.controllers import Version
 from tests.sim.world import World, canary, route
-from tidegate.api.release import RequestAction
+from tidegate.api.release import RequestAction, Stage
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, HTTPROUTES, SERVICES
+from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, HTTPROUTES, PODS, SERVICES
 
 SWITCH: dict[str, Any] = {
     "watch": "6s",
@@ -33,6 +33,18 @@ async def begin(*, routed: bool, **more: Any) -> World:
 def selected(world: World, service: str = "checkout") -> str:
     found = world.cluster.find(SERVICES, "shop", service)
     return str(found["spec"]["selector"].get(HASH, "")) if found else ""
+
+
+def share(world: World) -> int:
+    """The candidate's, as the route says."""
+    return sum(ref["weight"] for ref in world.rules()[0]["backendRefs"] if ref["name"] == "checkout-canary")
+
+
+def lose(world: World, image: str, pods: int) -> None:
+    """So many of an image go with their node."""
+    world.oracle.excuse("a node is lost", 3)
+    for name in sorted(world.named(image))[:pods]:
+        world.evict(next(pod for pod in world.cluster.all(PODS) if pod["metadata"]["name"] == name))
 
 
 @ROUTED
@@ -196,3 +208,117 @@ async def test_the_switch_waits_for_approval(*, routed: bool) -> None:
     assert "v2" not in world.oracle.most
     ask(world, RequestAction.APPROVE)
     await world.ends("Promoted")
+
+
+@ROUTED
+@pytest.mark.parametrize("stage", [Stage.SHIFT, Stage.WIDEN, Stage.NARROW])
+async def test_an_idle_set_that_falls_under_its_first_load_is_left_at_once(stage: Stage, *, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.oracle.prompt = True
+    world.release("v2")
+    await world.until(lambda: world.stage is stage and bool(world.status.step and world.status.step.weight))
+    world.fall("v2")
+    began = world.clock.monotonic()
+    await world.until(lambda: world.status.stable is not None and selected(world) == world.status.stable.hash)
+    await world.until(lambda: not routed or share(world) == 0)
+    assert world.clock.monotonic() - began < 2
+    await world.ends("RolledBack", within=60)
+    assert world.reason == "NotReady"
+    assert world.pods_created()["v1"] == 4
+
+
+@ROUTED
+@pytest.mark.parametrize("stage", [Stage.WIDEN, Stage.NARROW])
+async def test_what_turns_a_release_back_does_so_in_the_middle_of_the_switch(stage: Stage, *, routed: bool) -> None:
+    world = await begin(routed=routed)
+    world.release("v2")
+    await world.until(lambda: world.stage is stage)
+    world.release("v3")
+    await world.until(lambda: world.stage is Stage.REVERT, within=2)
+    await world.until(lambda: world.outcome == "Superseded")
+    await world.ends("Promoted")
+    assert world.pods() == {"v3": 4}
+
+
+@ROUTED
+async def test_a_set_that_is_not_ready_in_full_any_more_is_not_switched_to(*, routed: bool) -> None:
+    world = await begin(routed=routed, versions={"v2": Version()})
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.WIDEN)
+    world.versions["v2"] = Version(starts_in=15, fails_after=1e9)
+    lose(world, "v2", 1)
+    await world.wait(10)
+    assert world.stage is Stage.SCALE
+    assert world.status.candidate
+    assert selected(world) != world.status.candidate.hash, "three of four"
+    await world.ends("Promoted")
+    assert world.pods_created()["v2"] == 5
+
+
+KEPT = {**SWITCH, "keep": "1h"}
+
+
+@ROUTED
+@pytest.mark.parametrize("lost", [4, 2])
+async def test_the_old_set_is_ready_before_it_has_all_requests_again(lost: int, *, routed: bool) -> None:
+    world = await begin(routed=routed, spec=KEPT, versions={"v1": Version(), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(3))
+    world.versions["v1"] = Version(starts_in=20)
+    lose(world, "v1", lost)
+    world.fall("v2", 1)
+    await world.until(lambda: world.stage is Stage.REVERT)
+    await world.wait(5)
+    assert f"stable gets its pods back ({4 - lost} of 4 are ready)" in world.status.message
+    assert world.status.candidate
+    assert selected(world) == world.status.candidate.hash
+    await world.ends("RolledBack", within=60)
+    assert world.pods() == {"v1": 4}
+
+
+@ROUTED
+@pytest.mark.parametrize(("lost", "within"), [(1, 3), (2, 35)])
+async def test_an_old_set_that_does_not_come_back_whole_is_not_waited_for(
+    lost: int, within: float, *, routed: bool
+) -> None:
+    world = await begin(routed=routed, spec=KEPT, versions={"v1": Version(), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(3))
+    world.versions["v1"] = Version(never_ready=True)
+    lose(world, "v1", lost)
+    world.fall("v2", 1)
+    await world.until(lambda: world.stage is Stage.REVERT)
+    began = world.clock.monotonic()
+    await world.until(lambda: world.status.stable is not None and selected(world) == world.status.stable.hash)
+    assert within - 6 < world.clock.monotonic() - began < within, "with as many as the other has; with fewer in time"
+
+
+@ROUTED
+async def test_a_set_that_nobody_is_left_of_is_left_at_once_for_whoever_there_is(*, routed: bool) -> None:
+    world = await begin(routed=routed, spec=KEPT, versions={"v1": Version(), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(3))
+    world.versions["v1"] = Version(never_ready=True)
+    lose(world, "v1", 3)
+    world.fall("v2")
+    began = world.clock.monotonic()
+    await world.until(lambda: world.status.stable is not None and selected(world) == world.status.stable.hash)
+    assert world.clock.monotonic() - began < 3
+
+
+@ROUTED
+async def test_where_nobody_of_the_old_set_comes_back_the_way_back_still_ends(*, routed: bool) -> None:
+    spec = {**KEPT, "progressDeadline": "40s"}
+    world = await begin(routed=routed, spec=spec, versions={"v1": Version(), "v2": Version()})
+    world.release("v2")
+    await world.until(world.baking(3))
+    world.oracle.excuse("nobody comes back")
+    world.versions["v1"] = Version(never_ready=True)
+    lose(world, "v1", 4)
+    await world.wait(2)
+    ask(world, RequestAction.ABORT)
+    await world.wait(30)
+    assert world.stage is Stage.REVERT
+    assert world.status.candidate
+    assert selected(world) == world.status.candidate.hash, "somebody answers"
+    await world.until(lambda: world.outcome == "Aborted", within=60)

@@ -26,6 +26,7 @@ from tests.fakes.controllers import (
     JobController,
     Kubelet,
     ReplicaSetController,
+    Version,
     Versions,
     Work,
     images,
@@ -372,6 +373,16 @@ class World:
         if not leaving(pod):
             self.cluster.patch_as(USER, PODS, NAMESPACE, meta["name"], {"metadata": {"finalizers": [GRACEFUL]}})
             self.cluster.delete_as(USER, PODS, NAMESPACE, meta["name"])
+
+    def fall(self, image: str, pods: int | None = None) -> None:
+        """So many pods of an image, or all, are ready no more; and new ones will not be either."""
+        self.versions[image] = Version(never_ready=True)
+        now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = [{"type": type_, "status": "False", "lastTransitionTime": now} for type_ in ("Ready", "ContainersReady")]
+        for name in sorted(self.named(image))[:pods]:
+            self.cluster.patch_as(
+                "kubelet", PODS, NAMESPACE, name, {"status": {"conditions": told}}, subresource="status"
+            )
 
     def release(self, image: str) -> None:
         """The user changes the template's image."""

@@ -19,6 +19,8 @@ from tidegate.core.plan import Select, SetDeadline, Split
 LEAST_DRAIN = timedelta(seconds=1)
 """Pods that are told to go are sent requests until the last router has heard of it."""
 WAY_OUT = "to go on without the router's word, abort it once more, or delete the release"
+CAPACITY_DEADLINE = timedelta(seconds=30)
+"""So long stable may have fewer pods ready than the candidate that it takes over from, where it has any at all."""
 FLAG_DEADLINE = timedelta(seconds=15)
 """The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
 
@@ -30,8 +32,8 @@ def revert(draft: Draft) -> Stage | None:
     if draft.status.traffic and draft.status.traffic.share != ALL_STABLE:
         draft.set(traffic=draft.status.traffic.model_copy(update=vars(ALL_STABLE)))
     stable = hash_of(draft, "stable")
-    if not _rebuilt(draft):
-        draft.say(Phase.REVERTING, Reason.REVERTING, f"stable gets its pods back: {draft.journal.message}")
+    if lacks := _lacks(draft):
+        draft.say(Phase.REVERTING, Reason.REVERTING, f"{lacks}: {draft.journal.message}")
         draft.wake_in(POLL)
         return None
     if not split_is(obs, AT_REST):
@@ -87,16 +89,34 @@ def _routed(obs: Observed) -> bool:
     return any(route.match or route.weight not in (None, 0, INTRODUCED) for route in obs.own)
 
 
-def _rebuilt(draft: Draft) -> bool:
-    """Stable has the pods again that a rolling release took from it: until then the candidate's help it out."""
-    obs, spec = draft.obs, draft.obs.release.spec
-    stable, desired = obs.by_hash(hash_of(draft, "stable")), obs.deployment.replicas if obs.deployment else 0
-    if stable is None or spec is None or all(step.stable == 100 for step in steps(draft)):
-        return True
-    draft.serving(stable)
-    ensure_services(draft)
-    back = len(obs.stable_service.endpoints) if obs.stable_service else 0
-    return back >= desired or draft.now > draft.journal.since + spec.progress_deadline
+def _lacks(draft: Draft) -> str:
+    """What stable lacks to take over from the candidate, as long as the candidate's pods can help it out.
+
+    All of its pods, where a rolling release took some; else as many as the candidate has behind its Service: with
+    fewer it would have to do more with less. A candidate that nobody is left of is no help, and is left at once.
+    """
+    obs, spec, stable = draft.obs, draft.obs.release.spec, draft.obs.by_hash(hash_of(draft, "stable"))
+    if stable is None or spec is None or obs.deployment is None:
+        return ""
+    desired, taken = obs.deployment.replicas, any(step.stable < 100 for step in steps(draft))
+    if taken:
+        draft.serving(stable)
+        ensure_services(draft)
+    elif not _led_away(draft):
+        return ""
+    has, helps = (len(one.endpoints) if one else 0 for one in (obs.stable_service, obs.canary_service))
+    if not helps or has >= (desired if taken else min(desired, helps)):
+        return ""
+    patience = CAPACITY_DEADLINE if has and not taken else spec.progress_deadline
+    if draft.now > draft.journal.since + patience:
+        return ""
+    return f"stable gets its pods back ({has} of {desired} are ready)"
+
+
+def _led_away(draft: Draft) -> bool:
+    """Requests go elsewhere than to stable, by a route or by the user's Service."""
+    service = draft.obs.service
+    return _routed(draft.obs) or (service is not None and service.hash != hash_of(draft, "stable"))
 
 
 def drain(draft: Draft) -> Stage | None:

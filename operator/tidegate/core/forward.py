@@ -328,6 +328,8 @@ def shift(draft: Draft) -> Stage | None:
     if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
+    if deserted(draft):
+        return Stage.SCALE
     if share.weight or share.match:
         draft.note(served=True)
     ensure_split(draft, share)
@@ -412,11 +414,15 @@ def _kept(draft: Draft, seen: AnalysisStatus) -> str:
 
 def deserted(draft: Draft) -> bool:
     """No candidate pod is left behind its weight (an eviction, say): all requests to stable, until there is one."""
-    service, traffic, deployment = draft.obs.canary_service, draft.status.traffic, draft.obs.deployment
+    service, traffic, stable = (
+        draft.obs.canary_service,
+        draft.status.traffic,
+        draft.obs.by_hash(hash_of(draft, "stable")),
+    )
     if service is None or service.endpoints or traffic is None or not (traffic.weight or traffic.match):
         return False
-    if deployment is None or not deployment.replicas:
-        # Scaled to nothing: stable has no more to offer.
+    if stable is None or not stable.ready:
+        # Scaled to nothing, say, or replaced by now: stable has no more to offer.
         return False
     draft.set(traffic=TrafficStatus.asking(ALL_STABLE))
     if draft.obs.routes:
@@ -426,6 +432,19 @@ def deserted(draft: Draft) -> bool:
     health.fall(draft)
     draft.event(Reason.SCALING, f"{where(draft)}: no candidate pod is ready; all requests go to stable", "Warning")
     return True
+
+
+def switching(draft: Draft) -> bool:
+    """The user's Service goes over with the step's weight, and its bake is yet to begin: this is no promotion yet."""
+    return draft.status.step is not None and draft.status.step.until is None
+
+
+def whole(draft: Draft) -> bool:
+    """The candidate may have all requests of the Service: all its pods serve; at the promotion, somebody does."""
+    service, deployment = draft.obs.canary_service, draft.obs.deployment
+    if service is None or deployment is None:
+        return False
+    return len(service.endpoints) >= (deployment.replicas if switching(draft) else min(1, deployment.replicas))
 
 
 def interrupt(draft: Draft) -> Stage:

@@ -106,9 +106,8 @@ def _under_way(draft: Draft) -> None:
         gates.follow(draft)
         if not _turn(draft):
             return
-    elif draft.journal.stage in PROMOTION and draft.now > draft.journal.since + ROUTER_DEADLINE:
-        late = f"the promotion waited for {ROUTER_DEADLINE.total_seconds():.0f} s: {draft.status.message}"
-        draft.enter(forward.go_back(draft, Outcome.ABORTED, Reason.TRAFFIC_DEADLINE, late))
+    elif draft.journal.stage in PROMOTION:
+        _turn_promotion(draft)
     for _ in Stage:
         stage = STAGES[draft.journal.stage](draft)
         if stage is None:
@@ -138,15 +137,33 @@ def _stuck(draft: Draft) -> bool:
     return journal.stage in ONWARDS and draft.now > journal.since + drain + ROUTER_DEADLINE
 
 
+def _turn_promotion(draft: Draft) -> None:
+    """What turns a release back while the user's Service goes over.
+
+    At the promotion that is what its pods tell. A switch is a step like any other: all that turns a step back does.
+    """
+    sick = None if forward.switching(draft) else health.trouble(draft)
+    back = (Outcome.ROLLED_BACK, *sick) if sick else _why_back(draft) if forward.switching(draft) else None
+    if back is None and draft.now > draft.journal.since + ROUTER_DEADLINE:
+        what = "switch" if forward.switching(draft) else "promotion"
+        late = f"the {what} waited for {ROUTER_DEADLINE.total_seconds():.0f} s: {draft.status.message}"
+        back = Outcome.ABORTED, Reason.TRAFFIC_DEADLINE, late
+    if back:
+        _go_back(draft, back)
+
+
+def _go_back(draft: Draft, back: tuple[Outcome, Reason, str]) -> None:
+    """By a batch, where the release goes by batches and that is what failed; else all the way."""
+    retreats = back[0] is Outcome.ROLLED_BACK and forward.retreat(draft, back[2])
+    draft.enter(Stage.SCALE if retreats else forward.go_back(draft, *back))
+
+
 def _turn(draft: Draft) -> bool:
     """Everything that turns a release back or stops it where it is. False: it is stopped."""
     obs, status = draft.obs, draft.status
     back = _why_back(draft)
-    if back and back[0] is Outcome.ROLLED_BACK and forward.retreat(draft, back[2]):
-        draft.enter(Stage.SCALE)
-        return True
     if back:
-        draft.enter(forward.go_back(draft, *back))
+        _go_back(draft, back)
         return True
     gate = _gate(obs)
     if obs.release.invalid:

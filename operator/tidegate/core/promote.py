@@ -11,6 +11,7 @@ from tidegate.core import health
 from tidegate.core.draft import POLL, Draft
 from tidegate.core.forward import (
     applied,
+    deserted,
     ensure_services,
     go_back,
     hash_of,
@@ -19,6 +20,8 @@ from tidegate.core.forward import (
     overdue,
     reached,
     split_is,
+    switching,
+    whole,
 )
 from tidegate.core.gate import HELD
 from tidegate.core.observed import ReplicaSet
@@ -37,10 +40,12 @@ def widen(draft: Draft) -> Stage | None:
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
+    if deserted(draft) or (switching(draft) and not whole(draft)):
+        return Stage.SCALE
     narrow(draft, None)
     if draft.actions:
         return None
-    return Stage.NARROW if obs.canary_service.endpoints <= obs.service.endpoints else None
+    return Stage.NARROW if whole(draft) and obs.canary_service.endpoints <= obs.service.endpoints else None
 
 
 def give(draft: Draft) -> Stage | None:
@@ -50,14 +55,17 @@ def give(draft: Draft) -> Stage | None:
     ensure_services(draft)
     if obs.service is None or obs.canary_service is None:
         return None
+    if deserted(draft) or (switching(draft) and not whole(draft)):
+        return Stage.SCALE
+    if not whole(draft):
+        return None
     narrow(draft, candidate)
     if draft.actions:
         return None
     if not obs.service.endpoints or not obs.service.endpoints <= obs.canary_service.endpoints:
         return None
     # At a switch this is how the step's requests come, and its bake begins with them.
-    baked = draft.status.step is not None and draft.status.step.until is not None
-    return Stage.RETURN if baked else Stage.SHIFT
+    return Stage.SHIFT if switching(draft) else Stage.RETURN
 
 
 def return_routes(draft: Draft) -> Stage | None:
