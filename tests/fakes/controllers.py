@@ -499,6 +499,8 @@ class EndpointSliceController(Controller):
     name = "endpointslice-controller"
     kinds = (SERVICES, PODS)
     delay = 0.2
+    blind: str = ""
+    """A Service that it is late with."""
 
     def sync(self) -> None:
         """All Services."""
@@ -508,7 +510,7 @@ class EndpointSliceController(Controller):
 
     def _sync(self, service: Object) -> None:
         meta, selector = service["metadata"], service["spec"].get("selector")
-        if not selector:
+        if not selector or meta["name"] == self.blind:
             return
         pods = self.cluster.all(PODS, meta["namespace"], selector_text({"matchLabels": selector}))
         endpoints = [

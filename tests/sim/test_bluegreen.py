@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tests.exhaustive.stories import ask
-from tests.fakes.controllers import Version
-from tests.sim.world import World, canary, route
+from tests.fakes.controllers import Version, Work
+from tests.sim.world import World, canary, deployment, route
+from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, HTTPROUTES, PODS, SERVICES
+from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, JOBS, PODS, SERVICES
 
 SWITCH: dict[str, Any] = {
     "watch": "6s",
@@ -20,6 +21,7 @@ SWITCH: dict[str, Any] = {
     "traffic": {"propagation": "1s"},
     "analysis": {"metrics": []},
 }
+JOB = {"template": {"spec": {"containers": [{"name": "smoke", "image": "smoke"}]}}}
 MEASURED = {**SWITCH, "watch": "2m", "keep": "5m", "analysis": {"interval": "2s", "warmup": "0s"}}
 ROUTED = pytest.mark.parametrize("routed", [True, False])
 
@@ -161,6 +163,104 @@ async def test_the_preview_service_leads_to_the_idle_set() -> None:
     world.delete(HTTPROUTES, "preview")
     await world.ends("Promoted")
     assert world.cluster.find(SERVICES, "shop", "checkout-preview") is None
+
+
+PREVIEW = {**SWITCH, "preview": {"service": "checkout-preview"}}
+
+
+async def test_the_preview_service_has_all_endpoints_before_anybody_is_asked() -> None:
+    smoke = {"name": "smoke", "at": "BeforeTraffic", "job": JOB}
+    world = await begin(routed=True, spec={**PREVIEW, "gates": [smoke]})
+    world.slices.blind = "checkout-preview"
+    world.release("v2")
+    await world.until(lambda: world.pods()["v2"] == 4)
+    await world.wait(10)
+    assert (world.stage, world.jobs()) == (Stage.SCALE, {})
+    assert "0 of 4 pods" in world.status.message
+    world.slices.blind = ""
+    world.slices.look_again(0.0)
+    await world.until(lambda: bool(world.jobs()))
+    (started,) = world.cluster.all(JOBS)
+    told = {one["name"]: one["value"] for one in started["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert told["TIDEGATE_PREVIEW_SERVICE"] == "checkout-preview"
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("preview", [None, {"service": "checkout-other"}])
+async def test_a_release_keeps_the_preview_that_it_began_with(preview: dict[str, str] | None) -> None:
+    world = await begin(routed=True, spec=PREVIEW)
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.respec(preview=preview)
+    await world.wait(2)
+    assert selected(world, "checkout-preview")
+    assert world.cluster.find(SERVICES, "shop", "checkout-other") is None
+    await world.ends("Promoted")
+    assert [svc["metadata"]["name"] for svc in world.cluster.all(SERVICES)] == ["checkout"]
+
+
+@pytest.mark.parametrize("name", ["checkout", "checkout-stable", "checkout-canary"])
+async def test_a_preview_may_not_be_called_what_the_release_needs_itself(name: str) -> None:
+    world = await begin(routed=True, spec=SWITCH)
+    world.respec(preview={"service": name})
+    world.release("v2")
+    await world.until(lambda: world.phase == "Blocked")
+    assert f"spec.preview.service: '{name}'" in world.status.message
+    assert world.pods() == {"v1": 4}
+    world.respec(preview={"service": "checkout-preview"})
+    await world.ends("Promoted")
+
+
+async def test_the_preview_of_another_release_is_left_alone() -> None:
+    world = await begin(routed=True, spec=PREVIEW)
+    theirs = {"labels": {"tidegate.dev/release": "cart"}, "name": "checkout-preview"}
+    owner = {"kind": "BlueGreenRelease", "name": "cart", "uid": "another", "apiVersion": "x", "controller": True}
+    body = {"metadata": {**theirs, "ownerReferences": [owner]}, "spec": {"selector": {"app": "cart"}}}
+    world.oracle.foreign |= {"checkout-preview"}
+    world.create(SERVICES, body)
+    world.release("v2")
+    await world.until(lambda: world.phase == "Blocked")
+    assert "belongs to BlueGreenRelease cart" in world.status.message
+    found = world.cluster.find(SERVICES, "shop", "checkout-preview")
+    assert found
+    assert found["spec"] == body["spec"]
+    world.delete(SERVICES, "checkout-preview")
+    await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("preview", ["checkout-preview", "checkout-canary"])
+async def test_no_two_releases_make_a_service_of_one_name(preview: str) -> None:
+    world = await begin(routed=True, spec=PREVIEW)
+    cart = deployment(image="v1")
+    cart["metadata"]["name"] = cart["spec"]["selector"]["matchLabels"]["app"] = "cart"
+    cart["spec"]["template"]["metadata"]["labels"]["app"] = "cart"
+    world.oracle.foreign |= {"cart"}
+    world.create(DEPLOYMENTS, cart)
+    world.create(
+        SERVICES, {"metadata": {"name": "cart"}, "spec": {"selector": {"app": "cart"}, "ports": [{"port": 80}]}}
+    )
+    spec = {**SWITCH, "targetRef": {"name": "cart"}, "preview": {"service": preview}}
+    world.create(BLUE_GREEN_RELEASES, {"metadata": {"name": "cart"}, "spec": spec})
+    await world.wait(30)
+    second = world.cluster.find(BLUE_GREEN_RELEASES, "shop", "cart")
+    assert second
+    assert f"BlueGreenRelease checkout makes a Service {preview}" in second["status"]["message"]
+    assert world.condition("Ready") == "True", "the first of them goes on"
+
+
+@ROUTED
+async def test_somebody_is_asked_to_approve_the_switch_when_all_else_has_passed(*, routed: bool) -> None:
+    smoke = {"name": "smoke", "at": "BeforeTraffic", "job": JOB}
+    world = await begin(routed=routed, spec={**SWITCH, "switch": {"approval": "Manual"}, "gates": [smoke]})
+    world.works["smoke"] = Work(seconds=30)
+    world.release("v2")
+    await world.until(lambda: world.gate("smoke").state is GateState.RUNNING)
+    await world.wait(20)
+    assert world.gate("switch").state is GateState.PENDING
+    await world.until(lambda: world.gate("switch").state is GateState.RUNNING)
+    assert world.gate("smoke").state is GateState.PASSED
+    ask(world, RequestAction.APPROVE)
+    await world.ends("Promoted")
 
 
 async def test_another_kind_of_release_takes_over_and_nothing_is_left() -> None:

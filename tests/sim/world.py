@@ -154,6 +154,7 @@ class World:
     metrics: FakeMetrics
     pods_answer: FakePods
     oracle: Oracle
+    slices: EndpointSliceController = field(init=False)
     works: dict[str, Work] = field(default_factory=dict)
     """What Jobs of gates do, by image."""
     lag: float = 0.02
@@ -240,7 +241,7 @@ class World:
         DeploymentController(cluster, clock)
         ReplicaSetController(cluster, clock)
         Kubelet(cluster, clock, known)
-        EndpointSliceController(cluster, clock)
+        world.slices = EndpointSliceController(cluster, clock)
         JobController(cluster, clock, world.works)
         cluster.watchers.append(world._told)
         router.changed = world.look_soon

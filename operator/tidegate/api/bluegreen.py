@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules
 from tidegate.api.gates import Gate, GateAt, ManualGate
-from tidegate.api.release import OF_EVERY_KIND, Name, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, ReleaseStatus, Step
 
 
 class PreviewSpec(Model):
     """How the idle set is reached before the switch."""
 
-    service: Name
+    service: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
     """A Service that leads to the candidate, made for the time of a release. Routes of yours may point at it."""
 
 
@@ -39,6 +39,7 @@ class SwitchSpec(Model):
 APPROVED = Gate(name="switch", at=GateAt.BEFORE_TRAFFIC, manual=ManualGate())
 """What a manual approval is: a gate like any other."""
 NO_SWITCH = "spec.gates: switch is the name of the gate that switch.approval: Manual implies: use another"
+OWN_NAME = "spec.preview.service: the Service itself, <service>-stable and <service>-canary are taken: use another name"
 
 
 class BlueGreenSpec(ReleaseSpec):
@@ -62,6 +63,11 @@ class BlueGreenSpec(ReleaseSpec):
             " || !has(self.gates) || self.gates.all(g, g.name != 'switch')",
             NO_SWITCH,
         ),
+        (
+            "!has(self.preview) || !has(self.serviceRef) || !(self.preview.service in [self.serviceRef.name,"
+            " self.serviceRef.name + '-stable', self.serviceRef.name + '-canary'])",
+            OWN_NAME,
+        ),
     )
 
     @model_validator(mode="after")
@@ -70,10 +76,17 @@ class BlueGreenSpec(ReleaseSpec):
             raise ValueError(NO_SWITCH)
         return self
 
+    @model_validator(mode="after")
+    def _another_name(self) -> Self:
+        service = self.service_ref.name if self.service_ref else ""
+        if self.preview and service and self.preview.service in (service, f"{service}-stable", f"{service}-canary"):
+            raise ValueError(OWN_NAME)
+        return self
+
     @property
-    def asked(self) -> tuple[Gate, ...]:
-        """The gates, and the approval of the switch after all others."""
-        return (*self.gates, APPROVED) if self.switch.approval is Approval.MANUAL else self.gates
+    def lastly(self) -> tuple[Gate, ...]:
+        """The approval of the switch."""
+        return (APPROVED,) if self.switch.approval is Approval.MANUAL else ()
 
     @property
     def preview_service(self) -> str:

@@ -295,9 +295,14 @@ class ReleaseSpec(Model):
     """Going back to what was promoted before."""
 
     @property
+    def lastly(self) -> tuple[Gate, ...]:
+        """Gates that other fields imply: asked when all others of their point have passed."""
+        return ()
+
+    @property
     def asked(self) -> tuple[Gate, ...]:
         """The gates, and those that other fields imply."""
-        return self.gates
+        return (*self.gates, *self.lastly)
 
     @property
     def preview_service(self) -> str:

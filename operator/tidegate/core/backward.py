@@ -11,7 +11,7 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
 from tidegate.core.draft import POLL, STEADY, Draft
-from tidegate.core.forward import applied, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
+from tidegate.core.forward import applied, behind, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
 from tidegate.core.observed import INTRODUCED, Observed
 from tidegate.core.plan import Select, SetDeadline, Split
@@ -104,7 +104,7 @@ def _lacks(draft: Draft) -> str:
         ensure_services(draft)
     elif not _led_away(draft):
         return ""
-    has, helps = (len(one.endpoints) if one else 0 for one in (obs.stable_service, obs.canary_service))
+    has, helps = behind(obs.stable_service), behind(obs.canary_service)
     if not helps or has >= (desired if taken else min(desired, helps)):
         return ""
     patience = CAPACITY_DEADLINE if has and not taken else spec.progress_deadline

@@ -234,7 +234,9 @@ def scale(draft: Draft) -> Stage | None:
     if first and not shrunk:
         return None
     want, sized = grow(draft, step(draft))
-    ready = min(candidate.ready if candidate else 0, len(obs.canary_service.endpoints) if obs.canary_service else 0)
+    ready = min(candidate.ready if candidate else 0, behind(obs.canary_service))
+    if obs.preview:
+        ready = min(ready, behind(obs.preview_service))
     told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
     why = health.lacking(draft) if draft.now > draft.journal.since + SLOW_START else ""
     draft.say(Phase.PROGRESSING, Reason.SCALING, f"{told}; {why}" if why else told)
@@ -247,6 +249,11 @@ def scale(draft: Draft) -> Stage | None:
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
     return Stage.SHIFT if _asked(draft, *gates.before_traffic(draft, share_of(draft))) else None
+
+
+def behind(service: Service | None) -> int:
+    """How many pods serve behind a Service."""
+    return len(service.endpoints) if service else 0
 
 
 def _asked(draft: Draft, *points: GateAt) -> bool:
@@ -421,7 +428,7 @@ def deserted(draft: Draft) -> bool:
     )
     if service is None or service.endpoints or traffic is None or not (traffic.weight or traffic.match):
         return False
-    if stable is None or not stable.ready:
+    if not (stable and stable.ready and draft.obs.deployment and draft.obs.deployment.replicas):
         # Scaled to nothing, say, or replaced by now: stable has no more to offer.
         return False
     draft.set(traffic=TrafficStatus.asking(ALL_STABLE))
@@ -529,12 +536,13 @@ def narrow(draft: Draft, hash_: str | None) -> None:
 
 
 def ensure_services(draft: Draft) -> None:
-    """The two Services of the release stand, each on its revision, with the ports of the user's."""
+    """The Services of the release stand, each on its revision, with the ports of the user's."""
     hashes, users = (hash_of(draft, "stable"), hash_of(draft, "candidate")), draft.obs.service
-    found = draft.obs.stable_service, draft.obs.canary_service
-    lead = tuple(service.hash if service else None for service in found)
+    found = [draft.obs.stable_service, draft.obs.canary_service, draft.obs.preview_service]
+    wanted = [*hashes, hashes[1]] if draft.obs.preview else [*hashes]
+    lead = all(service and service.hash == hash_ for service, hash_ in zip(found, wanted, strict=False))
     alike = users is None or all(service.ports == users.ports for service in found if service)
-    if lead != hashes or not alike or draft.obs.previewed not in ("", hashes[1]):
+    if not lead or not alike:
         draft.act(EnsureServices(*hashes))
 
 

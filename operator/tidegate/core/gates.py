@@ -94,11 +94,16 @@ def passed(draft: Draft, *points: GateAt) -> bool:
     """Whether all gates at these points have let the release through. What is yet to be asked is asked now."""
     if draft.journal.returning:
         return True
-    asked = [(gate.at, _asked(draft, gate)) for gate in _spec(draft.obs) if gate.at in points]
-    shut = [known for _, known in asked if known]
+    spec = draft.obs.release.spec
+    shut: list[GateStatus] = []
+    for together in (spec.gates, spec.lastly) if spec else ():
+        asked = [(gate.at, _asked(draft, gate)) for gate in together if gate.at in points]
+        shut = [known for _, known in asked if known]
+        if shut:
+            draft.gate = next(at for at, known in asked if known)
+            break
     if not shut:
         return True
-    draft.gate = next(at for at, known in asked if known)
     # Whatever is to come meanwhile is looked at once a second: a person may take days.
     draft.wake = None
     draft.wake_in(STEADY)
@@ -328,7 +333,7 @@ def _start(draft: Draft, gate: Gate, known: GateStatus) -> None:
 def _environment(draft: Draft, gate: Gate, known: GateStatus) -> dict[str, str]:
     """What a Job is told of the release."""
     status, release, service = draft.status, draft.obs.release, draft.obs.service
-    backends = Backends.of(release.namespace, service.name) if service else None
+    backends = Backends.of(release.namespace, service.name, draft.obs.preview) if service else None
     candidate = status.candidate or status.stable
     told = {
         "RELEASE": release.name,
@@ -344,6 +349,7 @@ def _environment(draft: Draft, gate: Gate, known: GateStatus) -> dict[str, str]:
         "SERVICE": backends.service if backends else "",
         "CANARY_SERVICE": backends.canary if backends else "",
         "STABLE_SERVICE": backends.stable if backends else "",
+        "PREVIEW_SERVICE": backends.preview or backends.canary if backends else "",
     }
     return {f"TIDEGATE_{name}": value for name, value in told.items()}
 

@@ -239,6 +239,11 @@ class Backends:
         """Those of the release."""
         return self.stable, self.canary
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """All that the release makes."""
+        return (*self.two, self.preview) if self.preview else self.two
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -262,8 +267,11 @@ class Observed:
     service: Service | None = None
     stable_service: Service | None = None
     canary_service: Service | None = None
-    previewed: str | None = ""
-    """What the preview's Service selects; None where it is to be and is not, nothing where there is to be none."""
+    preview_service: Service | None = None
+    preview: str = ""
+    """What the preview's Service is called, where there is to be one."""
+    made: tuple[str, ...] = ()
+    """Names of all Services that the release made and that are still there."""
     routes: tuple[Route, ...] = ()
     by_service: bool = False
     """No route takes part: requests are shared by what the user's Service selects."""

@@ -66,7 +66,7 @@ class Seize:
 
 @dataclass(frozen=True)
 class EnsureServices:
-    """The two Services of a release, one a revision."""
+    """The Services of a release, one a revision, and that of the preview."""
 
     stable: str
     candidate: str
@@ -74,7 +74,7 @@ class EnsureServices:
 
 @dataclass(frozen=True)
 class DeleteServices:
-    """The two Services, gone."""
+    """All Services that the release made, gone."""
 
 
 @dataclass(frozen=True)

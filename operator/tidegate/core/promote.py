@@ -141,7 +141,7 @@ def tidied(draft: Draft) -> bool:
     done = len(draft.actions)
     if obs.service and not obs.lent and (obs.service.hash is not None or obs.service.hold):
         draft.act(Select(None, held=False))
-    if not obs.lent and (obs.stable_service or obs.canary_service or obs.previewed):
+    if obs.made:
         draft.act(DeleteServices())
     mine = deployment is not None and deployment.managed_by in ("", obs.release.id)
     if deployment and mine and (deployment.deadline_note or deployment.deadline != deployment.owners_deadline):

@@ -28,7 +28,7 @@ from tidegate.core.plan import (
 )
 from tidegate.core.reading import HASH
 from tidegate.engine.jobs import Jobs
-from tidegate.engine.scene import Scene, ours
+from tidegate.engine.scene import Scene
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, Kind, NotFound, Object
 from tidegate.ports.router import Router
 
@@ -59,12 +59,11 @@ class Actor:
             case EnsureServices(stable, candidate):
                 if scene.backends:
                     await self._ensure(scene, scene.backends.stable, stable)
-                    for name in filter(None, (scene.backends.canary, scene.backends.preview)):
+                    for name in scene.backends.made[1:]:
                         await self._ensure(scene, name, candidate)
             case DeleteServices():
-                if scene.backends:
-                    for name in filter(None, (*scene.backends.two, scene.backends.preview)):
-                        await self._remove(scene, name)
+                for name in scene.made:
+                    await self._remove(scene, name)
             case Select(hash_, held):
                 await self._merge(SERVICES, scene, scene.service, _selection(hash_, scene.hold if held else None))
             case Split(share):
@@ -128,7 +127,7 @@ class Actor:
             await self._cluster.create(SERVICES, scene.namespace, body)
         except Conflict:
             found = await self._cluster.get(SERVICES, scene.namespace, name)
-            if not ours(found):
+            if not scene.owns(found):
                 raise
             change = {"selector": {HASH: hash_}, "ports": likeness.listed(scene.service)}
             await self._merge(SERVICES, scene, found, {"spec": change})
@@ -138,7 +137,7 @@ class Actor:
             found = await self._cluster.get(SERVICES, scene.namespace, name)
         except NotFound:
             return
-        if ours(found):
+        if scene.owns(found):
             await self._cluster.delete(SERVICES, scene.namespace, name, version=found["metadata"]["resourceVersion"])
 
     async def _finalizer(self, scene: Scene, *, present: bool) -> None:

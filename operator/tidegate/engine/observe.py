@@ -122,13 +122,14 @@ class Observer:
         if spec is None:
             return obs, scene
         service, problem = await self._service(release, labels)
+        owned = await self._cluster.referring(SERVICES, release.namespace, [release.uid])
+        mine = {svc["metadata"]["name"]: reading.service(svc, ()) for svc in owned if scene.owns(svc)}
+        obs, scene = replace(obs, made=tuple(mine)), replace(scene, made=tuple(mine))
         name = service["metadata"]["name"] if service else _begun_on(release)
         if name is None:
             return replace(obs, problems=(*obs.problems, *([problem] if problem else []))), scene
-        backends = Backends.of(release.namespace, name, spec.preview_service)
-        made = [name for name in (*backends.two, backends.preview) if name]
-        two = [svc for one in made if (svc := await self._find(SERVICES, release.namespace, one))]
-        mine = {svc["metadata"]["name"]: reading.service(svc, ()) for svc in two if ours(svc)}
+        backends = Backends.of(release.namespace, name, _preview(spec, release))
+        others = [svc for one in backends.made if (svc := await self._find(SERVICES, release.namespace, one))]
         named = _routes(spec, release)
         routing, by_service = await self._routing(release, spec, backends, named)
         scene = replace(scene, service=service, backends=backends, routes=named)
@@ -139,14 +140,15 @@ class Observer:
                 service=reading.service(service, ()) if service else None,
                 stable_service=mine.get(backends.stable),
                 canary_service=mine.get(backends.canary),
-                previewed=_leads(mine.get(backends.preview)) if backends.preview else "",
+                preview_service=mine.get(backends.preview),
+                preview=backends.preview,
                 routes=routing.routes,
                 by_service=by_service,
                 problems=(
                     *rivals,
                     *obs.problems,
                     *([problem] if problem else []),
-                    *_unusable(backends, two),
+                    *_unusable(backends, [svc for svc in others if not scene.owns(svc)]),
                     *routing.problems,
                 ),
                 router_series=routing.series,
@@ -208,7 +210,8 @@ class Observer:
         """Other releases of the same Deployment or Service that came first; the first of all goes on."""
         name = scene.backends.service if scene.backends else ""
         target = scene.release["spec"].get("targetRef", {}).get("name")
-        shared = [f"Deployment/{target}", f"Service/{name}"]
+        made = set(scene.backends.made) if scene.backends else set()
+        shared = [f"Deployment/{target}", f"Service/{name}", *(f"Service/{one}" for one in sorted(made))]
         others = [
             (kind, other)
             for kind in RELEASES
@@ -223,6 +226,9 @@ class Observer:
                 return (Problem(Reason.TARGET_TAKEN, f"spec.targetRef.name: Deployment {target} belongs to {told}"),)
             if name and _service_of(other) == name:
                 return (Problem(Reason.SERVICE_TAKEN, f"spec.serviceRef.name: Service {name} belongs to {told}"),)
+            if both := sorted(made & _made_by(other)):
+                told = f"{kind.name} {other['metadata']['name']} makes a Service {both[0]}, and so does this release"
+                return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; give one of them another spec.preview.service"),)
         return ()
 
     async def _live(self, obs: Observed, scene: Scene) -> Observed:
@@ -248,19 +254,20 @@ class Observer:
             service=service_views[0],
             stable_service=service_views[1],
             canary_service=service_views[2],
+            preview_service=service_views[3],
         )
 
-    async def _services(self, scene: Scene) -> tuple[Any, Any, Any]:
-        """The three Services of a release with their endpoints, as (user's, stable, canary)."""
+    async def _services(self, scene: Scene) -> Sequence[Service | None]:
+        """The Services of a release with their endpoints: the user's, stable's, the candidate's, the preview's."""
         if scene.backends is None:
-            return None, None, None
+            return [None] * 4
         backends, namespace = scene.backends, scene.namespace
-        names = (backends.service, backends.stable, backends.canary)
-        selector = f"kubernetes.io/service-name in ({','.join(names)})"
+        names = (backends.service, *backends.two, backends.preview)
+        selector = f"kubernetes.io/service-name in ({','.join(filter(None, names))})"
         slices = await self._cluster.list(ENDPOINT_SLICES, namespace, selector)
-        found = [await self._find(SERVICES, namespace, name) for name in names]
-        views = [reading.service(obj, slices) if obj else None for obj in found]
-        return views[0], views[1], views[2]
+        found = [await self._find(SERVICES, namespace, name) if name else None for name in names]
+        whose = [obj for obj in found if obj and (obj is found[0] or scene.owns(obj))]
+        return [reading.service(obj, slices) if obj in whose else None for obj in found]
 
     async def _answers(self, obs: Observed) -> Mapping[str, Any] | None:
         """What the metrics answer, if it is time to look."""
@@ -350,6 +357,14 @@ def _begun_on(release: Release) -> str | None:
     return str(found["name"]) if isinstance(found, dict) else None
 
 
+def _preview(spec: ReleaseSpec, release: Release) -> str:
+    """The preview's Service: of a release under way the one that it began with, whatever the spec says meanwhile."""
+    if not _under_way(release):
+        return spec.preview_service
+    found = (release.status.effective or {}).get("preview")
+    return str(found["service"]) if isinstance(found, dict) else ""
+
+
 def _shares_by_service(release: Release) -> bool | None:
     """Whether the release under way began without a router; None at rest."""
     traffic = (release.status.effective or {}).get("traffic") if _under_way(release) else None
@@ -391,20 +406,30 @@ def _service_of(release: Object) -> str:
     return str(named.get("name", ""))
 
 
-def _leads(service: Service | None) -> str | None:
-    return service.hash if service else None
+def _made_by(release: Object) -> set[str]:
+    """The Services that another release makes, or is going to."""
+    spec, effective = release["spec"], (release.get("status") or {}).get("effective") or {}
+    previews = {(said.get("preview") or {}).get("service") for said in (spec, effective)}
+    service = _service_of(release)
+    two = Backends.of("", service).two if service else ()
+    return {*two, *filter(None, previews)}
 
 
-def _unusable(backends: Backends, two: Sequence[Object]) -> tuple[Problem, ...]:
-    """Why the two Services of a release cannot stand beside the user's."""
+def _unusable(backends: Backends, others: Sequence[Object]) -> tuple[Problem, ...]:
+    """Why the Services of a release cannot stand beside the user's; ``others`` have their names and are not its own."""
     name = backends.service
+    if backends.preview in (name, *backends.two):
+        told = f"spec.preview.service: {backends.preview!r}: a release of Service {name} needs this name itself"
+        return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; choose another one"),)
     if len(backends.stable) > LONGEST_NAME:
         told = f"the name of Service {name} leaves no room for {backends.stable} ({LONGEST_NAME} characters at most)"
         return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; use a shorter one, or name another in spec.serviceRef"),)
-    for other in two:
-        if not ours(other):
-            told = f"Service {other['metadata']['name']} is not Tidegate's, and a release of {name} needs the name"
-            return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; rename it"),)
+    for other in others:
+        owner = next(iter(other["metadata"].get("ownerReferences") or ()), None)
+        whose = f"belongs to {owner['kind']} {owner['name']}" if ours(other) and owner else "is not Tidegate's"
+        told = f"Service {other['metadata']['name']} {whose}, and a release of {name} needs the name"
+        wayout = "wait until that has ended, or choose another spec.preview.service" if ours(other) else "rename it"
+        return (Problem(Reason.SERVICE_UNUSABLE, f"{told}; {wayout}"),)
     return ()
 
 
@@ -422,8 +447,11 @@ def _no_target(release: Release) -> tuple[Problem, ...]:
 
 def _effective(spec: ReleaseSpec, backends: Backends, routing: Routing, *, by_service: bool) -> dict[str, object]:
     found: dict[str, object] = {"serviceRef": {"name": backends.service}}
+    said = {key: value for key, value in spec.wire().items() if key != "preview"}
+    if backends.preview:
+        found["preview"] = {"service": backends.preview}
     if by_service:
         found["traffic"] = TrafficSpec(propagation=spec.traffic.propagation, pod_share=PodShare()).wire()
     elif routing.routes:
         found["traffic"] = spec.traffic.finding([route.name for route in routing.routes]).wire()
-    return {**spec.wire(), **found}
+    return {**said, **found}

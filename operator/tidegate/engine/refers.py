@@ -28,12 +28,14 @@ def references(kind: Kind, obj: Object) -> References | None:
 
 
 def _release(obj: Object) -> References:
-    """Its Deployment, its Service with the two beside it, its routes: as the spec names them and as they were found."""
+    """Its Deployment, its Service with those beside it, its routes: as the spec names them and as they were found."""
     spec, effective = obj.get("spec") or {}, (obj.get("status") or {}).get("effective") or {}
     yield (f"Deployment/{(spec.get('targetRef') or {}).get('name', '')}",)
     for name in {ref.get("name", "") for said in (spec, effective) if (ref := said.get("serviceRef"))}:
         for suffix in ("", "-stable", "-canary"):
             yield (f"Service/{name}{suffix}",)
+    for name in {preview for said in (spec, effective) if (preview := (said.get("preview") or {}).get("service"))}:
+        yield (f"Service/{name}",)
     for name in _named(spec.get("traffic") or {}):
         yield (name,)
     if not effective.get("serviceRef"):
@@ -51,7 +53,7 @@ def selector(service: Object) -> dict[str, str]:
 
 def _service(obj: Object) -> References:
     labels = tuple(f"{key}={value}" for key, value in selector(obj).items())
-    return [labels] if labels else []
+    return [*([labels] if labels else []), *_owned(obj)]
 
 
 def _named(traffic: Object) -> Iterable[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from tidegate.core.gate import RELEASE
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends
+from tidegate.core.reading import owned_by
 from tidegate.ports.cluster import Kind, Object
 
 
@@ -21,7 +22,7 @@ def ours(service: Object) -> bool:
 class Scene:
     """JSON beside the values that the core decides upon.
 
-    ``routes`` are those that the release names, if it does, as Kind/name.
+    ``routes`` are those that the release names, if it does, as Kind/name; ``made`` are Services that it made.
     ``versions`` are those that the decision was made upon, and then of our own writes: what is written to anything
     else is refused by the API server, and decided anew.
     """
@@ -31,6 +32,7 @@ class Scene:
     deployment: Object | None = None
     replicasets: Mapping[str, Object] = field(default_factory=dict)
     service: Object | None = None
+    made: tuple[str, ...] = ()
     backends: Backends | None = None
     routes: tuple[str, ...] | None = None
     term: int = 0
@@ -50,6 +52,10 @@ class Scene:
     def hold(self) -> Hold:
         """By which the release and the leader hold what they write to."""
         return Hold(f"{self.kind.name}/{self.name}", self.term, self.owner())
+
+    def owns(self, obj: Object) -> bool:
+        """The release made it: no other one of its name, and none of another kind."""
+        return owned_by(obj, self.release["metadata"]["uid"])
 
     def version(self, kind: Kind, obj: Object) -> str:
         """The version that an object must have for what was decided to be still right."""
