@@ -190,6 +190,7 @@ class Telling:
         """All of it. What is wrong is an AssertionError."""
         world = self.world
         world.meets.append(self._count)
+        world.oracle.prompt = all(deed.what in OF_PEOPLE for deed in self.history.deeds)
         for deed in self.history.deeds:
             await self._cue(deed)
             self.met[world.stage.value, deed.what] += 1
@@ -691,6 +692,11 @@ DEEDS: Mapping[str, Any] = {
     "nothing": _nothing,
 }
 """By name. Each takes the telling and its argument."""
+
+OF_PEOPLE = frozenset(
+    {"release", "restart", "restore", "scale", "pause-deployment", "respec", "ask", "evict", "nothing"}
+)
+"""With these alone nothing is late: what an operator does, it does in time."""
 
 STEPS: tuple[dict[str, Any], ...] = (
     {"steps": [{"weight": 10, "bake": "2s"}, {"weight": 50, "bake": "3s"}, {"weight": 100, "bake": "1s"}]},

@@ -230,7 +230,7 @@ class Oracle:
             case Stage.SHIFT | Stage.BAKE | Stage.REVERT | Stage.DRAIN:
                 # Draining is for the requests that come late, whatever a router says.
                 return status.step.weight / 100 if status.step else 0.0
-            case Stage.SCALE if self._somebody_is_sick():
+            case Stage.SCALE if self._somebody_is_sick() or self._scaled_lately():
                 return status.step.weight / 100 if status.step else 0.0  # its pods are gone: it is on its way back
             case Stage.SCALE:
                 # The steps may have been edited since: what was written last stands until the next shift.

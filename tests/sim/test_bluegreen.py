@@ -12,7 +12,15 @@ from tests.sim.world import World, canary, deployment, route
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, JOBS, PODS, SERVICES
+from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
+    CANARY_RELEASES,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    JOBS,
+    PODS,
+    SERVICES,
+)
 
 SWITCH: dict[str, Any] = {
     "watch": "6s",
@@ -184,6 +192,19 @@ async def test_the_preview_service_has_all_endpoints_before_anybody_is_asked() -
     told = {one["name"]: one["value"] for one in started["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert told["TIDEGATE_PREVIEW_SERVICE"] == "checkout-preview"
     await world.ends("Promoted")
+
+
+async def test_a_route_of_the_user_s_to_the_candidate_s_service_is_left_alone() -> None:
+    world = await begin(routed=True)
+    rules = [{"backendRefs": [{"name": "checkout-canary", "port": 80}]}]
+    world.oracle.foreign |= {"checkout-canary"}
+    world.create(HTTPROUTES, route("preview", rules))
+    await world.wait(5)
+    world.release("v2")
+    await world.ends("Promoted")
+    written = [w for w in world.cluster.writes if w.name == "preview" and w.client]
+    assert not written
+    assert world.rules("preview") == rules
 
 
 @pytest.mark.parametrize("preview", [None, {"service": "checkout-other"}])

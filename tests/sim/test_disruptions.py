@@ -51,6 +51,18 @@ async def test_an_evicted_pod_is_replaced_and_the_release_goes_on(image: str) ->
     assert world.pods_created() == {"v1": 4, "v2": 4} | {image: 5}
 
 
+async def test_the_only_candidate_pod_is_evicted_while_more_of_them_start() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "4s"}, {"weight": 100, "bake": "2s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = Version(starts_in=20.0)
+    await world.until(lambda: world.stage is Stage.SCALE)
+    world.oracle.awake = False  # as below
+    evict(world, pods(world, "v2")[0])
+    await world.until(lambda: world.rules()[0]["backendRefs"][1]["weight"] == 0, within=2)
+    await world.ends("Promoted")
+
+
 async def test_the_only_candidate_pod_is_evicted_and_the_step_begins_anew_when_there_is_another() -> None:
     world = await baking(steps=[{"weight": 25, "bake": "60s"}])
     world.oracle.awake = False  # its share has nobody to answer until the router has heard of the weight

@@ -129,6 +129,7 @@ async def done(cluster: Recording, *actions: Action) -> list[tuple[str, object]]
         replicasets={name: slim(REPLICASETS, obj) for name, obj in (("rs", found[REPLICASETS]),) if obj},
         service=found[SERVICES],
         backends=Backends.of("shop", "checkout"),
+        made=("checkout-stable", "checkout-canary"),
         term=7,
     )
     cluster.patches.clear()
@@ -305,3 +306,16 @@ async def test_the_router_is_told_the_weight(cluster: Recording) -> None:
     scene = Scene(kind=CANARY_RELEASES, release=release, backends=backends)
     await Actor(cluster, routes, Jobs(cluster, VirtualClock())).carry_out([Split(Share(25)), Split(AT_REST)], scene)
     assert routes.said == [(backends, 25, "CanaryRelease/mine"), (backends, None, "CanaryRelease/mine")]
+
+
+async def test_a_service_of_another_release_is_neither_pointed_anew_nor_removed(cluster: Recording) -> None:
+    """Not by its name, and not by its label: whose it is, its owner tells."""
+    owner = {"apiVersion": "x", "kind": "CanaryRelease", "name": "mine", "uid": "before", "controller": True}
+    meta = {"name": "checkout-canary", "labels": {"tidegate.dev/release": "mine"}, "ownerReferences": [owner]}
+    cluster.create_as("user", SERVICES, "shop", {"metadata": meta, "spec": {"selector": {"app": "other"}}})
+    with pytest.raises(Conflict):
+        await done(cluster, EnsureServices("1111", "2222"))
+    await done(cluster, DeleteServices())
+    found = cluster.find(SERVICES, "shop", "checkout-canary")
+    assert found
+    assert found["spec"]["selector"] == {"app": "other"}

@@ -343,7 +343,8 @@ class TestBackward:
 
     def test_cleaning_takes_back_all_three(self) -> None:
         journal = {"outcome": Outcome.ROLLED_BACK, "reason": "CrashLoop"}
-        plan = decide(observed(status(Stage.CLEAN, journal=journal)), NOW)
+        obs = replace(observed(status(Stage.CLEAN, journal=journal)), made=("checkout-stable",))
+        plan = decide(obs, NOW)
         assert set(plan.actions) == {Select(None, held=False), DeleteServices(), SetDeadline(600)}
 
 

@@ -409,3 +409,23 @@ def test_a_route_has_room_for_so_many_rules() -> None:
     assert not routes.unmatchable(darkened(route(*full["spec"]["rules"][:8])), NAMES, STAFF), "they are there already"
     many = route(to("checkout", matches=[{"path": {"value": f"/{number}"}} for number in range(33)]))
     assert "more than 64" in routes.unmatchable(many, NAMES, STAFF)
+
+
+def test_a_route_to_the_candidate_s_service_alone_is_its_owner_s() -> None:
+    obj = route(to("checkout-canary"), to("checkout-canary", "other"))
+    assert not routes.leads_to(obj, NAMES)
+    assert routes.weight(obj, NAMES) is None
+    assert not routes.patch(obj, NAMES, Share(25), Hold("mine"))
+    assert not routes.patch(obj, NAMES, AT_REST, Hold("mine"))
+
+
+@pytest.mark.parametrize("share", [INTRODUCED, 0, 25, 100])
+def test_a_rule_to_the_candidate_s_service_alone_stays_beside_one_that_is_split(share: int) -> None:
+    preview = to("checkout-canary", name="preview")
+    obj = route(preview, to("checkout"))
+    assert routes.weight(obj, NAMES) is None
+    after = split(obj, share)
+    assert after["spec"]["rules"][0] == preview
+    assert routes.weight(after, NAMES) == share
+    assert split(after, None)["spec"] == obj["spec"]
+    assert split({**after, "metadata": route()["metadata"]}, None)["spec"] == obj["spec"], "without its note, too"

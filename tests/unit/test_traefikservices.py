@@ -263,3 +263,9 @@ def test_a_cookie_that_was_asked_for_comes_for_ours() -> None:
     kept = asked_of(split, wishes.text({"services": [OTHER], "sticky": ours}))
     assert lists.pending(kept, NAMES) == "spec.weighted.services"
     assert after(kept, None)["spec"]["weighted"] == {"services": [OTHER]}
+
+
+@pytest.mark.parametrize("others", [(), (OTHER,)])
+def test_a_list_of_the_candidate_s_service_without_the_user_s_is_its_owner_s(others: tuple[Json, ...]) -> None:
+    assert not lists.leads_to(service(CANARY, *others), NAMES)
+    assert lists.leads_to(after(service(MINE), 100), NAMES), "but for one that a release holds"

@@ -222,6 +222,9 @@ def scale(draft: Draft) -> Stage | None:
     """Candidate pods for the step: Ready, and among the endpoints of their Service."""
     obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     hold(draft)
+    if obs.routes:
+        # Where the Service shares requests, nobody is sent to pods that are not ready.
+        deserted(draft)
     if draft.status.traffic:
         # A router knows the endpoints of a Service only that a route leads to: all routes list the two.
         ensure_split(draft, draft.status.traffic.share)
@@ -332,11 +335,11 @@ def shift(draft: Draft) -> Stage | None:
     draft.wake_in(POLL)
     hold(draft)
     known = draft.status.step or _begun(share, index=1, of=len(steps(draft)))
+    if deserted(draft):
+        return Stage.SCALE
     if held(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
         return None
-    if deserted(draft):
-        return Stage.SCALE
     if share.weight or share.match:
         draft.note(served=True)
     ensure_split(draft, share)

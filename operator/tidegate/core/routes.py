@@ -28,11 +28,13 @@ Json = dict[str, Any]
 
 
 def leads_to(route: Json, names: Backends) -> bool:
-    """A rule of the route points at the Service, or at the two of its release; or did when the release took it."""
+    """A rule of the route points at the Service, or at the two of its release; or did when the release took it.
+
+    One that points at the candidate's alone is its owner's way to see that.
+    """
     ours = {names.service, *names.two}
-    refs = [ref for rule in _rules(route) for ref in rule.get("backendRefs", ())]
     noted = [ref for rule in _noted_rules(route).values() for ref in rule]
-    return _leads((*refs, *noted), ours)
+    return bool(_at_rest(route, names)) or _leads(noted, ours)
 
 
 def share(route: Json, names: Backends) -> Share:
@@ -48,7 +50,7 @@ def weight(route: Json, names: Backends) -> int | None:
     """
     if _dark(route) != _ours(_led(route, names), names, _said(route, names)) or not _kept(route, names):
         return MIXED
-    said = {share for rule in _rules(route) if not dark.is_dark(rule) for share in _shares(rule, names)}
+    said = {share for rule in _taken(route, names) for share in _shares(rule, names)}
     if not said:
         # Rules whose refs to the Service have no weight at all tell nothing: the note is what was written last.
         said = {noted(route).get("weight")}
@@ -136,7 +138,7 @@ def _ours(led: Sequence[Json], names: Backends, asked: Share) -> list[Json]:
 def _kept(route: Json, names: Backends) -> bool:
     """Answers tell visitors where they were, if they are to."""
     stay, revisions = _said(route, names).stay, _revisions(names)
-    refs = [ref for rule in _rules(route) if not dark.is_dark(rule) for ref in rule.get("backendRefs", ())]
+    refs = [ref for rule in _taken(route, names) for ref in rule["backendRefs"]]
     ours = [ref for ref in refs if _points(ref, set(names.two))]
     return stay is None or all(sticky.marks(ref, stay, revisions[ref["name"]]) for ref in ours)
 
@@ -163,6 +165,11 @@ def _led(route: Json, names: Backends) -> list[Json]:
     return [{**_rules(route)[index], "backendRefs": refs} for index, refs in _at_rest(route, names).items()]
 
 
+def _taken(route: Json, names: Backends) -> list[Json]:
+    """The same, as they are now."""
+    return [_rules(route)[index] for index in _at_rest(route, names)]
+
+
 def seize(route: Json, hold: Hold) -> list[Json]:
     """JSON patch by which a new leader writes its term to a route that is held, and changes nothing else."""
     return _as_read(route, _annotate(route, RELEASING, renoted(route, hold)))
@@ -187,7 +194,9 @@ def _at_rest(route: Json, names: Backends) -> dict[int, list[Json]]:
         if dark.is_dark(rule):
             continue
         if any(_points(ref, {names.stable, names.canary}) for ref in refs):
-            found[index] = known.get(keys[index]) or _merged(refs, names)
+            rest = known.get(keys[index]) or _merged(refs, names)
+            if any(_points(ref, {names.service}) for ref in rest):
+                found[index] = rest
         elif any(_points(ref, {names.service}) for ref in refs):
             found[index] = refs
     return found

@@ -29,10 +29,13 @@ def entries(obj: Json) -> list[Json]:
 
 
 def leads_to(obj: Json, names: Backends) -> bool:
-    """It lists the Service or the two of its release; or did when the release took it."""
-    ours = {names.service, *names.two}
-    rest = _noted(obj) if held(obj, names) else []
-    return any(points(entry, obj, ours) for entry in (*entries(obj), *rest))
+    """It lists the Service or the two of its release; or did when the release took it.
+
+    One that lists the candidate's alone is its owner's way to see that.
+    """
+    if held(obj, names):
+        return any(points(entry, obj, {names.service, *names.two}) for entry in (*entries(obj), *_noted(obj)))
+    return any(points(entry, obj, {names.service, names.stable}) for entry in entries(obj))
 
 
 def points(entry: Json, obj: Json, services: set[str]) -> bool:
