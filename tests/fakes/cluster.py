@@ -139,7 +139,8 @@ class FakeCluster:
 
     def all(self, kind: Kind, namespace: str = "", selector: str = "") -> Sequence[Object]:
         """Objects, not to be changed."""
-        here = [obj for (where, _), obj in sorted(self._objects[kind].items()) if namespace in ("", where)]
+        shelf = self._objects[kind]
+        here = [obj for (where, _), obj in sorted(shelf.items()) if namespace in ("", where)] if shelf else []
         if not selector:
             return here
         wanted = selects(selector)
@@ -272,7 +273,7 @@ def copied(value: T) -> T:
 def merge(old: Any, patch: object) -> Any:
     """RFC 7386: a new value; null deletes."""
     if not isinstance(patch, dict):
-        return copied(patch)
+        return copied(patch) if isinstance(patch, list) else patch
     result = dict(old) if isinstance(old, dict) else {}
     for key, value in patch.items():
         if value is None:

@@ -121,13 +121,8 @@ class Line:
         CLIENT.set(self.client)
         if self.slow and verb != "sleep":
             await asyncio.sleep(self.slow)
-        sent = asyncio.ensure_future(done(*args))
         try:
-            # Who asked may be gone by then: what was sent arrives all the same.
-            answer = await (asyncio.shield(sent) if verb in WRITES else sent)
-        except asyncio.CancelledError:
-            sent.add_done_callback(_forget)
-            raise
+            answer = await (_sent(done(*args)) if verb in WRITES else done(*args))
         except ClusterError:
             await self._meet("after", verb, what)
             raise
@@ -143,6 +138,16 @@ class Line:
             await self._going.wait()
         if self.dead:
             raise asyncio.CancelledError
+
+
+async def _sent(request: Awaitable[T]) -> T:
+    """Who asked may be gone by then: what was sent arrives all the same."""
+    sent = asyncio.ensure_future(request)
+    try:
+        return await asyncio.shield(sent)
+    except asyncio.CancelledError:
+        sent.add_done_callback(_forget)
+        raise
 
 
 def _forget(sent: asyncio.Future[Any]) -> None:

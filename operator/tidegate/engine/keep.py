@@ -88,4 +88,5 @@ def only(value: Any, fields: Fields) -> Any:
 
 def field(fields: Fields, key: str) -> Fields | None:
     """What is kept below a key; None where it is not kept."""
-    return fields.get(key, fields.get(f"{key.partition('/')[0]}/"))
+    found = fields.get(key)
+    return found if found is not None else fields.get(f"{key.partition('/')[0]}/")

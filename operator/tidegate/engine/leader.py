@@ -84,7 +84,9 @@ class Leader:
             await self._clock.sleep(0.1)
 
     async def lost(self) -> None:
-        """Until it leads no more."""
+        """Until it leads no more; without an election, never."""
+        if not self._name:
+            await asyncio.Event().wait()
         while self.leads:
             await self._clock.sleep(0.1)
 
