@@ -31,9 +31,10 @@ unit: install ## The tests that need no cluster
 	$(BIN)/python -m pytest -m "not e2e and not slow_cluster"
 
 .PHONY: histories
-histories: install ## A crash at every await, every event in every phase, HISTORIES=1000 random ones from a printed SEED
+histories: install ## A crash at every await, every event in every phase, HISTORIES=1000 random ones from a printed SEED (SCENE="quiet switch")
 	TIDEGATE_EXHAUSTIVE=1 $(BIN)/python -m pytest tests/exhaustive/test_crash.py tests/exhaustive/test_two_operators.py
-	$(BIN)/python -m tests.exhaustive --matrix --histories $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.exhaustive --matrix $(or $(SCENE),quiet) $(if $(SCENE),--scene $(SCENE)) \
+	  --histories $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: e2e
 e2e: install ## The tests on a real cluster

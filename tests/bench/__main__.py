@@ -15,20 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.bars import Row, table
+from tests.bench.kinds import Kinds
+from tests.bench.requests import ENOUGH, failed, until
 from tests.bench.scale import Scale
 from tests.cluster.fixture import enter_network
 from tests.cluster.interface import Cluster
 from tests.cluster.provider import cluster as cluster_of
 from tests.cluster.waiting import wait_until
 from tests.rig.app import App
-from tests.rig.load import Load, Result
+from tests.rig.load import Load
 from tests.rig.operator import running
 from tidegate.ports.cluster import DEPLOYMENTS
 
 QUICK: dict[str, Any] = {"drain": "1s", "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 50}}
 BAKES = (8, 8, 8)
 STEPS = [{"weight": weight, "bake": f"{bake}s"} for weight, bake in zip((25, 50, 100), BAKES, strict=True)]
-ENOUGH = 20_000
+MEASURES = ("adoption", "promotion", "revert", "setback", "crash", "switch", "rolling", "routers", "scale")
 
 
 class Bench:
@@ -58,12 +60,12 @@ class Bench:
         with self.load(app) as load:
             app.apply(app.release(**QUICK, steps=STEPS))
             app.await_phase("Idle", 30)
-            _until(load, ENOUGH)
+            until(load, ENOUGH)
             result = load.stop()
         born = len(set(app.pods()) - set(pods))
         app.delete()
         return [
-            Row("adoption: requests failed", 0, _failed(result, began), more=f"of {result.total}"),
+            Row("adoption: requests failed", 0, failed(result, began), more=f"of {result.total}"),
             Row("adoption: pods re-created", 0, born),
         ]
 
@@ -83,14 +85,14 @@ class Bench:
 
             wait_until("the good version is promoted", promoted, 120, pause=0.5)
             took = _time(app.status()["lastRelease"]["finishedAt"]) - began
-            _until(load, ENOUGH)
+            until(load, ENOUGH)
             result = load.stop()
         stable = app.status()["stable"]["hash"]
         born = sum(1 for name in seen.values() if stable in name)
         others = sorted(written - {"template", "progressDeadlineSeconds"})
         app.delete()
         return [
-            Row("promotion: requests failed", 0, _failed(result, began), more=f"of {result.total}"),
+            Row("promotion: requests failed", 0, failed(result, began), more=f"of {result.total}"),
             Row("promotion: pods re-created", 0, born - app.replicas),
             Row("promotion: beyond the bakes and the drain", 5, took - sum(BAKES) - 1, "s"),
             Row(
@@ -103,7 +105,7 @@ class Bench:
 
     def revert(self, times: int) -> list[Row]:
         """A version with 50 % errors at weight 25."""
-        took, failed, total = list[float](), 0, 0
+        took, lost, total = list[float](), 0, 0
         for _ in range(times):
             app = self.app(**QUICK, steps=[{"weight": 25, "bake": "60s"}])
             with self.load(app) as load:
@@ -111,22 +113,22 @@ class Bench:
                 app.ship("bad", ERROR_RATE="0.5")
                 app.await_phase("RolledBack", 90)
                 if times == 1:
-                    _until(load, ENOUGH)
+                    until(load, ENOUGH)
                 result = load.stop()
             took.append(max(result.last["bad 200"], result.last["bad 500"]) - result.first["bad 500"])
             sys.stderr.write(f"  reverted after {took[-1]:.2f} s, {result.of('bad')} answers of the bad version\n")
-            failed, total = failed + _failed(result, began, but="bad"), total + result.total
+            lost, total = lost + failed(result, began, but="bad"), total + result.total
             app.delete()
         errors = "50 % errors at weight 25: first bad answer → last request"
         return [
-            Row("revert: requests failed, the bad version's aside", 0, failed, more=f"of {total}"),
+            Row("revert: requests failed, the bad version's aside", 0, lost, more=f"of {total}"),
             Row(f"{errors}, median", 3, statistics.median(took), "s", f"of {times}"),
             Row(f"{errors}, worst", 5, max(took), "s", f"of {times}"),
         ]
 
     def setback(self, times: int) -> list[Row]:
         """The template set back to stable's at weight 50."""
-        took, failed, total = list[float](), 0, 0
+        took, lost, total = list[float](), 0, 0
         for _ in range(times):
             app = self.app(**QUICK, steps=[{"weight": 50, "bake": "2m"}])
             with self.load(app) as load:
@@ -135,14 +137,14 @@ class Bench:
                 app.await_weight(50)
                 written = asyncio.run(_set_back(app))
                 app.await_phase("Idle", 30, outcome="Aborted")
-                _until(load, ENOUGH // times)
+                until(load, ENOUGH // times)
                 result = load.stop()
             took.append(result.last["v2 200"] - written)
             sys.stderr.write(f"  last answer of the new version {took[-1]:.3f} s after the write\n")
-            failed, total = failed + _failed(result, began), total + result.total
+            lost, total = lost + failed(result, began), total + result.total
             app.delete()
         return [
-            Row("template set back at weight 50: requests failed", 0, failed, more=f"of {total}"),
+            Row("template set back at weight 50: requests failed", 0, lost, more=f"of {total}"),
             Row(
                 "template set back at weight 50: write → last answer of the new version, median",
                 0.5,
@@ -184,19 +186,6 @@ async def _set_back(app: App) -> float:
         await cluster.close()
 
 
-def _failed(result: Result, since: float, *, but: str = "") -> int:
-    """How many requests failed; what and when is told at once (seconds after ``since``)."""
-    failed = result.failed(but=but)
-    for key, count in failed.items():
-        first, last = result.first[key] - since, result.last[key] - since
-        sys.stderr.write(f"  {count} x {key} from {first:.2f} to {last:.2f} s\n")
-    return sum(failed.values())
-
-
-def _until(load: Load, total: int) -> None:
-    wait_until(f"{total} requests", lambda: None if (n := load.counts().total()) >= total else str(n), 300)
-
-
 def _time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
@@ -219,7 +208,7 @@ def _crash_loops(app: App) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Print the table; 1 where a bar was missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("only", nargs="*", help="adoption, promotion, revert, setback, crash, scale; default: all")
+    parser.add_argument("only", nargs="*", help=f"{', '.join(MEASURES)}; default: all")
     parser.add_argument("--rate", type=int, default=1000, help="requests per second")
     parser.add_argument("--times", type=int, default=10, help="how often the bad version is released")
     parser.add_argument("--setbacks", type=int, default=5, help="how often the template is set back")
@@ -243,12 +232,16 @@ def main(arguments: Sequence[str]) -> int:
             return _print(rows)
         with tempfile.TemporaryDirectory() as folder, running(cluster, Path(folder)):
             bench = Bench(cluster, Path(folder), options.rate)
+            kinds = Kinds(cluster, Path(folder), options.rate)
             measures: dict[str, Callable[[], list[Row]]] = {
                 "adoption": bench.adoption,
                 "promotion": bench.promotion,
                 "revert": lambda: bench.revert(options.times),
                 "setback": lambda: bench.setback(options.setbacks),
                 "crash": bench.crash,
+                "switch": kinds.switch,
+                "rolling": kinds.rolling,
+                "routers": kinds.routers,
             }
             for name, measure in measures.items():
                 if not options.only or name in options.only:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.interface import ClusterFailed
 from tests.e2e.conftest import FAST
-from tests.rig.app import IMAGE, App, Json
+from tests.rig.app import App, Json, smoke
 from tests.rig.load import Load
 
 pytestmark = pytest.mark.e2e
@@ -41,17 +41,6 @@ def test_a_candidate_that_does_not_work_is_given_no_traffic(app: App, folder: Pa
     assert "lifecycle.preStop.sleep.seconds" in status["advice"], "the program waits by itself, which nobody sees"
     events = app.cluster.get("events", "-n", app.namespace)["items"]
     assert [event["reason"] for event in events].count("NoDrain") == 1
-
-
-def smoke(path: str, at: str, name: str = "smoke") -> Json:
-    """A Job that asks the candidate's Service."""
-    container = {
-        "name": "ask",
-        "image": IMAGE,
-        "imagePullPolicy": "IfNotPresent",
-        "env": [{"name": "GET", "value": f"http://$(TIDEGATE_CANARY_SERVICE){path}"}],
-    }
-    return {"name": name, "at": at, "job": {"template": {"spec": {"containers": [container]}}}}
 
 
 def state(app: App, gate: str) -> str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from datetime import datetime
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.interface import ClusterFailed
 from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY, Figure
-from tests.rig.app import LOOKING, App
+from tests.rig.app import LOOKING, App, smoke
 from tests.rig.gitops import GitOps
 from tests.rig.load import Load
 from tests.rig.operator import Operator
-from tests.rig.witness import Ear, Moment
+from tests.rig.routers import ByBoth, ByIngress, ByTraefikService, other_host
+from tests.rig.witness import Ear, entered
 
 pytestmark = pytest.mark.e2e
 
@@ -40,15 +45,6 @@ def managed(app: App, spec: Json) -> App:
     app.apply(app.release(**spec))
     app.await_phase("Idle", 20)
     return app
-
-
-def entered(moments: Iterable[Moment], app: App, stages: set[str], step: int) -> float:
-    """When the release of a step was first seen at a stage, in seconds of the epoch."""
-    for moment in moments:
-        status = moment.objects.get((app.kind, app.name), {}).get("status", {})
-        if status.get("journal", {}).get("stage") in stages and status.get("step", {}).get("index") == step:
-            return datetime.fromisoformat(status["journal"]["since"]).timestamp()
-    raise AssertionError(f"no release was at {stages} in step {step}")
 
 
 def good_then_bad(app: App) -> dict[str, str]:
@@ -105,6 +101,109 @@ def test_a_canary_by_pods_alone(new_app: Callable[..., App], folder: Path) -> No
     assert result.failed(but="bad") == {}
     assert app.pods() == second
     assert app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"] == route
+
+
+def test_by_every_router_side_by_side(new_app: Callable[..., App], folder: Path) -> None:
+    """Blue-green over an Ingress and over a TraefikService, a canary by two routers at once, and one whose
+    TraefikService stands in Git: at the same time, as each is much about waiting."""
+    switched = [managed(new_app(of, kind="BlueGreenRelease"), SWITCH) for of in (ByIngress, ByTraefikService)]
+    both, in_git = new_app(ByBoth), new_app(ByTraefikService)
+    managed(both, STEADY)
+    apps = [*switched, both, in_git]
+    routes = {app.namespace: specs(app) for app in apps}
+    hosts = [*(app.host for app in apps), other_host(both)]
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(both.cluster, host, folder, rate=80, of=len(hosts))) for host in hosts]
+        with ThreadPoolExecutor(len(apps)) as threads:
+            stories = [threads.submit(there_and_back, app) for app in switched]
+            stories += [threads.submit(by_both, both), threads.submit(from_git, in_git)]
+        for story in stories:
+            story.result()
+        results = [load.stop() for load in loads]
+    assert [result.failed(but="bad") for result in results] == [{}] * len(hosts)
+    assert all(result.of("v2") > 0 for result in results)
+    assert {app.namespace: specs(app) for app in apps} == routes
+
+
+def there_and_back(app: App) -> None:
+    second = good_then_bad(app)
+    assert app.pods() == second, "the way back makes no pod anew"
+
+
+def by_both(app: App) -> None:
+    app.ship("v2")
+    app.await_weight(25)
+    assert app.status()["traffic"]["router"] == f"HTTPRoute/{app.name}, Ingress/{app.name}"
+    app.await_phase("Idle", 120, outcome="Promoted")
+    app.ship("bad", ERROR_RATE="0.5")
+    app.await_phase("RolledBack", 120, outcome="RolledBack")
+
+
+def from_git(app: App) -> None:
+    """Its TraefikService is applied every two seconds; the weights stay the release's."""
+
+    def manifests(version: str, **env: str) -> list[Json]:
+        return [app.deployment(version, **env), app.service(), app.route(), app.release(**STEADY)]
+
+    with GitOps(app.cluster, "server-side-apply") as tool:
+        tool.commit(*manifests("v1"))
+        app.await_phase("Idle", 60)
+        tool.commit(*manifests("v2"))
+        app.await_weight(25)
+        app.await_weight(50)
+        assert app.status()["traffic"]["router"] == f"TraefikService/{app.name}"
+        app.await_phase("Idle", 120, outcome="Promoted")
+        tool.commit(*manifests("bad", ERROR_RATE="0.5"))
+        app.await_phase("RolledBack", 120, outcome="RolledBack")
+        tool.await_rounds(1)
+        app.await_phase("RolledBack", 5)
+
+
+def specs(app: App) -> list[Json]:
+    """Of all that leads to its Service."""
+    kinds = "httproutes,ingresses,traefikservices.traefik.io"
+    return [obj["spec"] for obj in app.cluster.get(kinds, "-n", app.namespace)["items"]]
+
+
+def test_a_preview_is_tested_and_approved_before_anybody_sees_it(new_app: Callable[..., App], folder: Path) -> None:
+    """By a route of the user's own, by a Job, and by a person."""
+    app = new_app(kind="BlueGreenRelease")
+    service, host = f"{app.name}-preview", f"preview.{app.host}"
+    preview = app.route()
+    preview["metadata"]["name"] = service
+    preview["spec"] |= {"hostnames": [host], "rules": [{"backendRefs": [{"name": service, "port": 80}]}]}
+    app.apply(preview)
+    spec = {"preview": {"service": service}, "switch": {"approval": "Manual"}}
+    managed(app, {**SWITCH, **spec, "gates": [smoke("/", "BeforeTraffic", service=service)]})
+
+    def previewed() -> str | None:
+        try:
+            seen = app.answers(host=host)
+        except ClusterFailed as error:
+            return str(error)
+        return None if seen == {"v2"} else str(seen)
+
+    def awaits() -> str | None:
+        return None if app.gate("switch").get("state") == "Running" else str(app.status().get("message"))
+
+    with Load(app.cluster, app.host, folder) as load:
+        app.ship("v2")
+        wait_until("somebody is asked for approval", awaits, 90, pause=LOOKING)
+        assert app.gate("smoke")["message"] == "200 of v2: v2"
+        wait_until("the preview answers", previewed, 20)
+        assert app.answers() == {"v1"}
+        assert "v2 200" not in load.counts()
+        approved = time.time()
+        approve = [sys.executable, "-m", "tidegate.app.main", "approve", app.name, "-n", app.namespace]
+        assert "Approve: Done" in app.cluster.run(*approve)
+        app.await_phase("Idle", 90, outcome="Promoted")
+        result = load.stop()
+    assert result.failed() == {}
+    assert result.first["v2 200"] > approved
+    route = app.cluster.get("httproute", service, "-n", app.namespace)
+    assert [(ref["name"], ref["weight"]) for ref in route["spec"]["rules"][0]["backendRefs"]] == [(service, 1)]
+    services = app.cluster.get("services", "-n", app.namespace)["items"]
+    assert [found["metadata"]["name"] for found in services] == [app.name], "the preview's goes with the release"
 
 
 HOLDING: dict[str, Json] = {

@@ -11,78 +11,10 @@ from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY
 from tests.rig.app import App, Json
 from tests.rig.load import Load
+from tests.rig.routers import ByIngress, ByTraefikService, Staying
 from tests.rig.visitors import Visitors
 
 pytestmark = pytest.mark.e2e
-
-
-class ByIngress(App):
-    """Reached by an Ingress with the annotations of ingress-nginx."""
-
-    kind, traffic = "ingress", {"nginx": {"ingress": "checkout"}}
-    remains = "ingresses"
-
-    def route(self) -> Json:
-        """Its Ingress."""
-        path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": self.name, "port": {"number": 80}}}}
-        return {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "Ingress",
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {"ingressClassName": "nginx", "rules": [{"host": self.host, "http": {"paths": [path]}}]},
-        }
-
-    def at(self, weight: int) -> str | None:
-        """Why its canary has not this weight."""
-        found = self.cluster.get("ingresses", "-n", self.namespace)["items"]
-        said = {obj["metadata"]["name"]: obj["metadata"].get("annotations", {}) for obj in found}
-        told = said.get(f"{self.name}-canary", {}).get("nginx.ingress.kubernetes.io/canary-weight")
-        return None if told == str(weight) else f"{told}: {self.status().get('message')}"
-
-
-class ByTraefikService(App):
-    """Reached by an IngressRoute that leads to a TraefikService."""
-
-    kind, traffic = "traefikservice", {"traefik": {"service": "checkout"}}
-    remains = "traefikservices"
-
-    def route(self) -> Json:
-        """Its TraefikService: the Service has nine parts of ten, another of its names the tenth."""
-        listed = [{"name": self.name, "port": 80, "weight": 9}, {"name": "legacy", "port": 80, "weight": 1}]
-        return {
-            "apiVersion": "traefik.io/v1alpha1",
-            "kind": "TraefikService",
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {"weighted": {"services": listed}},
-        }
-
-    def routes(self) -> list[Json]:
-        """With the IngressRoute, and a Service of other pods that nobody releases."""
-        meta = {"name": self.name, "namespace": self.namespace}
-        to = {
-            "match": f"Host(`{self.host}`)",
-            "kind": "Rule",
-            "services": [{"name": self.name, "kind": "TraefikService"}],
-        }
-        legacy, service = self.deployment("legacy"), self.service()
-        for obj in (legacy, service):
-            obj["metadata"]["name"] = "legacy"
-        legacy["spec"] |= {"replicas": 1, "selector": {"matchLabels": {"app": "legacy"}}}
-        legacy["spec"]["template"]["metadata"]["labels"] = service["spec"]["selector"] = {"app": "legacy"}
-        entry: Json = {
-            "apiVersion": "traefik.io/v1alpha1",
-            "kind": "IngressRoute",
-            "metadata": meta,
-            "spec": {"entryPoints": ["web"], "routes": [to]},
-        }
-        return [legacy, service, self.route(), entry]
-
-    def at(self, weight: int) -> str | None:
-        """Why it has not this weight."""
-        found = self.cluster.get("traefikservice", self.name, "-n", self.namespace)["spec"]["weighted"]["services"]
-        wanted = [("checkout-stable", 9 * (100 - weight)), ("checkout-canary", 9 * weight), ("legacy", 100)]
-        told = [(entry["name"], entry["weight"]) for entry in found]
-        return None if told == wanted else f"{told}: {self.status().get('message')}"
 
 
 @pytest.mark.parametrize("kind", [ByIngress, ByTraefikService])
@@ -123,12 +55,6 @@ DARK: Json = {
 }
 
 
-def asked(app: App, *header: str) -> set[str]:
-    """Versions that answer ten requests."""
-    ask = ["curl", "--silent", "--fail", "-H", f"Host: {app.host}", *header, f"{app.cluster.gateway_url}/?[1-10]"]
-    return set(app.cluster.run(*ask).split())
-
-
 @pytest.mark.parametrize("kind", [App, ByIngress])
 def test_who_asks_for_the_candidate_gets_it_before_anybody_else(
     kind: type[App], new_app: Callable[..., App], folder: Path
@@ -140,10 +66,10 @@ def test_who_asks_for_the_candidate_gets_it_before_anybody_else(
         app.ship("v2")
         wait_until("the bake in the dark", lambda: dark(app), 30)
         seen = [
-            asked(app, "-H", "x-canary: always"),
-            asked(app, "-H", "Cookie: a=b; canary=always"),
-            asked(app, "-H", "x-canary: other", "-H", "Cookie: canary=other"),
-            asked(app),
+            app.answers("-H", "x-canary: always"),
+            app.answers("-H", "Cookie: a=b; canary=always"),
+            app.answers("-H", "x-canary: other", "-H", "Cookie: canary=other"),
+            app.answers(),
         ]
         assert dark(app) is None, "it was so all the time"
         assert "v2 200" not in load.counts()
@@ -163,7 +89,7 @@ STAYING: Json = {
 }
 
 
-@pytest.mark.parametrize("kind", [App, ByTraefikService])
+@pytest.mark.parametrize("kind", [App, ByTraefikService, Staying])
 def test_visitors_stay_where_they_are_until_it_is_aborted(
     kind: type[App], new_app: Callable[..., App], folder: Path
 ) -> None:

@@ -21,7 +21,9 @@ from tests.fakes.faults import Storm
 from tests.fakes.line import Point, When
 from tests.fakes.oracle import remains
 from tests.sim.process import Process
-from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
+from tests.sim.world import MANIFESTS, NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
+from tidegate.api.bluegreen import APPROVED
+from tidegate.api.gates import GateState
 from tidegate.api.release import Phase, RequestAction, Stage
 from tidegate.core.gate import CEILING, FLOOR, RELEASE
 from tidegate.core.jobs import JOB_NAME
@@ -96,11 +98,18 @@ BATCHES: dict[str, Any] = {
     "traffic": {"propagation": "1s"},
     "analysis": {"metrics": []},
 }
+JUDGED: dict[str, Any] = {key: GATED[key] for key in ("health", "gates")}
+PREVIEW: dict[str, Any] = {"preview": {"service": "checkout-preview"}, "switch": {"approval": "Manual"}}
+WINDOW: dict[str, Any] = {"rollback": {"window": 2}}
 BY_PODS: dict[str, Any] = {
     **QUIET,
     "steps": [{"weight": 25, "bake": "4s"}, {"weight": 50, "bake": "2s"}],
     "traffic": {"podShare": {}, "propagation": "1s"},
 }
+
+
+NOT_WIDENED = frozenset({Stage.WIDEN.value})
+"""Where the Service leads to both revisions all the time."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,15 @@ class Scene:
     spec: Mapping[str, Any]
     kind: Kind = CANARY_RELEASES
     by: Kind | None = HTTPROUTES
+    also: Kind | None = None
+    """Leads there, too."""
+    skips: frozenset[str] = frozenset()
+    """Stages that its releases do not come to."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that they do."""
+        return tuple(stage.value for stage in Stage if stage.value not in self.skips)
 
 
 SCENES: Mapping[str, Scene] = {
@@ -122,19 +140,30 @@ SCENES: Mapping[str, Scene] = {
     "nginx-dark": Scene({**QUIET, "steps": [MARKED, *QUIET["steps"]]}, by=INGRESSES),
     "list": Scene(QUIET, by=TRAEFIK_SERVICES),
     "list-sticky": Scene({**QUIET, "stickiness": {"cookie": "stay"}}, by=TRAEFIK_SERVICES),
-    "by-pods": Scene(BY_PODS, by=None),
+    "by-pods": Scene(BY_PODS, by=None, skips=NOT_WIDENED),
+    "several": Scene(QUIET, also=INGRESSES),
+    "window": Scene({**QUIET, **WINDOW}),
     "switch": Scene(SWITCH, BLUE_GREEN_RELEASES),
     "switch-judged": Scene({**SWITCH, "watch": "30s", "analysis": MEASURED["analysis"]}, BLUE_GREEN_RELEASES),
     "switch-service": Scene(SWITCH, BLUE_GREEN_RELEASES, by=None),
     "switch-nginx": Scene(SWITCH, BLUE_GREEN_RELEASES, by=INGRESSES),
     "switch-list": Scene(SWITCH, BLUE_GREEN_RELEASES, by=TRAEFIK_SERVICES),
-    "batches": Scene(BATCHES, ROLLING_RELEASES, by=None),
-    "batches-routed": Scene(BATCHES, ROLLING_RELEASES),
+    "switch-preview": Scene({**SWITCH, **PREVIEW}, BLUE_GREEN_RELEASES),
+    "switch-gated": Scene({**SWITCH, **JUDGED}, BLUE_GREEN_RELEASES),
+    "switch-several": Scene(SWITCH, BLUE_GREEN_RELEASES, also=INGRESSES),
+    "switch-window": Scene({**SWITCH, **WINDOW}, BLUE_GREEN_RELEASES),
+    "batches": Scene(BATCHES, ROLLING_RELEASES, by=None, skips=NOT_WIDENED),
+    "batches-routed": Scene(BATCHES, ROLLING_RELEASES, skips=NOT_WIDENED),
+    "batches-gated": Scene({**BATCHES, **JUDGED}, ROLLING_RELEASES, by=None, skips=NOT_WIDENED),
+    "batches-one-back": Scene({**BATCHES, "onFailure": "RevertBatch"}, ROLLING_RELEASES, by=None, skips=NOT_WIDENED),
+    "batches-window": Scene({**BATCHES, **WINDOW}, ROLLING_RELEASES, by=None, skips=NOT_WIDENED),
 }
 
 RESTS_WITHIN = 900.0
 """Seconds of virtual time, of which a watch that lost something may take 330 until the next audit."""
 CUE_WITHIN = 40.0
+ANSWERED_IN = 1.0
+"""Seconds that people take to see that they are asked."""
 BUSY = 2000
 """Requests a minute that are more than a release under way needs."""
 IDLE = 12
@@ -185,9 +214,28 @@ class Telling:
     lost: bool = False
     """A watch has missed something, that nobody knows of before the next audit."""
     requests: dict[str, deque[float]] = field(default_factory=dict)
+    healed: bool = False
+    """People put in order what they find."""
 
     async def tell(self) -> None:
         """All of it. What is wrong is an AssertionError."""
+        people = asyncio.create_task(self._answer())
+        try:
+            await self._tell()
+        finally:
+            people.cancel()
+
+    async def _answer(self) -> None:
+        """People approve what waits for them, and at the end have go on what was held."""
+        while True:
+            await asyncio.sleep(ANSWERED_IN)
+            status = self.world.status
+            if any(gate.name == APPROVED.name and gate.state is GateState.RUNNING for gate in status.gates):
+                ask(self, RequestAction.APPROVE)
+            elif self.healed and status.journal and status.journal.retreated:
+                ask(self, RequestAction.RESUME)
+
+    async def _tell(self) -> None:
         world = self.world
         world.meets.append(self._count)
         world.oracle.prompt = all(deed.what in OF_PEOPLE for deed in self.history.deeds)
@@ -256,9 +304,12 @@ class Telling:
         if world.by and world.cluster.find(world.by, NAMESPACE, NAME) is None:
             world.lead(world.owners_route)
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
-            world.edit(world.kind, {"spec": {"paused": None, **SCENES[self.history.scene].spec}})
-            if self.paused or (world.status.journal and world.status.journal.retreated):
+            spec = SCENES[self.history.scene].spec
+            back = {"onFailure": "RevertAll"} if "onFailure" in spec else {}
+            world.edit(world.kind, {"spec": {"paused": None, **spec, **back}})
+            if self.paused:
                 ask(self, RequestAction.RESUME)
+        self.healed = True
 
     async def _rests(self) -> None:
         """A release that was deleted is gone; any other has come to its end."""
@@ -311,6 +362,9 @@ class Telling:
         told = world.describe()
         assert not remains(world.cluster, NAMESPACE), told
         assert world.led() == world.owners_route.get("spec", {}), told
+        if also := SCENES[self.history.scene].also:
+            (found,) = world.cluster.all(also, NAMESPACE)
+            assert found["spec"] == MANIFESTS[also]()["spec"], told
         assert status.stable is not None, told
         assert world.target()["spec"]["progressDeadlineSeconds"] == 600, told
         stable = status.stable.images[0]
@@ -361,6 +415,7 @@ async def tell(history: History) -> Telling:
         spec=dict(scene.spec),
         kind=scene.kind,
         by=scene.by,
+        also=scene.also,
         replicas=history.replicas,
         versions={**VERSIONS, PROBE: Version()},
     )

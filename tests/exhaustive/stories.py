@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.fakes.controllers import Version, Work
@@ -41,8 +41,8 @@ class Story:
     managed: bool = True
     """The release is there from the beginning, and at rest."""
     kind: Kind = CANARY_RELEASES
-    by: Kind = HTTPROUTES
-    """What leads to the Service."""
+    by: Kind | None = HTTPROUTES
+    """What leads to the Service, if anything does."""
 
     async def begin(self, lease: str = "") -> World:
         """A shop in which it can happen."""
@@ -191,6 +191,24 @@ async def _promoted_by_request(world: World) -> None:
     await world.ends("Promoted")
 
 
+async def _approved(world: World) -> None:
+    """Nobody sees it until somebody says so."""
+    world.release("v2")
+    await world.until(lambda: world.phase == "Waiting")
+    ask(world, RequestAction.APPROVE)
+    await world.ends("Promoted")
+
+
+async def _batch_back(world: World) -> None:
+    """A batch does not come up, and is taken back alone; mended, it goes on."""
+    world.versions["v2"] = replace(QUICK, never_ready=True)
+    world.release("v2")
+    await world.until(lambda: world.phase == "Waiting")
+    world.versions["v2"] = QUICK
+    ask(world, RequestAction.RESUME)
+    await world.ends("Promoted")
+
+
 CHECK = {"name": "deep", "http": {"path": "/deep", "port": 80}, "interval": "1s", "failureThreshold": 2}
 JOB = {"template": {"spec": {"containers": [{"name": "smoke", "image": "smoke"}]}}}
 GATES = [
@@ -207,6 +225,10 @@ SWITCH = {
     "analysis": {"metrics": []},
 }
 BATCHES = {"batch": "50%", "bake": "1s", "drain": "1s", "traffic": {"propagation": "1s"}, "analysis": {"metrics": []}}
+WATCHED = {**SWITCH, "watch": "1h"}
+PREVIEW = {**SWITCH, "preview": {"service": "checkout-preview"}, "switch": {"approval": "Manual"}}
+ONE_BACK = {**BATCHES, "onFailure": "RevertBatch", "progressDeadline": "10s"}
+BY_PODS = {**SPEC, "traffic": {"podShare": {}, "propagation": "1s"}}
 SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
 
 MARKED = {"match": [{"headers": {"x-canary": "always"}}], "bake": "1s"}
@@ -224,9 +246,19 @@ STORIES: Mapping[str, Story] = {
     "let-go": Story(_let_go, SLOW),
     "scale": Story(_scaled),
     "switch": Story(_promotes, SWITCH, kind=BLUE_GREEN_RELEASES),
-    "switch-back": Story(_restored, {**SWITCH, "watch": "1h"}, kind=BLUE_GREEN_RELEASES),
+    "switch-back": Story(_restored, WATCHED, kind=BLUE_GREEN_RELEASES),
+    "switch-service": Story(_promotes, SWITCH, kind=BLUE_GREEN_RELEASES, by=None),
+    "switch-service-back": Story(_restored, WATCHED, kind=BLUE_GREEN_RELEASES, by=None),
+    "switch-ingress": Story(_promotes, SWITCH, kind=BLUE_GREEN_RELEASES, by=INGRESSES),
+    "switch-ingress-back": Story(_restored, WATCHED, kind=BLUE_GREEN_RELEASES, by=INGRESSES),
+    "switch-list": Story(_promotes, SWITCH, kind=BLUE_GREEN_RELEASES, by=TRAEFIK_SERVICES),
+    "switch-list-back": Story(_restored, WATCHED, kind=BLUE_GREEN_RELEASES, by=TRAEFIK_SERVICES),
+    "preview": Story(_approved, PREVIEW, kind=BLUE_GREEN_RELEASES),
     "batches": Story(_promotes, BATCHES, kind=ROLLING_RELEASES),
     "batches-back": Story(_reverts, BATCHES, kind=ROLLING_RELEASES),
+    "one-batch-back": Story(_batch_back, ONE_BACK, kind=ROLLING_RELEASES, by=None),
+    "by-pods": Story(_promotes, BY_PODS, by=None),
+    "by-pods-back": Story(_reverts, BY_PODS, by=None),
     "dark": Story(_promotes, DARK),
     "ingress": Story(_promotes, DARK, by=INGRESSES),
     "ingress-back": Story(_reverts, by=INGRESSES),

@@ -312,7 +312,13 @@ class Oracle:
         }
 
     def _release(self) -> Object | None:
-        return next((obj for kind in RELEASES for obj in self.cluster.all(kind, self.namespace)), None)
+        """Of several the one that the Deployment belongs to."""
+        found = [obj for kind in RELEASES for obj in self.cluster.all(kind, self.namespace)]
+        if len(found) < 2:
+            return found[0] if found else None
+        deployment = self.cluster.find(DEPLOYMENTS, self.namespace, self.target)
+        holder = (deployment["metadata"].get("annotations") or {}).get(RELEASE) if deployment else None
+        return next((obj for obj in found if f"{obj['kind']}/{obj['metadata']['name']}" == holder), found[0])
 
     def _letting_go(self) -> bool:
         release = self._release()

@@ -194,6 +194,15 @@ class App:
 
         wait_until(f"{self.namespace}/{self.name} says {reason}, with {words}", seen, seconds, pause=LOOKING)
 
+    def answers(self, *header: str, host: str = "") -> set[str]:
+        """Versions that answer ten requests."""
+        ask = ["curl", "--silent", "--fail", "-H", f"Host: {host or self.host}", *header]
+        return set(self.cluster.run(*ask, f"{self.cluster.gateway_url}/?[1-10]").split())
+
+    def gate(self, name: str) -> Json:
+        """What is known of a gate of its release."""
+        return next((known for known in self.status().get("gates", ()) if known["name"] == name), {})
+
     def weights(self) -> list[dict[str, int]]:
         """Service and weight of each backend of its route, rule by rule."""
         rules = self.cluster.get("httproute", self.name, "-n", self.namespace)["spec"]["rules"]
@@ -218,6 +227,17 @@ class App:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen last
             return str(error)
         return None
+
+
+def smoke(path: str, at: str, *, name: str = "smoke", service: str = "$(TIDEGATE_CANARY_SERVICE)") -> Json:
+    """A gate: a Job that asks a Service, by default the candidate's."""
+    container = {
+        "name": "ask",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "GET", "value": f"http://{service}{path}"}],
+    }
+    return {"name": name, "at": at, "job": {"template": {"spec": {"containers": [container]}}}}
 
 
 def at_once(what: Callable[[App], object], apps: Sequence[App]) -> None:

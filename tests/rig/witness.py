@@ -7,9 +7,10 @@ import itertools
 import json
 import math
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -180,6 +181,15 @@ class Witness:
     def untruths(self) -> list[str]:
         """Whatever the release's status said at any moment that was not so."""
         return list(dict.fromkeys(text for moment in self.moments() for text in moment.untruths(self._app)))
+
+
+def entered(moments: Iterable[Moment], app: App, stages: set[str], step: int) -> float:
+    """When the release of a step was first seen at a stage, in seconds of the epoch."""
+    for moment in moments:
+        status = moment.objects.get((app.kind, app.name), {}).get("status", {})
+        if status.get("journal", {}).get("stage") in stages and status.get("step", {}).get("index") == step:
+            return datetime.fromisoformat(status["journal"]["since"]).timestamp()
+    raise AssertionError(f"no release was at {stages} in step {step}")
 
 
 @contextmanager

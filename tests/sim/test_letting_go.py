@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,21 +10,57 @@ import pytest
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World, canary, route, template
 from tidegate.api.release import Stage
-from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES
+from tidegate.ports.cluster import (
+    BLUE_GREEN_RELEASES,
+    CANARY_RELEASES,
+    DEPLOYMENTS,
+    RELEASES,
+    REPLICASETS,
+    ROLLING_RELEASES,
+    SERVICES,
+    Kind,
+)
 
-MEASURED: dict[str, Any] = {
-    **QUICK,
-    "steps": [{"weight": 25, "bake": "1m"}],
-    "analysis": {"interval": "2s", "warmup": "0s"},
+COMMON: dict[str, Any] = {"drain": "1s", "traffic": {"propagation": "1s"}, "analysis": {"metrics": []}}
+SPECS: Mapping[Kind, dict[str, Any]] = {
+    CANARY_RELEASES: QUICK,
+    BLUE_GREEN_RELEASES: {**COMMON, "watch": "4s", "keep": "2s"},
+    ROLLING_RELEASES: {**COMMON, "batch": "50%", "bake": "3s"},
 }
+JUDGED: dict[str, Any] = {"analysis": {"interval": "2s", "warmup": "0s"}}
+MEASURED: Mapping[Kind, dict[str, Any]] = {
+    CANARY_RELEASES: {**QUICK, **JUDGED, "steps": [{"weight": 25, "bake": "1m"}]},
+    BLUE_GREEN_RELEASES: {**SPECS[BLUE_GREEN_RELEASES], **JUDGED, "watch": "1m"},
+    ROLLING_RELEASES: {**SPECS[ROLLING_RELEASES], "bake": "1m"},
+}
+BAD: Mapping[Kind, Version] = {
+    CANARY_RELEASES: Version(errors=0.5),
+    BLUE_GREEN_RELEASES: Version(errors=0.5),
+    ROLLING_RELEASES: Version(fails_after=5.0),
+}
+"""What has a release of the kind go back."""
+KINDS = pytest.mark.parametrize("kind", RELEASES, ids=lambda kind: kind.plural)
 FORWARD = [Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE]
 PROMOTE = [Stage.WIDEN, Stage.NARROW, Stage.RETURN, Stage.LIFT, Stage.CLEAN]
+SWITCH = [Stage.WIDEN, Stage.NARROW]
+"""Part of a promotion, but where the Service goes over before that."""
+FORWARDS = [
+    *((stage, CANARY_RELEASES) for stage in FORWARD),
+    *((stage, BLUE_GREEN_RELEASES) for stage in (*FORWARD, *SWITCH)),
+    *((stage, ROLLING_RELEASES) for stage in (*FORWARD, Stage.NARROW)),
+]
+PROMOTIONS = [(stage, kind) for kind in RELEASES for stage in PROMOTE if kind is CANARY_RELEASES or stage not in SWITCH]
 BACK = [Stage.REVERT, Stage.DRAIN, Stage.RETIRE, Stage.FLAG]
+
+
+async def begin(kind: Kind, spec: dict[str, Any] | None = None, **more: Any) -> World:
+    """A release of a kind at rest."""
+    return await World.begin(spec=spec or SPECS[kind], kind=kind, **more)
 
 
 async def gone(world: World, image: str) -> None:
     """The release object goes; what serves stays, and is what the template asks for."""
-    world.delete(CANARY_RELEASES)
+    world.delete(world.kind)
     await world.until(lambda: world.object is None, within=90)
     pods = world.pods_created()
     await world.wait(60)
@@ -35,8 +72,9 @@ async def gone(world: World, image: str) -> None:
     assert world.target()["spec"]["progressDeadlineSeconds"] == 600
 
 
-async def test_at_rest() -> None:
-    world = await World.begin()
+@KINDS
+async def test_at_rest(kind: Kind) -> None:
+    world = await begin(kind)
     await gone(world, "v1")
     assert world.pods_created() == {"v1": 4}
     world.release("v2")
@@ -44,8 +82,9 @@ async def test_at_rest() -> None:
     assert world.pods() == {"v2": 4}, "the Deployment rolls as it always did"
 
 
-async def test_after_a_promotion() -> None:
-    world = await World.begin()
+@KINDS
+async def test_after_a_promotion(kind: Kind) -> None:
+    world = await begin(kind)
     world.release("v2")
     await world.ends("Promoted")
     await gone(world, "v2")
@@ -76,49 +115,52 @@ async def test_the_template_changes_in_the_moment_of_adoption() -> None:
     await gone(world, "v2")
 
 
-async def test_after_a_revert() -> None:
+@KINDS
+async def test_after_a_revert(kind: Kind) -> None:
     """The template still asks for the bad one: it is set back, or letting go would roll the bad one out."""
-    world = await World.begin(versions={"v2": Version(fails_after=3.0)})
+    world = await begin(kind, versions={"v2": Version(fails_after=3.0)})
     world.release("v2")
     await world.ends("RolledBack")
     await gone(world, "v1")
-    assert world.pods_created()["v1"] == 4
+    assert kind is ROLLING_RELEASES or world.pods_created()["v1"] == 4
     assert "TemplateSetBack" in world.events()
 
 
-@pytest.mark.parametrize("stage", FORWARD)
-async def test_in_each_stage_forwards(stage: Stage) -> None:
-    world = await World.begin()
+@pytest.mark.parametrize(("stage", "kind"), FORWARDS)
+async def test_in_each_stage_forwards(stage: Stage, kind: Kind) -> None:
+    world = await begin(kind)
     world.release("v2")
     await world.until(lambda: world.stage is stage)
     await gone(world, "v1")
-    assert world.pods_created()["v1"] == 4
+    assert kind is ROLLING_RELEASES or world.pods_created()["v1"] == 4
 
 
-@pytest.mark.parametrize("stage", PROMOTE)
-async def test_in_each_stage_of_a_promotion(stage: Stage) -> None:
-    world = await World.begin()
+@pytest.mark.parametrize(("stage", "kind"), PROMOTIONS)
+async def test_in_each_stage_of_a_promotion(stage: Stage, kind: Kind) -> None:
+    world = await begin(kind)
     world.release("v2")
     await world.until(lambda: world.stage is stage)
     await gone(world, "v2")
     assert world.pods_created() == {"v1": 4, "v2": 4}, "it was promoted first"
 
 
+@KINDS
 @pytest.mark.parametrize("stage", BACK)
-async def test_in_each_stage_of_a_revert(stage: Stage) -> None:
-    world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.5)})
+async def test_in_each_stage_of_a_revert(stage: Stage, kind: Kind) -> None:
+    world = await begin(kind, MEASURED[kind], versions={"v2": BAD[kind]})
     world.release("v2")
     await world.until(lambda: world.stage is stage)
     await gone(world, "v1")
-    assert world.pods_created()["v1"] == 4
+    assert kind is ROLLING_RELEASES or world.pods_created()["v1"] == 4
 
 
-async def test_while_the_operator_is_away() -> None:
-    world = await World.begin()
+@KINDS
+async def test_while_the_operator_is_away(kind: Kind) -> None:
+    world = await begin(kind)
     world.release("v2")
-    await world.until(world.baking(1))
+    await world.until(lambda: world.stage is Stage.BAKE)
     await world.stop()
-    world.delete(CANARY_RELEASES)
+    world.delete(kind)
     await world.wait(30)
     assert world.object is not None, "the finalizer waits for us"
     world.start()

@@ -244,3 +244,23 @@ async def test_a_batch_that_the_analysis_fails_is_taken_back() -> None:
     ask(world, RequestAction.RESUME)
     await world.ends("Promoted")
     assert world.events().count("BatchReverted") == 1
+
+
+async def test_back_to_a_revision_of_the_rollback_window_at_once() -> None:
+    """All pods of it first, then the requests: nothing is judged that was promoted lately."""
+    world = await begin(spec={"rollback": {"window": 1}})
+    for version in ("v2", "v3"):
+        world.release(version)
+        await world.ends("Promoted")
+    began = world.clock.monotonic()
+    world.release("v2")
+    await world.until(lambda: world.step == 1 and world.status.step is not None and world.status.step.of == 1)
+    await world.ends("Promoted", within=30)
+    assert world.clock.monotonic() - began < 25
+    assert world.pods() == {"v2": 8}
+    world.release("v1")
+    await world.until(lambda: world.step == 1)
+    assert world.status.step
+    assert world.status.step.of > 1, "v1 is out of the window"
+    await world.ends("Promoted")
+    assert world.pods() == {"v1": 8}

@@ -163,6 +163,8 @@ class World:
     """Of the release."""
     by: Kind | None = HTTPROUTES
     """What leads to the Service, if anything does."""
+    also: Kind | None = None
+    """Leads there, too."""
     more_routers: Sequence[Callable[[Cluster], RouterPort]] = ()
     """That operators know beside their own."""
     lease: str = ""
@@ -194,11 +196,12 @@ class World:
         lease: str = "",
         kind: Kind = CANARY_RELEASES,
         by: Kind | None = HTTPROUTES,
+        also: Kind | None = None,
         **workload: Any,
     ) -> World:
         """A checkout that serves, its release, and an operator; by default all is at rest."""
         world = cls.empty(versions)
-        world.lease, world.kind, world.by = lease, kind, by
+        world.lease, world.kind, world.by, world.also = lease, kind, by, also
         await world.populate(QUICK if spec is None and settle else spec, replicas, rules, settle=settle, **workload)
         return world
 
@@ -219,6 +222,8 @@ class World:
             self.lead(route(rules=rules) if rules else MANIFESTS[self.by]())
         else:
             self.router.unrouted = NAME
+        if self.also:
+            self.create(self.also, MANIFESTS[self.also]())
         await asyncio.sleep(10)
         self.oracle.awake = True
         if spec is not None:
