@@ -200,9 +200,10 @@ async def _approved(world: World) -> None:
 
 
 async def _batch_back(world: World) -> None:
-    """A batch does not come up, and is taken back alone; mended, it goes on."""
-    world.versions["v2"] = replace(QUICK, never_ready=True)
+    """The second batch does not come up, and is taken back alone; mended, it goes on."""
     world.release("v2")
+    await world.until(world.baking(1))
+    world.versions["v2"] = replace(QUICK, never_ready=True)
     await world.until(lambda: world.phase == "Waiting")
     world.versions["v2"] = QUICK
     ask(world, RequestAction.RESUME)
