@@ -131,7 +131,7 @@ async def test_scaled_to_nothing_in_mid_release_it_waits() -> None:
     await world.until(world.baking(1))
     world.scale(0)
     await world.wait(90)
-    assert len(world.events()) <= 4, "adopted, started, and each of two steps once"
+    assert len(world.events()) <= 5, "adopted, started, each of two steps once, and that nobody comes to be judged"
     assert not world.at_rest
     world.scale(4)
     await world.ends("Promoted")
