@@ -147,6 +147,7 @@ def from_git(app: App) -> None:
 
     with GitOps(app.cluster, "server-side-apply") as tool:
         tool.commit(*manifests("v1"))
+        tool.await_rounds(1)
         app.await_phase("Idle", 60)
         tool.commit(*manifests("v2"))
         app.await_weight(25)
