@@ -228,7 +228,7 @@ SWITCH = {
 BATCHES = {"batch": "50%", "bake": "1s", "drain": "1s", "traffic": {"propagation": "1s"}, "analysis": {"metrics": []}}
 WATCHED = {**SWITCH, "watch": "1h"}
 PREVIEW = {**SWITCH, "preview": {"service": "checkout-preview"}, "switch": {"approval": "Manual"}}
-ONE_BACK = {**BATCHES, "onFailure": "RevertBatch", "progressDeadline": "10s"}
+ONE_BACK = {**BATCHES, "onFailure": "RevertBatch", "progressDeadline": "40s"}
 BY_PODS = {**SPEC, "traffic": {"podShare": {}, "propagation": "1s"}}
 SLOW = {**SPEC, "steps": [{"weight": 25, "bake": "1h"}, {"weight": 50, "bake": "1h"}]}
 
