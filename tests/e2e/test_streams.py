@@ -44,7 +44,7 @@ COMMON: Json = {
 }
 CANARY: Json = {**COMMON, "steps": [{"weight": 50, "bake": "4s"}]}
 DRAINED: Json = {**CANARY, "drain": f"{LASTS + 2}s"}
-SWITCH: Json = {**COMMON, "watch": "5s", "keep": "2s"}
+SWITCH: Json = {**COMMON, "watch": "3s", "keep": "1s"}
 CALLED: Json = {**SWITCH, "analysis": {"metrics": []}}
 """Judged by nothing: callers that hold their connections send the new pods no request to judge by."""
 BATCHES: Json = {**COMMON, "batch": "50%", "bake": "4s"}
