@@ -149,12 +149,15 @@ class Middle:
     stable: int
     candidate: int
     """Percent of the Deployment's replicas."""
+    most: int
+    """Replicas that the autoscaler comes to by itself: it counts the pods of both revisions, and does nothing about a
+    tenth more or less."""
 
 
 MIDDLES = {
-    "CanaryRelease": Middle({**STEADY, "steps": [{"weight": SHARE, "bake": "10m"}]}, 1, 100, SHARE),
-    "BlueGreenRelease": Middle({**BY_PODS, "watch": "10m"}, 2, 100, 100),
-    "RollingRelease": Middle({**BY_PODS, "batch": "50%", "bake": "10m"}, 1, 50, 50),
+    "CanaryRelease": Middle({**STEADY, "steps": [{"weight": SHARE, "bake": "10m"}]}, 1, 100, SHARE, 8),
+    "BlueGreenRelease": Middle({**BY_PODS, "watch": "10m"}, 2, 100, 100, 10),
+    "RollingRelease": Middle({**BY_PODS, "batch": "50%", "bake": "10m"}, 1, 50, 50, 10),
 }
 """They stay there until somebody promotes them."""
 
@@ -177,8 +180,7 @@ def autoscaled(app: App, middle: Middle, usage: Usage, folder: Path) -> None:
         await_bake(app, middle.step)
         status = app.status()
         stable, candidate = status["stable"]["hash"], status["candidate"]["hash"]
-        # More than twice as many: the autoscaler counts both sets of a blue-green release, each with half the load.
-        for replicas in (10, 3):
+        for replicas in (middle.most, 3):
             usage.millicores[app.namespace] = load_for(replicas)
             shares = {stable: middle.stable, candidate: middle.candidate}
             await_pods(app, {hash_: math.ceil(replicas * share / 100) for hash_, share in shares.items()})
