@@ -49,8 +49,8 @@ def plain(refs: list[Json] | None, **more: object) -> Json:
     return {**({} if refs is None else {"backendRefs": refs}), **more}
 
 
-MARKED: Json = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"name": "x-canary", "value": "always"}]}
-DARK: Json = {**rule("/", [CANARY], "tidegate-canary-0"), "matches": [MARKED]}
+ASKED_FOR: Json = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"name": "x-canary", "value": "always"}]}
+DARK = {**rule("/", [CANARY], "tidegate-canary-0"), "matches": [ASKED_FOR]}
 STAYS = [
     rule("/", [CANARY], "tidegate-canary-0-candidate"),
     rule("/", [STABLE], "tidegate-canary-0-stable"),
