@@ -45,6 +45,18 @@ def noted(obj: Mapping[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def annotate(obj: Mapping[str, Any], name: str, text: str | None) -> list[dict[str, Any]]:
+    """JSON patch that has an annotation say this, or be gone; empty where it does so already."""
+    found, path = obj["metadata"].get("annotations") or {}, f"/metadata/annotations/{name.replace('/', '~1')}"
+    if text is None:
+        return [{"op": "remove", "path": path}] if name in found else []
+    if found.get(name) == text:
+        return []
+    if "annotations" not in obj["metadata"]:
+        return [{"op": "add", "path": "/metadata/annotations", "value": {name: text}}]
+    return [{"op": "add", "path": path, "value": text}]
+
+
 def noting(share: Share) -> dict[str, Any]:
     """What a note says of the share that is written with it."""
     match = {"match": [one.wire() for one in share.match]} if share.match else {}

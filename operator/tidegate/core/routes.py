@@ -18,7 +18,7 @@ from typing import Any
 
 from tidegate.api.release import AT_REST, Match, Share
 from tidegate.core import dark, sticky, wishes
-from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
+from tidegate.core.hold import RELEASING, Hold, annotate, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 from tidegate.core.wishes import ASKED
 
@@ -103,9 +103,9 @@ def patch(route: Json, names: Backends, asked: Share, hold: Hold, *, wished: boo
     notes = {keys[index]: refs for index, refs in rest.items()}
     changes += _darken(route, ours := _ours(_led(route, names), names, asked))
     note = hold.note(service=names.service, rules=notes, **noting(asked))
-    changes += _annotate(route, RELEASING, None if back else note)
+    changes += annotate(route, RELEASING, None if back else note)
     left = {} if back else _moved(route, wanted, ours)
-    changes += _annotate(route, ASKED, wishes.by_lines(left) or None)
+    changes += annotate(route, ASKED, wishes.by_lines(left) or None)
     return _as_read(route, changes)
 
 
@@ -172,7 +172,7 @@ def _taken(route: Json, names: Backends) -> list[Json]:
 
 def seize(route: Json, hold: Hold) -> list[Json]:
     """JSON patch by which a new leader writes its term to a route that is held, and changes nothing else."""
-    return _as_read(route, _annotate(route, RELEASING, renoted(route, hold)))
+    return _as_read(route, annotate(route, RELEASING, renoted(route, hold)))
 
 
 def _held(route: Json, names: Backends) -> bool:
@@ -281,17 +281,6 @@ def _replace(route: Json, index: int, refs: list[Json]) -> list[Json]:
     if not refs:
         return [*test, {"op": "remove", "path": f"{path}/backendRefs"}]
     return [*test, {"op": "replace", "path": f"{path}/backendRefs", "value": refs}]
-
-
-def _annotate(route: Json, name: str, text: str | None) -> list[Json]:
-    path = f"/metadata/annotations/{name.replace('/', '~1')}"
-    if text is None:
-        return [{"op": "remove", "path": path}] if name in _annotations(route) else []
-    if _annotations(route).get(name) == text:
-        return []
-    if "annotations" not in route["metadata"]:
-        return [{"op": "add", "path": "/metadata/annotations", "value": {name: text}}]
-    return [{"op": "add", "path": path, "value": text}]
 
 
 def _noted_rules(route: Json) -> Mapping[str, list[Json]]:

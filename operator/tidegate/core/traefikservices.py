@@ -13,7 +13,7 @@ from typing import Any
 
 from tidegate.api.release import AT_REST, Share, Stay
 from tidegate.core import wishes
-from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting, renoted
+from tidegate.core.hold import RELEASING, Hold, annotate, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends
 from tidegate.core.wishes import ASKED
 
@@ -110,8 +110,8 @@ def patch(obj: Json, names: Backends, asked: Share, hold: Hold, *, wished: bool 
         return _as_read(obj, [*_put_back(obj, rest, _wished(obj, names) if wished else None), *_let_go(obj)])
     changes = [*_stick(obj, asked.stay), *_list(obj, shared(obj, names, asked.weight))]
     note = hold.note(service=names.service, services=rest, **noting(asked))
-    stale = [] if held(obj, names) else _annotate(obj, ASKED, None)
-    return _as_read(obj, [*changes, *_annotate(obj, RELEASING, note), *stale])
+    stale = [] if held(obj, names) else annotate(obj, ASKED, None)
+    return _as_read(obj, [*changes, *annotate(obj, RELEASING, note), *stale])
 
 
 def _put_back(obj: Json, rest: list[Json], wanted: Json | None) -> list[Json]:
@@ -174,7 +174,7 @@ def _cookie(stay: Stay) -> Json:
 
 def seize(obj: Json, hold: Hold) -> list[Json]:
     """JSON patch by which a new leader writes its term to one that is held, and changes nothing else."""
-    return _as_read(obj, _annotate(obj, RELEASING, renoted(obj, hold)))
+    return _as_read(obj, annotate(obj, RELEASING, renoted(obj, hold)))
 
 
 def empty_weights(obj: Json, names: Backends) -> bool:
@@ -209,18 +209,7 @@ def _noted(obj: Json) -> list[Json]:
 
 
 def _let_go(obj: Json) -> list[Json]:
-    return [*_annotate(obj, RELEASING, None), *_annotate(obj, ASKED, None)]
-
-
-def _annotate(obj: Json, name: str, text: str | None) -> list[Json]:
-    path = f"/metadata/annotations/{name.replace('/', '~1')}"
-    if text is None:
-        return [{"op": "remove", "path": path}] if name in _annotations(obj) else []
-    if _annotations(obj).get(name) == text:
-        return []
-    if "annotations" not in obj["metadata"]:
-        return [{"op": "add", "path": "/metadata/annotations", "value": {name: text}}]
-    return [{"op": "add", "path": path, "value": text}]
+    return [*annotate(obj, RELEASING, None), *annotate(obj, ASKED, None)]
 
 
 def _as_read(obj: Json, changes: list[Json]) -> list[Json]:
