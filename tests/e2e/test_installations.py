@@ -21,7 +21,7 @@ from tests.rig.witness import listening
 
 pytestmark = pytest.mark.e2e
 
-STEPS = [{"weight": 25, "bake": "10m"}, {"weight": 50, "bake": "10m"}]
+STEPS: list[Json] = [{"weight": 25, "bake": "10m"}, {"weight": 50, "bake": "10m"}]
 STEPWISE: Json = {**STEADY, "steps": STEPS}
 """On by request only."""
 HALF: Json = {**STEADY, "steps": STEPS[1:]}
@@ -155,7 +155,7 @@ def test_beside_a_second_installation_the_first_does_all_that_is_asked_of_it(
 def stepwise(app: App) -> None:
     """Both steps, each cut short."""
     for step in STEPS:
-        app.await_weight(step["weight"])  # type: ignore[arg-type]
+        app.await_weight(step["weight"])
         app.await_reason("Baking")
         app.ask("SkipStep")
 
