@@ -112,6 +112,8 @@ class Story:
     """Connections outlive their pods' being told to go; else the release waits for them."""
     back: bool = False
     """A bad release follows the good one."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Of the versions whose pods go."""
     short: Result | None = None
     held: dict[str, Held] = field(default_factory=dict)
 
@@ -163,11 +165,12 @@ def tell(story: Story, folder: Path, of: int) -> None:
     with ExitStack() as stack:
         load = stack.enter_context(short(app, folder, of))
         lasting = {sort: stack.enter_context(long(app, sort, folder)) for sort in SORTS}
+        story.hashes["v1"] = app.status()["stable"]["hash"]
         app.ship("v2")
         app.await_phase("Idle", 90, outcome="Promoted")
         if story.back:
             app.ship("bad", ERROR_RATE="0.5")
-            app.await_phase("RolledBack", 60, outcome="RolledBack")
+            story.hashes["bad"] = app.await_phase("RolledBack", 60, outcome="RolledBack")["lastRelease"]["hash"]
         await_alone(app)
         story.held = {sort: each.stop() for sort, each in lasting.items()}
         story.short = load.stop()
@@ -196,11 +199,11 @@ def await_alone(app: App) -> None:
     wait_until(f"the old pods of {app.namespace} are gone", seen, 90, pause=2 * LOOKING)
 
 
-def ends(app: App) -> dict[str, float]:
-    """When the release of each version ended, in seconds of the epoch."""
-    history = app.status()["history"]
-    versions = {"Promoted": "v1", "RolledBack": "bad"}
-    return {versions[r["outcome"]]: datetime.fromisoformat(r["finishedAt"]).timestamp() for r in history}
+def told_to_go(app: App, hash_: str) -> float:
+    """When the last pod of a revision was by then for sure, in seconds of the epoch: events tell whole ones."""
+    events = app.cluster.get("events", "-n", app.namespace, "--field-selector=reason=Killing")["items"]
+    pods = [event for event in events if event["involvedObject"]["name"].startswith(f"{app.name}-{hash_}-")]
+    return max(datetime.fromisoformat(event["firstTimestamp"]).timestamp() for event in pods) + 1
 
 
 @pytest.mark.parametrize("name", ["canary", "drained", "switch", "batches", "callers"])
@@ -213,9 +216,10 @@ def test_what_lasts_is_not_cut(told: dict[str, Story], figure: Figure, name: str
     assert story.failures == []
     assert story.short
     assert story.short.failed(but="bad") == {}
-    for version, ended in ends(story.app).items():
-        later = {sort: held.later(version, ended) for sort, held in story.held.items()}
-        figure(f"of {version}, ended in full after its release had", later)
+    for version, hash_ in story.hashes.items():
+        moment = told_to_go(story.app, hash_)
+        later = {sort: held.later(version, moment) for sort, held in story.held.items()}
+        figure(f"of {version}, ended in full after its pods were told to go", later)
         assert (min(later.values()) > 0) == story.outlive, "which is what this is about"
 
 

@@ -11,10 +11,12 @@ from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.release import Stage
 from tidegate.core.asking import Reply
+from tidegate.core.forward import KUBE_PROXY
 from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,
     CANARY_RELEASES,
+    ENDPOINT_SLICES,
     HTTPROUTES,
     JOBS,
     PODS,
@@ -130,6 +132,19 @@ async def test_a_job_that_fails_turns_the_release_back(kind: str, point: str) ->
     assert world.pods() == {"v1": 4}
     if point == "BeforeStart":
         assert not world.pods_created()["v2"], "nothing was started"
+
+
+@OF_KINDS
+async def test_a_job_is_asked_when_every_node_leads_to_the_candidate(kind: str) -> None:
+    """kube-proxy is not asked, and hears of endpoints when Tidegate does."""
+    world = await begin(kind, job("BeforeTraffic"))
+    world.release("v2")
+    await world.until(lambda: bool(world.jobs()))
+    writes = world.cluster.writes
+    (began,) = [write.at for write in writes if write.kind == JOBS and write.verb == "create"]
+    slices = [write for write in writes if write.kind == ENDPOINT_SLICES and write.name.startswith("checkout-canary")]
+    assert began - slices[-1].at >= KUBE_PROXY.total_seconds()
+    await world.ends("Promoted")
 
 
 async def test_a_job_that_takes_too_long_times_out_and_is_tried_again() -> None:

@@ -27,6 +27,8 @@ PROMOTION = frozenset({Stage.WIDEN, Stage.NARROW, Stage.RETURN})
 """Stages after them from which a release can still go back: all of stable's pods stand."""
 SLOW_START = timedelta(seconds=10)
 """Pods that take longer than this to start give reason to say what they wait for."""
+KUBE_PROXY = timedelta(seconds=2)
+"""What the kube-proxy of a node may take to lead to new endpoints: it writes its rules once a second at most."""
 FIRST_SCRAPES = 2
 """Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
@@ -245,13 +247,24 @@ def scale(draft: Draft) -> Stage | None:
     draft.say(Phase.PROGRESSING, Reason.SCALING, f"{told}; {why}" if why else told)
     draft.wake_in(POLL)
     if not sized or ready < want:
+        draft.note(settled_at=None)
         return None
     if unproven := checks.lacking(draft, want):
         draft.say(Phase.PROGRESSING, Reason.HEALTH_CHECKING, f"{where(draft)}: {unproven}")
         return None
     if obs.canary_service and not reached(draft, obs.canary_service):
         return None
-    return Stage.SHIFT if _asked(draft, *gates.before_traffic(draft, share_of(draft))) else None
+    points = gates.before_traffic(draft, share_of(draft))
+    return Stage.SHIFT if _dialled(draft, *points) and _asked(draft, *points) else None
+
+
+def _dialled(draft: Draft, *points: GateAt) -> bool:
+    """Whoever asks the candidate's Service in the name of a gate finds its pods there, whichever node that is on."""
+    if not gates.dial(draft, *points):
+        return True
+    settled = draft.journal.settled_at or draft.now
+    draft.note(settled_at=settled)
+    return draft.now >= settled + KUBE_PROXY
 
 
 def behind(service: Service | None) -> int:

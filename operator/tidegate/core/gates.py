@@ -119,6 +119,12 @@ def before_traffic(draft: Draft, share: Share) -> Sequence[GateAt]:
     return (GateAt.BEFORE_STEP, *((GateAt.BEFORE_TRAFFIC,) if first else ()))
 
 
+def dial(draft: Draft, *points: GateAt) -> bool:
+    """Whether a gate at these points sends requests of its own, which may go to the candidate's Service."""
+    asked = not draft.journal.returning and not draft.journal.retreated
+    return asked and any(gate.at in points and not gate.manual for gate in _spec(draft.obs))
+
+
 def tend(draft: Draft) -> None:
     """What goes for every stage: its time counts anew after its gates, and no Job stays that is asked no more."""
     at_gate, journal = draft.gate, draft.journal
