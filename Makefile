@@ -15,8 +15,9 @@ demo: install ## Set up, then four acts under load: promoted, reverted, git reve
 	$(BIN)/python -m tests.demo
 
 .PHONY: test
-test: install ## Set up, then all tests, those on a real cluster included
-	$(BIN)/python -m pytest
+test: ## Set up, then all tests: the quick ones first, then those on a real cluster
+	$(MAKE) unit
+	$(MAKE) e2e
 
 ## @ Checks
 .PHONY: lint
@@ -28,7 +29,7 @@ lint: install ## Formatting, lint, types, layers
 
 .PHONY: unit
 unit: install ## The tests that need no cluster
-	$(BIN)/python -m pytest -m "not e2e and not slow_cluster"
+	$(BIN)/python -m pytest -m "not e2e and not slow_cluster" --numprocesses auto --dist worksteal
 
 .PHONY: histories
 histories: install ## A crash at every await, every event in every phase, HISTORIES=1000 random ones from a printed SEED (SCENE="quiet switch")

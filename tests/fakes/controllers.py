@@ -33,8 +33,8 @@ from tidegate.ports.cluster import (
 
 Json = dict[str, Any]
 
-GRACE = 2.0
-"""Seconds that a pod goes on serving after it was told to go."""
+GRACE = 5.0
+"""Seconds that a pod goes on serving after it was told to go: those of the hook that its template has."""
 GRACEFUL = "fake/kubelet"
 """A finalizer: until the kubelet takes it away a deleted pod is there, and serves."""
 BIG = 2_147_483_647

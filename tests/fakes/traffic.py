@@ -35,6 +35,8 @@ READS = 0.3
 """Seconds until the route's status says that it was read."""
 APPLIES = 0.5
 """Seconds more until requests go by it."""
+TICK = 1e-6
+"""Seconds between two things that come one after the other."""
 
 
 class Router(Controller):
@@ -59,15 +61,22 @@ class Router(Controller):
         """A Service that requests go to by no route: callers inside the cluster, or a load balancer."""
         self.changed: Callable[[], None] = lambda: None
         """Told whenever requests go other ways."""
+        self._due: dict[Kind, float] = {}
+        """When the last that was heard of a kind is applied: what is heard later is never applied sooner."""
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
         loop = asyncio.get_running_loop()
         if kind in ROUTES:
             if type_ != "DELETED" and kind in GATEWAY_ROUTES:
                 loop.call_later(self.reads, self._read, kind, obj)
-            loop.call_later(self.reads + self.applies, self._apply, type_, obj)
+            self._in_turn(kind, self.reads + self.applies, self._apply, type_, obj)
         elif kind == ENDPOINT_SLICES:
-            loop.call_later(self.applies, self._resolve, type_, obj)
+            self._in_turn(kind, self.applies, self._resolve, type_, obj)
+
+    def _in_turn(self, kind: Kind, lag: float, apply: Callable[[str, Object], None], type_: str, obj: Object) -> None:
+        loop = asyncio.get_running_loop()
+        self._due[kind] = max(self._due.get(kind, 0.0) + TICK, loop.time() + lag)
+        loop.call_at(self._due[kind], apply, type_, obj)
 
     def _read(self, kind: Kind, route: Object) -> None:
         meta = route["metadata"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fakes.controllers import GRACE
 from tests.sim.world import USER, Json, World, route, service
 from tidegate.core.gate import HELD_DEADLINE
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REPLICASETS, SERVICES
@@ -225,6 +226,7 @@ async def test_at_rest_a_release_costs_nothing() -> None:
     world = await World.begin()
     world.release("v2")
     await world.ends("Promoted")
+    await world.wait(GRACE + 1)
     before, writes = world.requests(), len(world.cluster.writes)
     for _ in range(20):
         for key in world.process.operator._keys():
