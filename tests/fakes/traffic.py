@@ -61,7 +61,7 @@ class Router(Controller):
         """A Service that requests go to by no route: callers inside the cluster, or a load balancer."""
         self.changed: Callable[[], None] = lambda: None
         """Told whenever requests go other ways."""
-        self._due: dict[Kind, float] = {}
+        self._comes: dict[Kind, float] = {}
         """When the last that was heard of a kind is applied: what is heard later is never applied sooner."""
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
@@ -75,8 +75,8 @@ class Router(Controller):
 
     def _in_turn(self, kind: Kind, lag: float, apply: Callable[[str, Object], None], type_: str, obj: Object) -> None:
         loop = asyncio.get_running_loop()
-        self._due[kind] = max(self._due.get(kind, 0.0) + TICK, loop.time() + lag)
-        loop.call_at(self._due[kind], apply, type_, obj)
+        self._comes[kind] = max(self._comes.get(kind, 0.0) + TICK, loop.time() + lag)
+        loop.call_at(self._comes[kind], apply, type_, obj)
 
     def _read(self, kind: Kind, route: Object) -> None:
         meta = route["metadata"]
