@@ -25,7 +25,7 @@ from tidegate.core.gate import SERVING, Bounds
 from tidegate.core.observed import Observed, ReplicaSet
 from tidegate.core.plan import Action, Bound, Event, Plan
 
-POLL = timedelta(milliseconds=200)
+POLL = timedelta(milliseconds=100)
 """How soon to look again at what no watch reports: endpoints, pods, what a router has applied."""
 STEADY = timedelta(seconds=1)
 """The same where nothing is expected, but trouble of a pod would matter."""

@@ -27,6 +27,8 @@ PROMOTION = frozenset({Stage.WIDEN, Stage.NARROW, Stage.RETURN})
 """Stages after them from which a release can still go back: all of stable's pods stand."""
 SLOW_START = timedelta(seconds=10)
 """Pods that take longer than this to start give reason to say what they wait for."""
+SLOW_ROUTER = timedelta(seconds=1)
+"""A router that takes longer than this gives reason to say what it has yet to do: each word is a write of the status."""
 KUBE_PROXY = timedelta(seconds=2)
 """What the kube-proxy of a node may take to lead to new endpoints: it writes its rules once a second at most."""
 FIRST_SCRAPES = 2
@@ -133,6 +135,11 @@ def lagging(obs: Observed) -> str:
     return "; ".join(f"{route.name}: {route.waiting or 'not applied yet'}" for route in obs.own if not route.applied)
 
 
+def late(draft: Draft) -> bool:
+    """The router takes longer for this stage than a reader would wait before asking why."""
+    return draft.now > draft.journal.since + SLOW_ROUTER
+
+
 def overdue(draft: Draft) -> bool:
     """A router has had all the time that a route at rest needs: it is gone, or the user's Service is.
 
@@ -205,7 +212,8 @@ def prepare(draft: Draft) -> Stage | None:
         draft.act(Split(Share(INTRODUCED)))
         return None
     if not applied(draft) or not reached(draft, ours):
-        draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
+        if late(draft):
+            draft.say(Phase.PROGRESSING, Reason.PREPARING, lagging(obs) or f"the router has yet to see {ours.name}")
         return None
     if introduced:
         draft.act(Split(ALL_STABLE))
@@ -359,7 +367,8 @@ def shift(draft: Draft) -> Stage | None:
     if spec is None or not split_is(obs, share):
         return None
     if not applied(draft):
-        draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
+        if late(draft):
+            draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {lagging(obs)}")
         return None
     if wait_for_the_other(draft):
         return None

@@ -16,6 +16,7 @@ from tidegate.core.forward import (
     go_back,
     hash_of,
     lagging,
+    late,
     narrow,
     overdue,
     reached,
@@ -76,7 +77,8 @@ def return_routes(draft: Draft) -> Stage | None:
         draft.act(Split(AT_REST))
         return None
     if not applied(draft) or (obs.service and not reached(draft, obs.service)):
-        _promoting(draft, lagging(obs) or "the router still sends requests to the old revision")
+        if late(draft):
+            _promoting(draft, lagging(obs) or "the router still sends requests to the old revision")
         return None
     return Stage.LIFT
 
