@@ -28,7 +28,7 @@ PROMOTION = frozenset({Stage.WIDEN, Stage.NARROW, Stage.RETURN})
 SLOW_START = timedelta(seconds=10)
 """Pods that take longer than this to start give reason to say what they wait for."""
 SLOW_ROUTER = timedelta(seconds=1)
-"""A router that takes longer than this gives reason to say what it has yet to do: each word is a write of the status."""
+"""A router that takes longer than this gives reason to say what it has yet to do: each word is a status written."""
 KUBE_PROXY = timedelta(seconds=2)
 """What the kube-proxy of a node may take to lead to new endpoints: it writes its rules once a second at most."""
 FIRST_SCRAPES = 2
