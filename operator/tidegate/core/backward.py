@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
-from tidegate.core.draft import POLL, STEADY, Draft
+from tidegate.core.draft import STEADY, Draft
 from tidegate.core.forward import applied, behind, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
 from tidegate.core.observed import INTRODUCED, Observed
@@ -34,7 +34,7 @@ def revert(draft: Draft) -> Stage | None:
     stable = hash_of(draft, "stable")
     if lacks := _lacks(draft):
         draft.say(Phase.REVERTING, Reason.REVERTING, f"{lacks}: {draft.journal.message}")
-        draft.wake_in(POLL)
+        draft.wake_soon()
         return None
     if not split_is(obs, AT_REST):
         ensure_services(draft)
@@ -44,14 +44,14 @@ def revert(draft: Draft) -> Stage | None:
         # A promotion that is aborted had widened it already, or given it to the candidate.
         draft.urgent.append(Select(stable))
     if draft.urgent:
-        draft.wake_in(POLL)
+        draft.wake_soon()
         return None
     if draft.journal.served and not _confirmed(draft):
         waits = lagging(obs) or "the router has yet to know all pods of stable"
         if not _goes_on(draft):
             late = overdue(draft)
             draft.say(Phase.REVERTING, Reason.REVERTING, f"{waits}; {WAY_OUT}" if late else waits)
-            draft.wake_in(STEADY if late else POLL)
+            draft.wake_in(STEADY) if late else draft.wake_soon()
             return None
         _unheard(draft, waits)
     return Stage.DRAIN
@@ -155,7 +155,7 @@ def retire(draft: Draft) -> Stage | None:
         if not served and not draft.journal.unheard:
             _unheard(draft, lagging(obs) or "the router has yet to know all pods of stable")
         return Stage.FLAG
-    draft.wake_in(POLL)
+    draft.wake_soon()
     return None
 
 
@@ -172,5 +172,5 @@ def flag(draft: Draft) -> Stage | None:
     soonest = deployment.min_ready_seconds + 1
     if deployment.deadline != soonest:
         draft.act(SetDeadline(soonest, owners_note(deployment.owners_deadline)))
-    draft.wake_in(POLL)
+    draft.wake_soon()
     return None

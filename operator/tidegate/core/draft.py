@@ -25,8 +25,10 @@ from tidegate.core.gate import SERVING, Bounds
 from tidegate.core.observed import Observed, ReplicaSet
 from tidegate.core.plan import Action, Bound, Event, Plan
 
-POLL = timedelta(milliseconds=100)
+POLL = timedelta(milliseconds=200)
 """How soon to look again at what no watch reports: endpoints, pods, what a router has applied."""
+FIRST = timedelta(seconds=2)
+"""The time of a stage in which most of that comes to pass, and is looked for twice as often."""
 STEADY = timedelta(seconds=1)
 """The same where nothing is expected, but trouble of a pod would matter."""
 HISTORY = 10
@@ -139,6 +141,10 @@ class Draft:
     def wake_in(self, delay: timedelta) -> None:
         """Decide again after this long, or sooner."""
         self.wake_at(self.now + delay)
+
+    def wake_soon(self) -> None:
+        """Look again at what no watch reports."""
+        self.wake_in(POLL / 2 if self.now < self.journal.since + FIRST else POLL)
 
     def close(self, outcome: Outcome, reason: str, message: str) -> None:
         """The release under way ends here."""

@@ -12,7 +12,7 @@ from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.gates import GateAt
 from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
-from tidegate.core.draft import POLL, STEADY, Draft
+from tidegate.core.draft import STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
 from tidegate.core.plan import EnsureServices, Manage, Select, SetDeadline, Split
@@ -189,7 +189,7 @@ def prepare(draft: Draft) -> Stage | None:
     """
     obs, stable, candidate = draft.obs, hash_of(draft, "stable"), hash_of(draft, "candidate")
     draft.say(Phase.PROGRESSING, Reason.PREPARING, f"preparing traffic for {candidate}")
-    draft.wake_in(STEADY if obs.taken else POLL)
+    draft.wake_in(STEADY) if obs.taken else draft.wake_soon()
     ensure_deadline(draft)
     if not gates.passed(draft, GateAt.BEFORE_START) or wait_for_the_other(draft):
         return None
@@ -253,7 +253,7 @@ def scale(draft: Draft) -> Stage | None:
     told = f"{where(draft)}: {ready} of {want} pods of {hash_of(draft, 'candidate')} are ready"
     why = health.lacking(draft) if draft.now > draft.journal.since + SLOW_START else ""
     draft.say(Phase.PROGRESSING, Reason.SCALING, f"{told}; {why}" if why else told)
-    draft.wake_in(POLL)
+    draft.wake_soon()
     if not sized or ready < want:
         draft.note(settled_at=None)
         return None
@@ -322,7 +322,7 @@ def _given_back(draft: Draft) -> bool:
         return True
     told = f"{where(draft)}: the next batch is taken back, stable has {stable.ready} of {size} pods"
     draft.say(Phase.REVERTING, Reason.BATCH_REVERTED, told)
-    draft.wake_in(POLL)
+    draft.wake_soon()
     draft.bound(stable, exactly(to.stable), size)
     return False
 
@@ -345,7 +345,7 @@ def _shrink(draft: Draft) -> tuple[bool, bool]:
         return stable.current <= size, False
     told = f"{where(draft)}: {max(0, stable.current - size)} pods of {stable.hash} go out of service"
     draft.say(Phase.PROGRESSING, Reason.SCALING, told)
-    draft.wake_in(POLL)
+    draft.wake_soon()
     return draft.bound(stable, exactly(to.stable), size) and stable.current <= size, True
 
 
@@ -353,7 +353,7 @@ def shift(draft: Draft) -> Stage | None:
     """The step's weight written to the routes, and applied by the router: the bake begins."""
     obs, spec, share = draft.obs, draft.obs.release.spec, share_of(draft)
     draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {share.weight} %{_told(draft, share)}")
-    draft.wake_in(POLL)
+    draft.wake_soon()
     hold(draft)
     known = draft.status.step or _begun(share, index=1, of=len(steps(draft)))
     if deserted(draft):

@@ -13,7 +13,7 @@ from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import backward, checks, draining, forward, gates, health, promote, requests
-from tidegate.core.draft import POLL, STEADY, Draft, revision
+from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
@@ -372,7 +372,7 @@ def _at_rest(draft: Draft) -> None:
         return
     if not promote.tidied(draft):
         draft.say(Phase.PROGRESSING, Reason.REVERTING, "putting Services and routes back as they were")
-        draft.wake_in(POLL)
+        draft.wake_soon()
         return
     if current.hash == status.stable.hash:
         draft.set(candidate=None)
@@ -449,7 +449,7 @@ def _adopt(draft: Draft, current: ReplicaSet) -> None:
 def _bounding(draft: Draft) -> None:
     """Whoever waits for Ready may change the template the next moment: the bounds stand by then."""
     draft.say(Phase.PROGRESSING, Reason.ADOPTED, "bounds are being written to the ReplicaSets")
-    draft.wake_in(POLL)
+    draft.wake_soon()
 
 
 def _rest_bounds(draft: Draft, stable: str) -> bool:
@@ -548,7 +548,7 @@ def _let_go(draft: Draft) -> None:
         return
     why = Reason.RELEASE_DELETED if obs.release.deleting else Reason.LET_GO
     draft.say(Phase.REVERTING, why, "letting the Deployment go")
-    draft.wake_in(POLL)
+    draft.wake_soon()
     if not promote.tidied(draft) or not _restored(draft):
         return
     if obs.deployment and draft.journal.braked:

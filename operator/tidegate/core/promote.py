@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.api.conditions import Reason
 from tidegate.api.release import AT_REST, Outcome, Phase, Stage
 from tidegate.core import health
-from tidegate.core.draft import POLL, Draft
+from tidegate.core.draft import Draft
 from tidegate.core.forward import (
     applied,
     deserted,
@@ -31,7 +31,7 @@ from tidegate.core.plan import DeleteServices, Select, SetDeadline, Split
 
 def _promoting(draft: Draft, message: str) -> None:
     draft.say(Phase.PROGRESSING, Reason.PROMOTING, message)
-    draft.wake_in(POLL)
+    draft.wake_soon()
 
 
 def widen(draft: Draft) -> Stage | None:
@@ -125,7 +125,7 @@ def clean(draft: Draft) -> Stage | None:
         Reason.REVERTING if reverting else Reason.PROMOTING,
         "putting Services and routes back as they were",
     )
-    draft.wake_in(POLL)
+    draft.wake_soon()
     return Stage.REST if tidied(draft) else None
 
 
