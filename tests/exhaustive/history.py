@@ -306,7 +306,9 @@ class Telling:
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
             spec = SCENES[self.history.scene].spec
             back = {"onFailure": "RevertAll"} if "onFailure" in spec else {}
-            world.edit(world.kind, {"spec": {"paused": None, **spec, **back}})
+            # What needs a router is refused of who has none, for as long as it stands.
+            loose = {"stickiness": None} if world.by is None else {}
+            world.edit(world.kind, {"spec": {"paused": None, **loose, **spec, **back}})
             if self.paused:
                 ask(self, RequestAction.RESUME)
         self.healed = True
