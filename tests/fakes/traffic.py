@@ -10,7 +10,7 @@ from typing import Any
 from tests.fakes import traefik
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Controller, address
-from tests.fakes.virtual import VirtualClock
+from tests.fakes.virtual import TICK, VirtualClock
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service
 from tidegate.core import dark, sticky
@@ -35,8 +35,6 @@ READS = 0.3
 """Seconds until the route's status says that it was read."""
 APPLIES = 0.5
 """Seconds more until requests go by it."""
-TICK = 1e-6
-"""Seconds between two things that come one after the other."""
 
 
 class Router(Controller):

@@ -7,6 +7,8 @@ import selectors
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+TICK = 1e-6
+"""Seconds that pass in any case: a loop does not move on for what its clock cannot tell apart."""
 
 
 class _Jump(selectors.SelectSelector):

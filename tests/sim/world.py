@@ -38,7 +38,7 @@ from tests.fakes.metrics import FakeMetrics
 from tests.fakes.oracle import Oracle, remains
 from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
-from tests.fakes.virtual import VirtualClock
+from tests.fakes.virtual import TICK, VirtualClock
 from tests.sim.process import Process
 from tidegate.api.base import GROUP
 from tidegate.api.gates import GateStatus
@@ -66,8 +66,6 @@ from tidegate.ports.router import Router as RouterPort
 
 Json = dict[str, Any]
 NAMESPACE, NAME, USER = "shop", "checkout", "user"
-TICK = 1e-6
-"""Seconds that pass in any case: a loop does not move on for what its clock cannot tell apart."""
 RESTARTS_IN = 0.5
 """Seconds until another process stands where one died."""
 

@@ -176,9 +176,14 @@ def reached(draft: Draft, service: Service) -> bool:
         return False
     if (known and None not in known) or spec is None:
         return True
+    return _settled(draft, spec.traffic.propagation)
+
+
+def _settled(draft: Draft, lasts: timedelta) -> bool:
+    """All that the stage waits for has stood for so long: what cannot be asked has had its time."""
     settled = draft.journal.settled_at or draft.now
     draft.note(settled_at=settled)
-    return draft.now >= settled + spec.traffic.propagation
+    return draft.now >= settled + lasts
 
 
 def prepare(draft: Draft) -> Stage | None:
@@ -268,11 +273,7 @@ def scale(draft: Draft) -> Stage | None:
 
 def _dialled(draft: Draft, *points: GateAt) -> bool:
     """Whoever asks the candidate's Service in the name of a gate finds its pods there, whichever node that is on."""
-    if not gates.dial(draft, *points):
-        return True
-    settled = draft.journal.settled_at or draft.now
-    draft.note(settled_at=settled)
-    return draft.now >= settled + KUBE_PROXY
+    return not gates.dial(draft, *points) or _settled(draft, KUBE_PROXY)
 
 
 def behind(service: Service | None) -> int:
