@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.controllers import DeploymentController, Version
 from tests.sim.world import QUICK, World, route
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS
 
@@ -159,6 +159,17 @@ async def test_the_template_is_set_back_in_mid_release(step: int) -> None:
     assert world.pods_created()["v1"] == 4
     assert world.conditions()["Ready"] == "True"
     assert world.conditions()["Drifted"] == "False"
+
+
+async def test_a_template_set_back_waits_for_no_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(world.baking(1))
+    monkeypatch.setattr(DeploymentController, "delay", 5.0)
+    world.release("v1")
+    await world.until(lambda: world.rules()[0]["backendRefs"][1]["weight"] == 0, within=1)
+    await world.ends("Aborted", within=60)
+    assert world.reason == "TemplateRestored"
 
 
 async def test_a_pause_does_not_hold_a_revert() -> None:

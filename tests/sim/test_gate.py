@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.fakes.cluster import TIDEGATE
 from tests.sim.world import QUICK, World
 from tidegate.engine.gate import READ_IN, needed
 from tidegate.engine.reconcile import STANDING_BY
-from tidegate.ports.cluster import POLICIES, POLICY_BINDINGS, Kind
+from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, DEPLOYMENTS, POLICIES, POLICY_BINDINGS, Kind
 
 THEIRS: dict[str, Any] = {
     "matchConditions": [{"name": "not-by-tidegate", "expression": "request.userInfo.username != 'theirs'"}]
@@ -113,6 +114,44 @@ async def test_a_gate_that_is_put_back_holds_when_api_servers_have_read_it() -> 
         assert "API servers take a moment" in world.status.message
         await world.until(lambda: not world.target()["spec"].get("paused"), within=2)
     await world.ends("Promoted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "held"),
+    [
+        (CANARY_RELEASES, {**QUICK, "steps": [{"weight": 50, "bake": "60s"}]}, {"v1": 4, "v2": 2}),
+        (BLUE_GREEN_RELEASES, {"watch": "60s", "keep": "60s", "analysis": {"metrics": []}}, {"v1": 4, "v2": 4}),
+    ],
+    ids=["a canary", "blue-green"],
+)
+async def test_a_braked_deployment_keeps_its_pods(kind: Kind, spec: dict[str, Any], held: Mapping[str, int]) -> None:
+    """A Deployment that is paused is sized all the same; more than it allows are up in mid-release."""
+    world = await World.begin(kind=kind, spec=spec)
+    world.release("v2")
+    await world.until(lambda: world.pods() == held)
+    owners = world.target()["spec"]["strategy"]
+    world.close_gate()
+    await world.until(lambda: bool(world.target()["spec"].get("paused")), within=2)
+    await world.wait(20)
+    assert world.pods() == held
+    world.open_gate()
+    await world.ends("Promoted", within=600)
+    assert world.target()["spec"]["strategy"] == owners
+    assert world.pods_created()["v1"] == 4
+
+
+async def test_what_its_owner_wants_of_a_braked_deployment_stands() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 50, "bake": "60s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.close_gate()
+    await world.until(lambda: bool(world.target()["spec"].get("paused")), within=2)
+    world.oracle.excuse("what the Deployment controller makes of another maxSurge")
+    world.edit(DEPLOYMENTS, {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}})
+    await world.wait(20)
+    world.open_gate()
+    await world.ends("Promoted", within=600)
+    assert world.target()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "25%"}
 
 
 def policy(world: World, failure: str = "Fail") -> None:

@@ -103,7 +103,7 @@ def deployment(image: str = "v1", replicas: int = 4, **spec: Any) -> Json:
             "selector": {"matchLabels": {"app": NAME}},
             "template": template(image),
             "progressDeadlineSeconds": 600,
-            "strategy": {"type": "RollingUpdate"},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
             **spec,
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,13 +73,15 @@ DEPLOYMENT: Json = {
 
 
 def test_what_is_kept_reads_as_the_whole_does() -> None:
-    assert reading.deployment(slim(DEPLOYMENTS, DEPLOYMENT)) == reading.deployment(DEPLOYMENT)
-    assert reading.replicaset(slim(REPLICASETS, REPLICASET)) == reading.replicaset(REPLICASET)
+    digest = reading.digest(TEMPLATE)
+    assert reading.deployment(slim(DEPLOYMENTS, DEPLOYMENT)) == replace(reading.deployment(DEPLOYMENT), template=digest)
+    assert reading.replicaset(slim(REPLICASETS, REPLICASET)) == replace(reading.replicaset(REPLICASET), template=digest)
     assert reading.owned_by(slim(REPLICASETS, REPLICASET), "d1")
 
 
 def test_of_the_many_only_what_is_read_is_kept() -> None:
     kept = slim(REPLICASETS, REPLICASET)
+    assert kept["spec"]["template"].pop("digest") == reading.digest(TEMPLATE)
     assert kept["spec"]["template"] == {"spec": {"containers": [{"name": "app", "image": "web:v1"}]}}
     assert kept["metadata"]["labels"] == {"pod-template-hash": "5d8f"}
     assert set(kept["metadata"]["annotations"]) == {
@@ -109,3 +112,10 @@ def test_simulations_refuse_to_read_what_is_not_kept() -> None:
         found["status"].get("availableReplicas", 0)
     with pytest.raises(AssertionError, match=r"ReplicaSet\.spec\.template\.spec\.containers\[\]\.env"):
         _ = found["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+def test_a_template_is_told_by_its_digest() -> None:
+    """That of a ReplicaSet is its Deployment's and a hash; all else counts, kept or not."""
+    hashed = {**TEMPLATE, "metadata": {**TEMPLATE["metadata"], "labels": {"app": "web", "pod-template-hash": "5d8f"}}}
+    assert reading.digest(hashed) == reading.digest(TEMPLATE)
+    assert reading.digest({**TEMPLATE, "spec": {**TEMPLATE["spec"], "volumes": [{}]}}) != reading.digest(TEMPLATE)

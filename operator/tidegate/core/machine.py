@@ -16,7 +16,7 @@ from tidegate.core import backward, checks, draining, forward, gates, health, pr
 from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
-from tidegate.core.observed import Observed, Problem, ReplicaSet, Route
+from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer, SetImages, SetPaused
 from tidegate.core.questions import Arms, Protocol
 
@@ -208,22 +208,35 @@ def _gate(obs: Observed) -> Problem | None:
 def _brake(draft: Draft) -> None:
     """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
     obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
+    journal = draft.journal
     if deployment is None or deployment.managed_by != obs.release.id:
         return
-    gate, stage = _gate(obs), draft.journal.stage
+    gate, stage = _gate(obs), journal.stage
     reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
-    promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and draft.journal.outcome is None)
+    promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and journal.outcome is None)
     exposed = not promoted if stage is not Stage.REST else reverted
-    if gate and exposed and not deployment.paused:
-        draft.note(braked=True)
-        draft.act(SetPaused(paused=True))
-        draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
-    elif draft.journal.braked and (not gate or not (exposed or current is None)):
+    owners = deployment.surge if deployment.surge != journal.held_surge else journal.surge
+    if gate and exposed:
+        if not deployment.paused:
+            surge = _surge(obs, deployment)
+            draft.note(braked=True, surge=owners, held_surge=surge)
+            draft.act(SetPaused(paused=True, surge=surge))
+            draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
+    elif journal.braked and (not gate or current is not None):
         # Which revision the template asks for, nobody knows until its controller has seen our own last write.
-        if deployment.paused:
-            draft.act(SetPaused(paused=False))
+        if deployment.paused or deployment.surge != owners:
+            draft.act(SetPaused(paused=False, surge=owners))
         else:
-            draft.note(braked=False)
+            draft.note(braked=False, surge="", held_surge="")
+
+
+def _surge(obs: Observed, deployment: Deployment) -> str:
+    """The maxSurge at which a paused Deployment keeps the pods that it has.
+
+    It is sized all the same, in proportion, until all its revisions have replicas + maxSurge pods: stable of a
+    blue-green release would be cut down to a few. It may not be 0 where maxUnavailable is.
+    """
+    return str(max(1, sum(rs.replicas for rs in obs.replicasets) - deployment.replicas))
 
 
 def _ask_for_images(draft: Draft) -> None:
@@ -246,9 +259,10 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         return Outcome.ABORTED, Reason.RELEASE_DELETED, "the release object is being deleted"
     if obs.release.let_go:
         return Outcome.ABORTED, Reason.LET_GO, "Tidegate lets everything go"
-    current = obs.current()
+    stable = obs.by_hash(status.stable.hash) if status.stable else None
+    current = stable if stable and obs.set_back_to(stable) else obs.current()
     if current and status.candidate and current.hash != status.candidate.hash:
-        if status.stable and current.hash == status.stable.hash:
+        if current == stable:
             return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
         return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
     found = None if forward.giving_back(draft) else health.trouble(draft) or gates.failed(draft)
@@ -321,6 +335,10 @@ def _look(draft: Draft) -> None:
     draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis))
 
 
+KEPT = ("target_uid", "images", "braked", "surge", "held_surge", "unheard")
+"""Of the journal, beyond the release that it was written for."""
+
+
 def _finish(draft: Draft) -> None:
     """The release has ended; nothing of it remains but what the status tells."""
     journal, candidate = draft.journal, draft.status.candidate
@@ -337,7 +355,7 @@ def _finish(draft: Draft) -> None:
         draft.set(candidate=None)
     if draft.status.analysis:
         draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
-    kept = {name: getattr(journal, name) for name in ("target_uid", "images", "braked", "unheard")}
+    kept = {name: getattr(journal, name) for name in KEPT}
     draft.set(journal=Journal(since=draft.now, **kept))
     draft.say(Phase.PROGRESSING if promoted else Phase.REVERTING, reason, message)
     # What rest looks like is decided on what is seen then: the last writes of this release included.

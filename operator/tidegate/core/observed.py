@@ -75,6 +75,8 @@ class ReplicaSet:
     """Inherited from the Deployment: the release that manages it."""
     refused: str = ""
     """Why it is not given the pods that it asks for: a quota, say."""
+    template: str = ""
+    """Digest of its pod template, without the hash that its controller put there."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Deployment:
     """Revision number of the ReplicaSet of the current template."""
     strategy: str = "RollingUpdate"
     paused: bool = False
+    surge: str = "25%"
+    """spec.strategy.rollingUpdate.maxSurge."""
     deadline: int | None = 600
     """spec.progressDeadlineSeconds."""
     min_ready_seconds: int = 0
@@ -107,6 +111,8 @@ class Deployment:
     """What its template lacks for its pods to drain."""
     grace: int = GRACE
     """Its template's terminationGracePeriodSeconds."""
+    template: str = ""
+    """Digest of its pod template."""
 
     @property
     def owners_deadline(self) -> int | None:
@@ -320,6 +326,11 @@ class Observed:
         if self.deployment is None or not self.deployment.settled:
             return None
         return next((rs for rs in self.replicasets if rs.revision == self.deployment.revision), None)
+
+    def set_back_to(self, revision: ReplicaSet) -> bool:
+        """The template is that of an earlier revision, and the Deployment controller has yet to see it."""
+        target = self.deployment
+        return target is not None and not target.settled and target.template == revision.template != ""
 
     def by_hash(self, hash_: str | None) -> ReplicaSet | None:
         """The revision with this pod-template-hash."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -17,6 +19,10 @@ from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
+DIGEST = "digest"
+"""Of a pod template that is not kept as a whole: among its fields, in what is kept."""
+SURGE = "25%"
+"""maxSurge of a Deployment that names none: the API server's own."""
 
 _IMAGE = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
@@ -42,6 +48,7 @@ def deployment(obj: Json) -> Deployment:
         revision=int(_annotations(obj).get(REVISION, 0)),
         strategy=str(spec.get("strategy", {}).get("type", "RollingUpdate")),
         paused=bool(spec.get("paused", False)),
+        surge=str(_rolling(spec).get("maxSurge", SURGE)),
         deadline=spec.get("progressDeadlineSeconds"),
         min_ready_seconds=int(spec.get("minReadySeconds", 0)),
         timed_out=progressing.get("reason") == "ProgressDeadlineExceeded",
@@ -51,6 +58,7 @@ def deployment(obj: Json) -> Deployment:
         ports=_ports(spec.get("template", {}).get("spec", {})),
         advice=draining.advice(spec.get("template", {}).get("spec", {})),
         grace=draining.grace(spec.get("template", {}).get("spec", {})),
+        template=str(spec.get("template", {}).get(DIGEST, "")),
     )
 
 
@@ -69,7 +77,26 @@ def replicaset(obj: Json) -> ReplicaSet:
         bounds=Bounds(floor=annotations.get(FLOOR), ceiling=annotations.get(CEILING)),
         managed_by=str(annotations.get(RELEASE, "")),
         refused=str(_conditions(status).get("ReplicaFailure", {}).get("message", "")),
+        template=str(spec.get("template", {}).get(DIGEST, "")),
     )
+
+
+def unhashed(template: Json) -> Json:
+    """A pod template without the hash that the Deployment controller put there: as the Deployment has it."""
+    meta = template.get("metadata") or {}
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH}
+    return {**template, "metadata": {**meta, "labels": labels}}
+
+
+def digest(template: Json) -> str:
+    """Of a pod template: the same for a Deployment and the ReplicaSet that was made from it."""
+    text = json.dumps(unhashed(template), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _rolling(spec: Json) -> Json:
+    found: Json = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    return found
 
 
 def _containers(spec: Json) -> Sequence[Json]:

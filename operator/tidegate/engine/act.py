@@ -26,7 +26,7 @@ from tidegate.core.plan import (
     Split,
     StartJob,
 )
-from tidegate.core.reading import HASH
+from tidegate.core.reading import HASH, unhashed
 from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS, SERVICES, Cluster, Conflict, Kind, NotFound, Object
@@ -165,7 +165,8 @@ def _deadline(action: SetDeadline) -> Object:
 
 
 def _paused(action: SetPaused) -> Object:
-    return {"spec": {"paused": action.paused or None}}
+    surge = int(action.surge) if action.surge.isdigit() else action.surge
+    return {"spec": {"paused": action.paused or None, "strategy": {"rollingUpdate": {"maxSurge": surge}}}}
 
 
 _DEPLOYMENT: Mapping[type, Callable[[Any], Object]] = {Manage: _managed, SetDeadline: _deadline, SetPaused: _paused}
@@ -195,10 +196,6 @@ def _images(deployment: Object | None, images: Iterable[tuple[str, str]]) -> lis
 
 
 def _template(replicaset: Object | None) -> list[Object]:
-    """A revision's template, without the hash that its controller put there."""
     if replicaset is None:
         return []
-    template = replicaset["spec"]["template"]
-    meta = template.get("metadata", {})
-    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH}
-    return [{"op": "replace", "path": "/spec/template", "value": {**template, "metadata": {**meta, "labels": labels}}}]
+    return [{"op": "replace", "path": "/spec/template", "value": unhashed(replicaset["spec"]["template"])}]

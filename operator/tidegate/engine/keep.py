@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from tidegate.api.base import GROUP
-from tidegate.core.reading import DESIRED, HASH, REVISION
+from tidegate.core.reading import DESIRED, DIGEST, HASH, REVISION, digest
 from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, WEBHOOKS, Kind, Object
 
 Fields: TypeAlias = "Mapping[str, Fields]"
@@ -44,17 +44,17 @@ KEPT: Mapping[Kind, Fields] = {
         "spec": {
             "replicas": WHOLE,
             "selector": WHOLE,
-            "strategy": {"type": WHOLE},
+            "strategy": {"type": WHOLE, "rollingUpdate": {"maxSurge": WHOLE}},
             "paused": WHOLE,
             "progressDeadlineSeconds": WHOLE,
             "minReadySeconds": WHOLE,
-            "template": {"metadata": {"labels": WHOLE}, "spec": _PODS},
+            "template": {"metadata": {"labels": WHOLE}, "spec": _PODS, DIGEST: WHOLE},
         },
         "status": {"observedGeneration": WHOLE, "conditions": _CONDITIONS},
     },
     REPLICASETS: {
         "metadata": {**_META, "labels": {HASH: WHOLE}},
-        "spec": {"replicas": WHOLE, "template": {"spec": _IMAGES}},
+        "spec": {"replicas": WHOLE, "template": {"spec": _IMAGES, DIGEST: WHOLE}},
         "status": {"replicas": WHOLE, "readyReplicas": WHOLE, "conditions": _CONDITIONS},
     },
 }
@@ -65,9 +65,11 @@ _OTHERS = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def slim(kind: Kind, obj: Object) -> Object:
-    """An object without what nobody here reads: it is most of its size."""
+    """An object without what nobody here reads: it is most of its size. Of its pod template a digest is kept."""
     if kind in KEPT:
         kept: Object = only(obj, KEPT[kind])
+        if "template" in kept.get("spec", {}):
+            kept["spec"]["template"][DIGEST] = digest(obj["spec"]["template"])
         return kept
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if _OTHERS in (meta.get("annotations") or {}):
