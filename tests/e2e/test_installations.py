@@ -72,7 +72,7 @@ def test_policies_deleted_and_edited_in_mid_release(app: App, operator: Operator
                 app.await_reason(reason, "the Deployment is paused until the gate holds it again")
                 assert app.events(reason)
                 assert operator.counted("tidegate_gate_problem", f'reason="{reason}"') == 1
-                app.cluster.kubectl("annotate", "deployment", app.name, "-n", app.namespace, f"look={reason}")
+                app.cluster.kubectl("annotate", "deployment", app.name, "-n", app.namespace, f"{reason}=seen")
                 served(load)
             wait_until("the brake is off", lambda: "it is paused" if braked(app) else None, 30)
             app.await_reason("Baking")
