@@ -305,10 +305,12 @@ class Telling:
         if world.by and world.cluster.find(world.by, NAMESPACE, NAME) is None:
             world.lead(world.owners_route)
         if world.object is not None and "deletionTimestamp" not in world.object["metadata"]:
-            spec = SCENES[self.history.scene].spec
+            scene = SCENES[self.history.scene]
+            spec = scene.spec
             back = {"onFailure": "RevertAll"} if "onFailure" in spec else {}
-            # What needs a router is refused of who has none, for as long as it stands.
-            loose = {"stickiness": None} if world.by is None else {}
+            # What needs a router is refused of who has none, for as long as it stands; an Ingress needs to be told.
+            keeps = scene.by in (HTTPROUTES, TRAEFIK_SERVICES) and scene.also is None
+            loose = {} if keeps else {"stickiness": None}
             world.edit(world.kind, {"spec": {"paused": None, **loose, **spec, **back}})
             if self.paused:
                 ask(self, RequestAction.RESUME)
