@@ -89,7 +89,6 @@ class Laws:
         status = self._status()
         if write.kind == DEPLOYMENTS and status and status.journal and status.journal.braked:
             before["spec"]["paused"] = after["spec"].get("paused")
-            before["spec"]["strategy"] = after["spec"].get("strategy")
             before["spec"] = {key: value for key, value in before["spec"].items() if value is not None}
         if before != after:
             self._note(f"Tidegate wrote more of {write.kind.name} {write.name} than it may")

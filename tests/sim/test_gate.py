@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.exhaustive.stories import ask
 from tests.fakes.cluster import TIDEGATE
-from tests.sim.world import QUICK, World
+from tests.fakes.controllers import Version
+from tests.sim.world import NAMESPACE, QUICK, World, deployment
+from tidegate.api.release import RequestAction
 from tidegate.engine.gate import READ_IN, needed
 from tidegate.engine.reconcile import STANDING_BY
-from tidegate.ports.cluster import BLUE_GREEN_RELEASES, CANARY_RELEASES, DEPLOYMENTS, POLICIES, POLICY_BINDINGS, Kind
+from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, Kind
 
 THEIRS: dict[str, Any] = {
     "matchConditions": [{"name": "not-by-tidegate", "expression": "request.userInfo.username != 'theirs'"}]
@@ -116,42 +118,66 @@ async def test_a_gate_that_is_put_back_holds_when_api_servers_have_read_it() -> 
     await world.ends("Promoted")
 
 
-@pytest.mark.parametrize(
-    ("kind", "spec", "held"),
-    [
-        (CANARY_RELEASES, {**QUICK, "steps": [{"weight": 50, "bake": "60s"}]}, {"v1": 4, "v2": 2}),
-        (BLUE_GREEN_RELEASES, {"watch": "60s", "keep": "60s", "analysis": {"metrics": []}}, {"v1": 4, "v2": 4}),
-    ],
-    ids=["a canary", "blue-green"],
-)
-async def test_a_braked_deployment_keeps_its_pods(kind: Kind, spec: dict[str, Any], held: Mapping[str, int]) -> None:
-    """A Deployment that is paused is sized all the same; more than it allows are up in mid-release."""
-    world = await World.begin(kind=kind, spec=spec)
-    world.release("v2")
-    await world.until(lambda: world.pods() == held)
-    owners = world.target()["spec"]["strategy"]
+async def test_what_was_rolled_out_without_a_gate_serves_on() -> None:
+    """Though the template is another's when the gate is back."""
+    world = await World.begin(versions={"v3": Version(fails_after=1.0)})
+    world.oracle.excuse("nothing holds what the Deployment controller does")
     world.close_gate()
-    await world.until(lambda: bool(world.target()["spec"].get("paused")), within=2)
-    await world.wait(20)
-    assert world.pods() == held
+    world.release("v2")
+    await world.until(lambda: world.pods() == {"v2": 4})
     world.open_gate()
-    await world.ends("Promoted", within=600)
-    assert world.target()["spec"]["strategy"] == owners
-    assert world.pods_created()["v1"] == 4
+    world.release("v3")
+    await world.ends("RolledBack")
+    assert world.pods() == {"v2": 4}
+    assert world.pods_created()["v2"] == 4
 
 
-async def test_what_its_owner_wants_of_a_braked_deployment_stands() -> None:
+async def test_pods_that_came_without_a_gate_go_with_their_revision() -> None:
+    """Of a rollout that was not over when the next one came, which never serves."""
+    world = await World.begin(versions={"v3": Version(starts_in=1e6)})
+    world.oracle.excuse("nothing holds what the Deployment controller does")
+    world.close_gate()
+    world.release("v2")
+    await world.until(lambda: world.pods() == {"v2": 4})
+    world.release("v3")
+    await world.wait(10)
+    assert {rs["spec"]["replicas"] > 0 for rs in world.cluster.all(REPLICASETS, NAMESPACE)} == {False, True}
+    world.open_gate()
+    await world.ends("RolledBack", within=900)
+    await world.until(lambda: world.pods() == {"v1": 4}, within=30)
+
+
+async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
+    """They went while there was neither a gate nor an operator that could brake."""
     world = await World.begin(spec={**QUICK, "steps": [{"weight": 50, "bake": "60s"}]})
     world.release("v2")
     await world.until(world.baking(1))
+    world.oracle.excuse("nothing holds what the Deployment controller does")
+    world.process.line.freeze()
+    world.close_gate()
+    world.edit(DEPLOYMENTS, {"metadata": {"annotations": {"looked": "at"}}})
+    await world.until(lambda: world.pods() == {"v2": 4})
+    world.process.line.thaw()
+    await world.until(lambda: bool(world.target()["spec"].get("paused")), within=30)
+    ask(world, RequestAction.ABORT)
+    world.open_gate()
+    await world.ends("Aborted", within=120)
+    assert world.pods() == {"v1": 4}
+    assert "paused" not in world.target()["spec"]
+
+
+async def test_another_deployment_of_the_name_was_never_paused() -> None:
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": 50, "bake": "60s"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.oracle.excuse("the Deployment goes")
     world.close_gate()
     await world.until(lambda: bool(world.target()["spec"].get("paused")), within=2)
-    world.oracle.excuse("what the Deployment controller makes of another maxSurge")
-    world.edit(DEPLOYMENTS, {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}})
-    await world.wait(20)
-    world.open_gate()
-    await world.ends("Promoted", within=600)
-    assert world.target()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": "25%"}
+    world.delete(DEPLOYMENTS)
+    world.create(DEPLOYMENTS, deployment("v1", 4))
+    await world.wait(30)
+    world.delete(world.kind)
+    await world.until(lambda: world.object is None, within=120)
 
 
 def policy(world: World, failure: str = "Fail") -> None:

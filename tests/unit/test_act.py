@@ -162,10 +162,6 @@ def notes(floor: str | None, ceiling: str | None, **more: Any) -> Json:
     return {"metadata": {"annotations": {"tidegate.dev/floor": floor, "tidegate.dev/ceiling": ceiling, **more}}}
 
 
-def surging(pods: int | str) -> dict[str, Any]:
-    return {"rollingUpdate": {"maxSurge": pods}}
-
-
 @pytest.mark.parametrize(
     ("action", "where", "body"),
     [
@@ -177,8 +173,8 @@ def surging(pods: int | str) -> dict[str, Any]:
             "Deployment/checkout",
             {**annotated(DEADLINE_WISH, "9"), **DEADLINE},
         ),
-        (SetPaused(True, "4"), "Deployment/checkout", spec(paused=True, strategy=surging(4))),
-        (SetPaused(False, "25%"), "Deployment/checkout", spec(paused=None, strategy=surging("25%"))),
+        (SetPaused(True), "Deployment/checkout", spec(paused=True)),
+        (SetPaused(False), "Deployment/checkout", spec(paused=None)),
         (Bound("rs", exactly(25), 1), "ReplicaSet/rs", {**notes("25%", "25%"), "spec": {"replicas": 1}}),
         (Bound("rs", HELD, 0), "ReplicaSet/rs", {**notes(None, "0"), "spec": {"replicas": 0}}),
         (Bound("rs", HELD, None), "ReplicaSet/rs", notes(None, "0")),
@@ -232,7 +228,7 @@ async def test_what_was_changed_meanwhile_is_not_written(cluster: Recording) -> 
 
 
 async def test_one_decision_may_write_twice_to_an_object(cluster: Recording) -> None:
-    await done(cluster, Manage("mine"), SetDeadline(7), SetPaused(True, "1"))
+    await done(cluster, Manage("mine"), SetDeadline(7), SetPaused(True))
     found = cluster.find(DEPLOYMENTS, "shop", "checkout")
     assert found
     assert (found["spec"]["progressDeadlineSeconds"], found["spec"]["paused"]) == (7, True)

@@ -559,10 +559,6 @@ class Journal(Model):
     """Held by a request."""
     braked: bool = False
     """The Deployment was paused by us, until the gate holds again."""
-    surge: str = ""
-    """Its owner's maxSurge, while it is."""
-    held_surge: str = ""
-    """The one that we wrote, while it is."""
     images: Annotated[dict[str, str], Field(default_factory=dict)]
     """spec.images as last written to the Deployment: who changes its template after that has the last word."""
     hurried: bool = False

@@ -99,8 +99,9 @@ def _lacks(draft: Draft) -> str:
     if stable is None or spec is None or obs.deployment is None:
         return ""
     desired, taken = obs.deployment.replicas, any(step.stable < 100 for step in steps(draft))
+    # Whatever took them: the Deployment controller does, where there is no gate.
+    draft.serving(stable)
     if taken:
-        draft.serving(stable)
         ensure_services(draft)
     elif not _led_away(draft):
         return ""

@@ -209,34 +209,27 @@ def _brake(draft: Draft) -> None:
     """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
     obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
     journal = draft.journal
-    if deployment is None or deployment.managed_by != obs.release.id:
-        return
     gate, stage = _gate(obs), journal.stage
+    managed = deployment is not None and deployment.managed_by == obs.release.id
+    if deployment is None or not (managed or (stage is Stage.REST and journal.braked)):
+        return
+    if deployment.uid != journal.target_uid:
+        # Another of the same name: nobody has paused this one.
+        draft.note(braked=False)
+        return
     reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
     promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and journal.outcome is None)
-    exposed = not promoted if stage is not Stage.REST else reverted
-    owners = deployment.surge if deployment.surge != journal.held_surge else journal.surge
-    if gate and exposed:
-        if not deployment.paused:
-            surge = _surge(obs, deployment)
-            draft.note(braked=True, surge=owners, held_surge=surge)
-            draft.act(SetPaused(paused=True, surge=surge))
-            draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
-    elif journal.braked and (not gate or current is not None):
+    exposed = managed and (not promoted if stage is not Stage.REST else reverted)
+    if gate and exposed and not deployment.paused:
+        draft.note(braked=True)
+        draft.act(SetPaused(paused=True))
+        draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
+    elif journal.braked and (not gate or not (exposed or current is None)):
         # Which revision the template asks for, nobody knows until its controller has seen our own last write.
-        if deployment.paused or deployment.surge != owners:
-            draft.act(SetPaused(paused=False, surge=owners))
+        if deployment.paused:
+            draft.act(SetPaused(paused=False))
         else:
-            draft.note(braked=False, surge="", held_surge="")
-
-
-def _surge(obs: Observed, deployment: Deployment) -> str:
-    """The maxSurge at which a paused Deployment keeps the pods that it has.
-
-    It is sized all the same, in proportion, until all its revisions have replicas + maxSurge pods: stable of a
-    blue-green release would be cut down to a few. It may not be 0 where maxUnavailable is.
-    """
-    return str(max(1, sum(rs.replicas for rs in obs.replicasets) - deployment.replicas))
+            draft.note(braked=False)
 
 
 def _ask_for_images(draft: Draft) -> None:
@@ -335,10 +328,6 @@ def _look(draft: Draft) -> None:
     draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis))
 
 
-KEPT = ("target_uid", "images", "braked", "surge", "held_surge", "unheard")
-"""Of the journal, beyond the release that it was written for."""
-
-
 def _finish(draft: Draft) -> None:
     """The release has ended; nothing of it remains but what the status tells."""
     journal, candidate = draft.journal, draft.status.candidate
@@ -355,7 +344,7 @@ def _finish(draft: Draft) -> None:
         draft.set(candidate=None)
     if draft.status.analysis:
         draft.set(analysis=draft.status.analysis.model_copy(update={"journal": ""}))
-    kept = {name: getattr(journal, name) for name in KEPT}
+    kept = {name: getattr(journal, name) for name in ("target_uid", "images", "braked", "unheard")}
     draft.set(journal=Journal(since=draft.now, **kept))
     draft.say(Phase.PROGRESSING if promoted else Phase.REVERTING, reason, message)
     # What rest looks like is decided on what is seen then: the last writes of this release included.
@@ -380,10 +369,10 @@ def _at_rest(draft: Draft) -> None:
     if status.stable is None or journal.target_uid != deployment.uid or deployment.managed_by != obs.release.id:
         _adopt(draft, current)
         return
-    stable = obs.by_hash(status.stable.hash)
-    if current.hash != status.stable.hash and (stable is None or stable.current == 0) and current.ready:
-        # It serves already (a rollout while the gate was missing): what serves is stable.
-        _adopt(draft, current)
+    serves = _serves_instead(obs, deployment, current, status.stable.hash)
+    if serves is not None:
+        # A rollout while the gate was missing: what serves is stable.
+        _adopt(draft, serves)
         return
     if not _rest_bounds(draft, status.stable.hash) and status.phase is Phase.PROGRESSING:
         _bounding(draft)
@@ -402,6 +391,16 @@ def _at_rest(draft: Draft) -> None:
         draft.say(Phase.ROLLED_BACK, known(status.last_release.reason), status.last_release.message)
     else:
         _start(draft, current)
+
+
+def _serves_instead(obs: Observed, deployment: Deployment, current: ReplicaSet, stable: str) -> ReplicaSet | None:
+    """The revision that serves where stable has no pods: the template's, or one that nobody else is beside."""
+    there = [rs for rs in obs.replicasets if rs.current]
+    if any(rs.hash == stable for rs in there):
+        return None
+    if current.ready:
+        return current
+    return there[0] if len(there) == 1 and there[0].ready >= deployment.replicas else None
 
 
 def _keep_reverted(draft: Draft) -> None:
@@ -471,9 +470,14 @@ def _bounding(draft: Draft) -> None:
 
 
 def _rest_bounds(draft: Draft, stable: str) -> bool:
-    """Whether all revisions are bound as they are at rest."""
+    """Whether all revisions are bound as they are at rest.
+
+    Pods of others, which came while there was no gate, go once stable has all of its own.
+    """
+    serves, deployment = draft.obs.by_hash(stable), draft.obs.deployment
+    whole = serves is not None and deployment is not None and serves.ready >= deployment.replicas
     stand = [
-        draft.serving(replicaset) if replicaset.hash == stable else draft.bound(replicaset, HELD)
+        draft.serving(replicaset) if replicaset.hash == stable else draft.bound(replicaset, HELD, 0 if whole else None)
         for replicaset in draft.obs.replicasets
     ]
     return all(stand)

@@ -92,8 +92,6 @@ class Deployment:
     """Revision number of the ReplicaSet of the current template."""
     strategy: str = "RollingUpdate"
     paused: bool = False
-    surge: str = "25%"
-    """spec.strategy.rollingUpdate.maxSurge."""
     deadline: int | None = 600
     """spec.progressDeadlineSeconds."""
     min_ready_seconds: int = 0

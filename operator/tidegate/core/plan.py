@@ -57,8 +57,6 @@ class SetPaused:
     """Pause the Deployment, or let it go on: the brake where the gate does not hold."""
 
     paused: bool
-    surge: str
-    """maxSurge: a paused Deployment is sized, too, and by that."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 DIGEST = "digest"
 """Of a pod template that is not kept as a whole: among its fields, in what is kept."""
-SURGE = "25%"
-"""maxSurge of a Deployment that names none: the API server's own."""
 
 _IMAGE = {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
@@ -48,7 +46,6 @@ def deployment(obj: Json) -> Deployment:
         revision=int(_annotations(obj).get(REVISION, 0)),
         strategy=str(spec.get("strategy", {}).get("type", "RollingUpdate")),
         paused=bool(spec.get("paused", False)),
-        surge=str(_rolling(spec).get("maxSurge", SURGE)),
         deadline=spec.get("progressDeadlineSeconds"),
         min_ready_seconds=int(spec.get("minReadySeconds", 0)),
         timed_out=progressing.get("reason") == "ProgressDeadlineExceeded",
@@ -92,11 +89,6 @@ def digest(template: Json) -> str:
     """Of a pod template: the same for a Deployment and the ReplicaSet that was made from it."""
     text = json.dumps(unhashed(template), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _rolling(spec: Json) -> Json:
-    found: Json = (spec.get("strategy") or {}).get("rollingUpdate") or {}
-    return found
 
 
 def _containers(spec: Json) -> Sequence[Json]:

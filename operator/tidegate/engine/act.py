@@ -165,8 +165,7 @@ def _deadline(action: SetDeadline) -> Object:
 
 
 def _paused(action: SetPaused) -> Object:
-    surge = int(action.surge) if action.surge.isdigit() else action.surge
-    return {"spec": {"paused": action.paused or None, "strategy": {"rollingUpdate": {"maxSurge": surge}}}}
+    return {"spec": {"paused": action.paused or None}}
 
 
 _DEPLOYMENT: Mapping[type, Callable[[Any], Object]] = {Manage: _managed, SetDeadline: _deadline, SetPaused: _paused}
