@@ -167,7 +167,7 @@ def tell(story: Story, folder: Path, of: int) -> None:
         lasting = {sort: stack.enter_context(long(app, sort, folder)) for sort in SORTS}
         story.hashes["v1"] = app.status()["stable"]["hash"]
         app.ship("v2")
-        app.await_phase("Idle", 90, outcome="Promoted")
+        app.await_phase("Idle", 300, outcome="Promoted")
         if story.back:
             app.ship("bad", ERROR_RATE="0.5")
             story.hashes["bad"] = app.await_phase("RolledBack", 60, outcome="RolledBack")["lastRelease"]["hash"]
