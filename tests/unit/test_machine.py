@@ -135,7 +135,7 @@ class TestAtRest:
 
     def test_bounds_that_somebody_changed_are_put_right(self) -> None:
         obs = at_rest_with_the_old_template(candidate={"bounds": FREE})
-        assert decide(obs, NOW).actions == (Bound("checkout-2", HELD, None),)
+        assert decide(obs, NOW).actions == (Bound("checkout-2", HELD, 0),)
 
     def test_a_new_template_begins_a_release_the_same_instant(self) -> None:
         plan = decide(observed(rest(), deployment={"deadline": 600}), NOW)
@@ -180,7 +180,7 @@ class TestAtRest:
         assert plan.actions == (
             SetFinalizer(present=True),
             Manage("CanaryRelease/checkout"),
-            Bound("checkout-1", HELD, None),
+            Bound("checkout-1", HELD, 0),
             Bound("checkout-2", SERVING, None),
         )
         assert plan.status.phase is Phase.PROGRESSING, "it is not Ready before its bounds stand"
