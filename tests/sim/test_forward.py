@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.fakes.controllers import GRACE
 from tests.sim.world import USER, Json, World, route, service
 from tidegate.core.gate import HELD_DEADLINE
@@ -73,6 +75,23 @@ async def test_a_release_by_the_defaults_takes_its_bakes_and_is_proven_by_its_me
     assert last is not None
     minutes = (last.finished_at - last.started_at).total_seconds() / 60
     assert 65 < minutes < 66.5, "four bakes of 15 minutes, one of 5, and little more"
+
+
+async def test_each_step_is_proven_by_what_it_was_seen_to_do_itself() -> None:
+    steps = [*({"weight": weight, "bake": "2h"} for weight in (10, 30, 60)), {"weight": 100, "bake": "5m"}]
+    analysis = {"advance": "Proven", "interval": "1m", "warmup": "0s"}
+    world = await World.begin(spec={"steps": steps, "drain": "0s", "analysis": analysis})
+    world.release("v2")
+    begun = []
+    for number in range(1, 5):
+        await world.until(world.baking(number), within=3600)
+        begun.append(world.clock.now())
+        await world.wait(2)
+        assert world.step == number, "a Pass of the step before is none of this one"
+    await world.ends("Promoted", within=3600)
+    assert all((later - sooner).total_seconds() >= 60 for sooner, later in pairwise(begun)), begun
+    assert (begun[-1] - begun[0]).total_seconds() < 3600, "early, all the same"
+    assert (world.clock.now() - begun[-1]).total_seconds() >= 300, "nobody is left to compare with: it bakes"
 
 
 async def test_one_release_after_another() -> None:

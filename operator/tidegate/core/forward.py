@@ -421,20 +421,33 @@ def bake(draft: Draft) -> Stage | None:
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
+    elif _yet_to_look(draft, at):
+        # A Pass of the step before, and how many requests that one had, say nothing of this one.
+        return _wait(draft) if draft.now < at.until else None
     elif step(draft).weight and step(draft).bake and step(draft).judged:
+        rules = spec.analysis
+        if at.weight == 100:
+            # Nobody is left to compare with, and nothing can be proven: the bake is to do.
+            rules = rules.model_copy(update={"advance": Advance.Baked})
         if verdict is Verdict.Unknown:
             if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
                 draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
             return _unknown(draft)
         draft.note(unknown_since=None)
         if draft.now < at.until:
-            early = draft.status.analysis and spec.analysis.advance is Advance.Proven and verdict is Verdict.Pass
+            early = draft.status.analysis and rules.advance is Advance.Proven and verdict is Verdict.Pass
             return _next(draft) if early else _wait(draft)
-        if draft.status.analysis and not enough(spec.analysis, draft.status.analysis):
+        if draft.status.analysis and not enough(rules, draft.status.analysis):
             thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, draft.status.analysis)}"
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
             return _inconclusive(draft, draft.status.analysis)
     return _next(draft) if draft.now >= at.until else _wait(draft)
+
+
+def _yet_to_look(draft: Draft, at: StepStatus) -> bool:
+    """The analysis watches, and has not looked since the bake began."""
+    seen, judged = draft.status.analysis, step(draft).weight and step(draft).bake and step(draft).judged
+    return seen is not None and bool(judged) and draft.journal.looked_step != at.index
 
 
 def _kept(draft: Draft, seen: AnalysisStatus) -> str:

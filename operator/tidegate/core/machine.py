@@ -314,14 +314,16 @@ def _look(draft: Draft) -> None:
     from tidegate.core import analysis
 
     if obs.answers is not None:
-        index = draft.status.step.index if draft.status.step else 1
+        # Until its weight is there, what comes is of the step before: little load does not vouch for more.
+        at, looked = draft.status.step, draft.journal.looked_step
+        index = at.index if at and at.until else looked
         seen = analysis.look(
             spec.analysis,
             draft.status.analysis,
             sides,
             obs.answers,
             draft.now,
-            step_changed=index != draft.journal.looked_step,
+            step_changed=index != looked,
         )
         draft.set(analysis=seen)
         draft.note(looked_step=index)
