@@ -444,6 +444,7 @@ def test_that_callers_may_hold_their_connections_is_said_where_none_come(*, by_s
     )
     known = status(
         Stage.BAKE,
+        journal={"looked_step": 1},
         analysis=seen,
         traffic=TrafficStatus(router="", weight=25, applied=True),
         step=StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW),
