@@ -137,6 +137,12 @@ class TestAtRest:
         obs = at_rest_with_the_old_template(candidate={"bounds": FREE})
         assert decide(obs, NOW).actions == (Bound("checkout-2", HELD, 0),)
 
+    @pytest.mark.parametrize(("route", "size"), [(25, None), (0, 0), (None, 0)])
+    def test_pods_of_another_revision_go_after_their_traffic(self, route: int | None, size: int | None) -> None:
+        there = {"replicas": 1, "current": 1, "ready": 1, "bounds": exactly(25)}
+        plan = decide(at_rest_with_the_old_template(candidate=there, route=route), NOW)
+        assert Bound("checkout-2", HELD, size) in plan.actions
+
     def test_a_new_template_begins_a_release_the_same_instant(self) -> None:
         plan = decide(observed(rest(), deployment={"deadline": 600}), NOW)
         assert stage(plan) is Stage.PREPARE

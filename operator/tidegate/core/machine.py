@@ -208,10 +208,11 @@ def _gate(obs: Observed) -> Problem | None:
 def _brake(draft: Draft) -> None:
     """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
     obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
-    journal = draft.journal
-    gate, stage = _gate(obs), journal.stage
-    managed = deployment is not None and deployment.managed_by == obs.release.id
-    if deployment is None or not (managed or (stage is Stage.REST and journal.braked)):
+    if deployment is None:
+        return
+    journal, gate = draft.journal, _gate(obs)
+    stage, managed = journal.stage, deployment.managed_by == obs.release.id
+    if not managed and not (stage is Stage.REST and journal.braked):
         return
     if deployment.uid != journal.target_uid:
         # Another of the same name: nobody has paused this one.
@@ -474,12 +475,13 @@ def _bounding(draft: Draft) -> None:
 def _rest_bounds(draft: Draft, stable: str) -> bool:
     """Whether all revisions are bound as they are at rest.
 
-    Pods of others, which came while there was no gate, go once stable has all of its own.
+    Pods of others, which came while there was no gate, go once stable has all of its own and no route leads to them.
     """
     serves, deployment = draft.obs.by_hash(stable), draft.obs.deployment
     whole = serves is not None and deployment is not None and serves.ready >= deployment.replicas
+    size = 0 if whole and not backward.has_traffic(draft.obs) else None
     stand = [
-        draft.serving(replicaset) if replicaset.hash == stable else draft.bound(replicaset, HELD, 0 if whole else None)
+        draft.serving(replicaset) if replicaset.hash == stable else draft.bound(replicaset, HELD, size)
         for replicaset in draft.obs.replicasets
     ]
     return all(stand)
