@@ -220,19 +220,20 @@ class DeploymentController(Controller):
         allowed = wanted + _surge(deployment) if wanted else 0
         to_add = allowed - sum(rs["spec"]["replicas"] for rs in active)
         added = 0
-        sizes: list[tuple[Object, int]] = []
-        newest = 1 if to_add < 0 else -1
-        for rs in sorted(active, key=lambda rs: (-rs["spec"]["replicas"], newest * int(notes(rs)[REVISION]))):
+        older = 1 if to_add < 0 else -1
+        active.sort(key=lambda rs: (-rs["spec"]["replicas"], older * int(notes(rs)[REVISION])))
+        sizes: list[int] = []
+        for rs in active:
             size = rs["spec"]["replicas"]
             before = int(notes(rs).get(DESIRED, wanted)) + _surge(deployment)
             share = round(size * allowed / before) - size if before else 0
             room = to_add - added
             step = min(share, room) if to_add > 0 else max(share, room)
             added += step
-            sizes.append((rs, size + step))
-        for index, (rs, size) in enumerate(sizes):
-            leftover = to_add - added if index == 0 else 0
-            self._size(deployment, rs, max(0, size + leftover))
+            sizes.append(size + step)
+        sizes[0] += to_add - added
+        for rs, size in zip(active, sizes, strict=True):
+            self._size(deployment, rs, max(0, size))
 
     def _grow(self, deployment: Object, new: Object, old: Sequence[Object]) -> bool:
         """True when it asked for another size, whatever the gate granted."""

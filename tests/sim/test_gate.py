@@ -118,13 +118,19 @@ async def test_a_gate_that_is_put_back_holds_when_api_servers_have_read_it() -> 
     await world.ends("Promoted")
 
 
-async def test_what_was_rolled_out_without_a_gate_serves_on() -> None:
-    """Though the template is another's when the gate is back."""
-    world = await World.begin(versions={"v3": Version(fails_after=1.0)})
+async def rolled_out_without_a_gate(following: Version) -> World:
+    """v2, whole. Of v3 it is said how it will be."""
+    world = await World.begin(versions={"v3": following})
     world.oracle.excuse("nothing holds what the Deployment controller does")
     world.close_gate()
     world.release("v2")
     await world.until(lambda: world.pods() == {"v2": 4})
+    return world
+
+
+async def test_what_was_rolled_out_without_a_gate_serves_on() -> None:
+    """Though the template is another's when the gate is back."""
+    world = await rolled_out_without_a_gate(Version(fails_after=1.0))
     world.open_gate()
     world.release("v3")
     await world.ends("RolledBack")
@@ -134,11 +140,7 @@ async def test_what_was_rolled_out_without_a_gate_serves_on() -> None:
 
 async def test_pods_that_came_without_a_gate_go_with_their_revision() -> None:
     """Of a rollout that was not over when the next one came, which never serves."""
-    world = await World.begin(versions={"v3": Version(starts_in=1e6)})
-    world.oracle.excuse("nothing holds what the Deployment controller does")
-    world.close_gate()
-    world.release("v2")
-    await world.until(lambda: world.pods() == {"v2": 4})
+    world = await rolled_out_without_a_gate(Version(starts_in=1e6))
     world.release("v3")
     await world.wait(10)
     assert {rs["spec"]["replicas"] > 0 for rs in world.cluster.all(REPLICASETS, NAMESPACE)} == {False, True}

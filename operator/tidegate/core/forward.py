@@ -421,10 +421,10 @@ def bake(draft: Draft) -> Stage | None:
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
-    elif _yet_to_look(draft, at):
-        # A Pass of the step before, and how many requests that one had, say nothing of this one.
-        return _wait(draft) if draft.now < at.until else None
     elif step(draft).weight and step(draft).bake and step(draft).judged:
+        if draft.status.analysis and draft.journal.looked_step != at.index:
+            # A Pass of the step before, and how many requests that one had, say nothing of this one.
+            return _wait(draft) if draft.now < at.until else None
         rules = spec.analysis
         if at.weight == 100:
             # Nobody is left to compare with, and nothing can be proven: the bake is to do.
@@ -442,12 +442,6 @@ def bake(draft: Draft) -> Stage | None:
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
             return _inconclusive(draft, draft.status.analysis)
     return _next(draft) if draft.now >= at.until else _wait(draft)
-
-
-def _yet_to_look(draft: Draft, at: StepStatus) -> bool:
-    """The analysis watches, and has not looked since the bake began."""
-    seen, judged = draft.status.analysis, step(draft).weight and step(draft).bake and step(draft).judged
-    return seen is not None and bool(judged) and draft.journal.looked_step != at.index
 
 
 def _kept(draft: Draft, seen: AnalysisStatus) -> str:

@@ -78,6 +78,11 @@ def replicaset(obj: Json) -> ReplicaSet:
     )
 
 
+def managed(obj: Json) -> bool:
+    """A release manages the Deployment, or the one that the ReplicaSet was made for."""
+    return RELEASE in _annotations(obj)
+
+
 def unhashed(template: Json) -> Json:
     """A pod template without the hash that the Deployment controller put there: as the Deployment has it."""
     meta = template.get("metadata") or {}

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from tidegate.api.base import GROUP
 from tidegate.core import reading
-from tidegate.core.gate import RELEASE
 from tidegate.engine.leader import Leader
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import DEPLOYMENTS, RELEASES, REPLICASETS, ClusterError, NotFound, Object, Watched
@@ -47,7 +46,7 @@ class Again:
                 deployment = await self._cluster.get(DEPLOYMENTS, namespace, name)
             except NotFound:
                 continue
-            if not _managed(deployment):
+            if not reading.managed(deployment):
                 continue
             sets = await self._of(deployment)
             if not _is_behind(deployment, sets):
@@ -81,10 +80,6 @@ class Again:
                 await self._cluster.patch(REPLICASETS, meta["namespace"], meta["name"], body)
         except ClusterError as error:
             log.warning("%s: %s", meta["name"], error)
-
-
-def _managed(deployment: Object) -> bool:
-    return RELEASE in (deployment["metadata"].get("annotations") or {})
 
 
 def _is_behind(deployment: Object, sets: Iterable[Object]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from tidegate.api.base import GROUP
-from tidegate.core.reading import DESIRED, DIGEST, HASH, REVISION, digest
+from tidegate.core.reading import DESIRED, DIGEST, HASH, REVISION, digest, managed
 from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, WEBHOOKS, Kind, Object
 
 Fields: TypeAlias = "Mapping[str, Fields]"
@@ -65,10 +65,12 @@ _OTHERS = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def slim(kind: Kind, obj: Object) -> Object:
-    """An object without what nobody here reads: it is most of its size. Of its pod template a digest is kept."""
+    """An object without what nobody here reads: it is most of its size. Of what is managed a digest tells the pod
+    template: to make one of everything would take longer than all else here.
+    """
     if kind in KEPT:
         kept: Object = only(obj, KEPT[kind])
-        if "template" in kept.get("spec", {}):
+        if managed(obj) and "template" in kept.get("spec", {}):
             kept["spec"]["template"][DIGEST] = digest(obj["spec"]["template"])
         return kept
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
