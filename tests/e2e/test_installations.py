@@ -86,6 +86,48 @@ def test_policies_deleted_and_edited_in_mid_release(app: App, operator: Operator
     assert witness.shortfalls() == []
 
 
+SWITCH: Json = {
+    "switch": {"approval": "Manual"},
+    "drain": "1s",
+    "traffic": {"propagation": "1s"},
+    "analysis": {"metrics": []},
+}
+
+
+def test_policies_deleted_where_a_pause_would_cost_stable_its_pods(new_app: Callable[..., App], folder: Path) -> None:
+    """The Deployment controller takes a revision that has all of its pods for the only one that is needed."""
+    switched, alone = new_app(kind="BlueGreenRelease"), new_app(replicas=1)
+    switched.apply(switched.release(**SWITCH))
+    alone.apply(alone.release(**HALF))
+    for app in (switched, alone):
+        app.await_phase("Idle", 20)
+    pods = switched.pods(), alone.pods()
+
+    def awaits() -> str | None:
+        return None if switched.gate("switch").get("state") == "Running" else str(switched.status().get("message"))
+
+    with Load(switched.cluster, switched.host, folder) as load, Load(alone.cluster, alone.host, folder) as other:
+        for app in (switched, alone):
+            app.ship("v2")
+        wait_until("somebody is asked for approval", awaits, 60)
+        alone.await_weight(50)
+        served(load)
+        with deleted(switched.cluster):
+            for app in (switched, alone):
+                app.await_phase("Blocked", 60, outcome="Aborted")
+                assert app.events("TemplateSetBack")
+                # The Deployment controller looks at all that it has.
+                app.cluster.kubectl("annotate", "deployment", app.name, "-n", app.namespace, "looked=at")
+            served(load)
+            served(other)
+            assert (switched.pods(), alone.pods()) == pods
+        for app in (switched, alone):
+            app.await_phase("Idle", 60)
+        results = load.stop(), other.stop()
+    assert [result.failed() for result in results] == [{}, {}]
+    assert (switched.pods(), alone.pods()) == pods
+
+
 def braked(app: App) -> bool:
     """Whether its Deployment is paused."""
     return bool(app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"].get("paused"))

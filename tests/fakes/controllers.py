@@ -217,6 +217,10 @@ class DeploymentController(Controller):
             if last is not None:
                 self._size(deployment, last, wanted)
             return
+        if new is not None and self._saturated(deployment, new):
+            for rs in old:
+                self._size(deployment, rs, 0)
+            return
         allowed = wanted + _surge(deployment) if wanted else 0
         to_add = allowed - sum(rs["spec"]["replicas"] for rs in active)
         added = 0
@@ -234,6 +238,11 @@ class DeploymentController(Controller):
         sizes[0] += to_add - added
         for rs, size in zip(active, sizes, strict=True):
             self._size(deployment, rs, max(0, size))
+
+    def _saturated(self, deployment: Object, new: Object) -> bool:
+        """Paused or not, nobody else is needed: deployment/sync.go, ``scale``."""
+        wanted = _wanted(deployment)
+        return [new["spec"]["replicas"], int(notes(new).get(DESIRED, -1)), _ready(new)] == [wanted] * 3
 
     def _grow(self, deployment: Object, new: Object, old: Sequence[Object]) -> bool:
         """True when it asked for another size, whatever the gate granted."""

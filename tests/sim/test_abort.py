@@ -94,7 +94,8 @@ async def test_whatever_else_is_broken(stage: Stage, trouble: Callable[[World], 
     ask(world)
     await world.until(lambda: on_stable(world), within=2)
     await world.ends("Aborted", within=90)
-    assert world.reason == "Aborted"
+    # Without a gate it may have gone back by itself before.
+    assert world.reason == "Aborted" or (trouble is no_gate and world.reason == "GateMissing")
     assert world.rules() == route()["spec"]["rules"]
     assert world.pods() == {"v1": 4}
     assert trouble is no_gate or world.pods_created()["v1"] == 4

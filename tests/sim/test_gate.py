@@ -11,10 +11,11 @@ from tests.exhaustive.stories import ask
 from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World, deployment
+from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction
 from tidegate.engine.gate import READ_IN, needed
 from tidegate.engine.reconcile import STANDING_BY
-from tidegate.ports.cluster import DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, Kind
+from tidegate.ports.cluster import BLUE_GREEN_RELEASES, DEPLOYMENTS, POLICIES, POLICY_BINDINGS, REPLICASETS, Kind
 
 THEIRS: dict[str, Any] = {
     "matchConditions": [{"name": "not-by-tidegate", "expression": "request.userInfo.username != 'theirs'"}]
@@ -166,6 +167,66 @@ async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
     await world.ends("Aborted", within=120)
     assert world.pods() == {"v1": 4}
     assert "paused" not in world.target()["spec"]
+
+
+def asked(world: World) -> bool:
+    """Somebody is to approve."""
+    return any(gate.state is GateState.RUNNING for gate in world.status.gates)
+
+
+FULL: dict[str, Any] = {"steps": [{"weight": 25, "bake": "60s"}]}
+SWITCH: dict[str, Any] = {"switch": {"approval": "Manual"}, "traffic": {"propagation": "1s"}}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kind": BLUE_GREEN_RELEASES, "spec": SWITCH},
+        {"kind": BLUE_GREEN_RELEASES, "spec": SWITCH, "by": None},
+        {"spec": FULL, "replicas": 1},
+        {"spec": {"steps": [{"weight": 100, "bake": "60s"}]}},
+        {"spec": {"steps": [{"weight": 10, "replicas": "100%", "bake": "60s"}]}},
+        {"spec": {"steps": [{"weight": 10, "replicas": "75%", "bake": "60s"}]}},
+    ],
+    ids=["switch", "switch-by-service", "one-replica", "all-of-it", "all-pods", "most-pods"],
+)
+async def test_where_a_pause_would_cost_stable_its_pods_the_release_goes_back(how: dict[str, Any]) -> None:
+    """The Deployment controller takes a revision that has all of its pods for the only one that is needed."""
+    spec = {**QUICK, **how["spec"]} if "kind" not in how else how["spec"]
+    world = await World.begin(**{**how, "spec": {**spec, "analysis": {"metrics": []}}})
+    before = world.named("v1")
+    world.release("v2")
+    waits = (lambda: asked(world)) if "kind" in how else world.baking(1)
+    await world.until(waits)
+    world.close_gate()
+    await world.ends("Aborted")
+    assert world.status.last_release
+    assert "stable would lose the pods that it needs" in world.status.last_release.message
+    assert "TemplateSetBack" in world.events()
+    assert world.why("Stalled") == "GateMissing"
+    await world.wait(60)
+    assert world.named("v1") == before
+    assert world.pods() == {"v1": len(before)}
+    assert "paused" not in world.target()["spec"]
+    world.open_gate()
+    await world.until(lambda: world.condition("Ready") == "True")
+    world.release("v3")
+    await world.until(waits)
+
+
+async def test_a_deployment_that_its_owner_paused_is_not_said_to_be_paused_by_tidegate() -> None:
+    world = await World.begin(spec={**QUICK, **FULL})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.edit(DEPLOYMENTS, {"spec": {"paused": True}})
+    await world.until(lambda: world.why("Progressing") == "TargetPaused")
+    world.close_gate()
+    await world.until(lambda: "paused by its owner" in world.status.message and "gate" in world.status.message)
+    world.open_gate()
+    await world.until(lambda: world.why("Progressing") == "TargetPaused", within=30)
+    assert world.target()["spec"]["paused"]
+    world.edit(DEPLOYMENTS, {"spec": {"paused": None}})
+    await world.ends("Promoted", within=120)
 
 
 async def test_another_deployment_of_the_name_was_never_paused() -> None:

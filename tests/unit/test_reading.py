@@ -169,6 +169,23 @@ def test_a_deployment_is_settled_when_its_controller_has_seen_it() -> None:
     assert reading.deployment({"metadata": {"name": "d", "uid": "u"}, "spec": {}}).replicas == 1, "the API's default"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "surge"),
+    [
+        ({}, 2),
+        ({"rollingUpdate": None}, 2),
+        ({"rollingUpdate": {"maxSurge": "34%"}}, 3),
+        ({"rollingUpdate": {"maxSurge": "100%"}}, 6),
+        ({"rollingUpdate": {"maxSurge": 3}}, 3),
+        ({"rollingUpdate": {"maxSurge": 0}}, 0),
+    ],
+)
+def test_pods_that_a_deployment_may_have_beyond_its_size(strategy: Json, surge: int) -> None:
+    """A percentage is rounded up."""
+    spec = {"replicas": 6, "strategy": strategy}
+    assert reading.deployment({"metadata": {"name": "d", "uid": "u"}, "spec": spec}).surge == surge
+
+
 def test_a_replicaset_with_its_bounds() -> None:
     notes = {"tidegate.dev/floor": "25%", "tidegate.dev/ceiling": "50%", "tidegate.dev/release": "r"}
     obj = {

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import backward, checks, draining, forward, gates, health, promote, requests
+from tidegate.core import backward, brake, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
-from tidegate.core.plan import Bound, Manage, Plan, RestoreTemplate, Seize, SetFinalizer, SetImages, SetPaused
+from tidegate.core.plan import Bound, Manage, Plan, Seize, SetFinalizer, SetImages
 from tidegate.core.questions import Arms, Protocol
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
@@ -45,7 +45,7 @@ def decide(obs: Observed, now: datetime) -> Plan:
     """What is to be done, given what is known. The same question has the same answer, whenever it is asked."""
     draft = Draft(obs, now)
     _seize(draft)
-    _brake(draft)
+    brake.brake(draft)
     if obs.release.leaving:
         _let_go(draft)
         gates.tend(draft)
@@ -165,14 +165,15 @@ def _turn(draft: Draft) -> bool:
     if back:
         _go_back(draft, back)
         return True
-    gate = _gate(obs)
+    gate = brake.gone(obs)
     if obs.release.invalid:
         draft.say(Phase.INVALID, Reason.INVALID_SPEC, obs.release.invalid)
     elif wish := next((problem for problem in obs.problems if problem.wish), None):
         # Somebody edited the spec in mid-release. What is written stays, and the way back is open.
         draft.say(Phase.BLOCKED, wish.reason, wish.message)
     elif gate or draft.journal.braked:
-        told = f"the Deployment is paused until the gate holds it again: {gate.message if gate else 'it is back'}"
+        paused = "paused" if draft.journal.braked else "paused by its owner, and the release waits"
+        told = f"the Deployment is {paused} until the gate holds it again: {gate.message if gate else 'it is back'}"
         draft.say(Phase.WAITING, gate.reason if gate else Reason.GATE_MISSING, told)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
@@ -197,40 +198,6 @@ def _severed(obs: Observed) -> bool:
 def _gone(obs: Observed) -> Problem:
     """What a release under way misses of the user's."""
     return obs.problems[0] if obs.problems else Problem(Reason.ROUTE_NOT_FOUND, "the route is gone")
-
-
-def _gate(obs: Observed) -> Problem | None:
-    """Why the gate does not hold, if it does not."""
-    told = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
-    return next((problem for problem in obs.problems if problem.reason in told), None)
-
-
-def _brake(draft: Draft) -> None:
-    """Without the gate the Deployment controller would roll out what is held: it is paused until the gate is back."""
-    obs, status, deployment, current = draft.obs, draft.status, draft.obs.deployment, draft.obs.current()
-    if deployment is None:
-        return
-    journal, gate = draft.journal, _gate(obs)
-    stage, managed = journal.stage, deployment.managed_by == obs.release.id
-    if not managed and not (stage is Stage.REST and journal.braked):
-        return
-    if deployment.uid != journal.target_uid:
-        # Another of the same name: nobody has paused this one.
-        draft.note(braked=False)
-        return
-    reverted = current is not None and status.candidate is not None and current.hash == status.candidate.hash
-    promoted = stage is Stage.LIFT or (stage is Stage.CLEAN and journal.outcome is None)
-    exposed = managed and (not promoted if stage is not Stage.REST else reverted)
-    if gate and exposed and not deployment.paused:
-        draft.note(braked=True)
-        draft.act(SetPaused(paused=True))
-        draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
-    elif journal.braked and (not gate or not (exposed or current is None)):
-        # Which revision the template asks for, nobody knows until its controller has seen our own last write.
-        if deployment.paused:
-            draft.act(SetPaused(paused=False))
-        else:
-            draft.note(braked=False)
 
 
 def _ask_for_images(draft: Draft) -> None:
@@ -259,6 +226,9 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         if current == stable:
             return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
         return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
+    gate = brake.gone(obs)
+    if gate and brake.starves(draft):
+        return Outcome.ABORTED, gate.reason, f"{gate.message}; stable would lose the pods that it needs"
     found = None if forward.giving_back(draft) else health.trouble(draft) or gates.failed(draft)
     if found:
         return Outcome.ROLLED_BACK, *found
@@ -361,7 +331,7 @@ def _at_rest(draft: Draft) -> None:
     if blocked:
         phase = Phase.INVALID if blocked.reason in (Reason.INVALID_SPEC, Reason.STRATEGY_RECREATE) else Phase.BLOCKED
         draft.say(phase, blocked.reason, blocked.message)
-        if _gate(obs) and journal.braked:
+        if brake.gone(obs) and journal.braked:
             _keep_reverted(draft)
         return
     if deployment is None or current is None:
@@ -542,18 +512,11 @@ def _promoted_lately(draft: Draft, candidate: ReplicaSet) -> bool:
 
 def _restored(draft: Draft) -> bool:
     """What serves is what the template asks for: else the Deployment would roll out, ungated, what was not promoted."""
-    obs, deployment, current = draft.obs, draft.obs.deployment, draft.obs.current()
+    obs, deployment = draft.obs, draft.obs.deployment
     stable = obs.by_hash(draft.status.stable.hash) if draft.status.stable else None
     if deployment is None or deployment.managed_by != obs.release.id or stable is None or not stable.current:
         return True
-    if current is None:
-        return False
-    if current.hash == stable.hash:
-        return True
-    draft.act(RestoreTemplate(stable.name))
-    told = f"the template was set back to revision {stable.revision}, which serves: {current.hash} was not promoted"
-    draft.event(Reason.TEMPLATE_SET_BACK, told, "Warning")
-    return False
+    return brake.restore(draft)
 
 
 def _seize(draft: Draft) -> None:

@@ -91,6 +91,8 @@ class Deployment:
     revision: int
     """Revision number of the ReplicaSet of the current template."""
     strategy: str = "RollingUpdate"
+    surge: int = 0
+    """Pods beyond ``replicas`` that its controller may make: maxSurge."""
     paused: bool = False
     deadline: int | None = 600
     """spec.progressDeadlineSeconds."""

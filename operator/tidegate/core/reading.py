@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -45,6 +46,7 @@ def deployment(obj: Json) -> Deployment:
         settled=int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 1)),
         revision=int(_annotations(obj).get(REVISION, 0)),
         strategy=str(spec.get("strategy", {}).get("type", "RollingUpdate")),
+        surge=_surge(spec),
         paused=bool(spec.get("paused", False)),
         deadline=spec.get("progressDeadlineSeconds"),
         min_ready_seconds=int(spec.get("minReadySeconds", 0)),
@@ -57,6 +59,14 @@ def deployment(obj: Json) -> Deployment:
         grace=draining.grace(spec.get("template", {}).get("spec", {})),
         template=str(spec.get("template", {}).get(DIGEST, "")),
     )
+
+
+def _surge(spec: Json) -> int:
+    """Of the percent of replicas, rounded up, or of pods."""
+    asked = (spec.get("strategy", {}).get("rollingUpdate") or {}).get("maxSurge", "25%")
+    if isinstance(asked, int):
+        return asked
+    return math.ceil(int(spec.get("replicas", 1)) * int(asked.rstrip("%")) / 100)
 
 
 def replicaset(obj: Json) -> ReplicaSet:

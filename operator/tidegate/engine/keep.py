@@ -44,7 +44,7 @@ KEPT: Mapping[Kind, Fields] = {
         "spec": {
             "replicas": WHOLE,
             "selector": WHOLE,
-            "strategy": {"type": WHOLE},
+            "strategy": {"type": WHOLE, "rollingUpdate": {"maxSurge": WHOLE}},
             "paused": WHOLE,
             "progressDeadlineSeconds": WHOLE,
             "minReadySeconds": WHOLE,
