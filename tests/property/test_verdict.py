@@ -130,7 +130,7 @@ def test_the_mixture_never_makes_mass_of_nothing(polls: list[list[float]]) -> No
         best = np.maximum(best, 0) + np.array(log_e)
         luckiest = max(float(best.max()), 0.0)
         assert process.log_m <= luckiest + 1e-9
-        assert 0 <= process.left <= 1
+        assert 0 < process.left <= 1
     assert FailProcess.load(json.loads(json.dumps(process.dump()))).log_m == pytest.approx(process.log_m, abs=1e-9)
 
 

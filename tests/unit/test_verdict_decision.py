@@ -11,7 +11,7 @@ import pytest
 from tidegate.core.verdict.decision import Family, Plan, judge, needed, progress
 from tidegate.core.verdict.evidence import Check, Counts, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Poll, Tally
-from tidegate.core.verdict.mixture import Pace
+from tidegate.core.verdict.mixture import FROM_THE_START, Pace
 
 ERRORS = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, usual=1e-3)
 LATENCY = Rule(relative=Boundary(1.0, 1e-4), margin=1e-3, absolute=0.01, breaker=False, usual=0.01)
@@ -75,6 +75,29 @@ def test_short_of_gross_one_poll_fails_nothing(metrics: int) -> None:
         name: one.after(counts(1000, 1000, 0, 9000), rule, PACE, plan.caps_of(name)) for name, one in worst.items()
     }
     assert judge(plan, again).failed
+
+
+@pytest.mark.parametrize("held", [0, 240, 8000])
+def test_a_regression_is_found_however_long_the_release_was_held_before(held: int) -> None:
+    """A person, or a gate, may keep it at a step for days: more looks than anybody planned."""
+    random = np.random.default_rng(held)
+
+    def poll(rate: float) -> Counts:
+        return counts(float(random.binomial(250, rate)), 250, float(random.binomial(750, 0.004)), 750)
+
+    evidence = after(*(poll(0.004) for _ in range(held)))
+    assert not failed(evidence)
+    for _ in range(60):
+        evidence = evidence.after(poll(0.016), ERRORS, PACE, PLAN.caps_of("errors"))
+    assert failed(evidence)
+
+
+@pytest.mark.parametrize("polls", [1, 30, 240])
+def test_regressions_of_all_times_have_one_mass_altogether(polls: int) -> None:
+    pace = Pace(polls, steps=4)
+    mass = FROM_THE_START + sum(map(pace.of_poll, range(100_000))) + 4 * pace.per_step
+    assert mass == pytest.approx(1, abs=1e-3)
+    assert mass < 1
 
 
 def test_the_metric_with_the_most_evidence_is_blamed() -> None:

@@ -17,6 +17,9 @@ from tidegate.core.verdict.kernel import Boundary
 from tidegate.core.verdict.latency import Cuts, Latency
 from tidegate.core.verdict.mixture import Pace
 
+FORM = 2
+"""Of what is kept from look to look; evidence of another form, of another version's, is void."""
+
 
 def rule(metric: MetricSpec) -> Rule:
     """The boundaries of a metric's tests. ANALYSIS.md §4."""
@@ -99,7 +102,7 @@ class Known:
 
 
 def _fingerprint(metric: MetricSpec) -> int:
-    return zlib.crc32(json.dumps(metric.wire(), sort_keys=True).encode())
+    return zlib.crc32(json.dumps(metric.wire(), sort_keys=True).encode(), FORM)
 
 
 @dataclass(frozen=True)

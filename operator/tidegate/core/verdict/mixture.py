@@ -15,8 +15,12 @@ import numpy as np
 
 from tidegate.core.verdict.kernel import Floats
 
-FROM_THE_START, AT_STEPS, AT_ANY_POLL = 0.6, 0.2, 0.2
-"""When a regression begins, as the prior has it: at once; with one of the planned steps; with any poll."""
+FROM_THE_START, AT_STEPS, AT_ANY_POLL, BEYOND = 0.55, 0.2, 0.2, 0.05
+"""When a regression begins, as the prior has it: at once; with one of the planned steps; with any planned poll; with
+one of those that come after them, as long as somebody holds the release."""
+
+MOST = 0.9
+"""The share of the mass not yet bet that one poll may start at most: some is always left for the polls to come."""
 
 CAP = 0.6
 """The share of the way to a verdict that a single poll may go: no single scrape decides."""
@@ -49,9 +53,12 @@ class Pace:
     polls: int
     steps: int
 
-    @property
-    def per_poll(self) -> float:
-        return AT_ANY_POLL / max(self.polls, 1)
+    def of_poll(self, number: int) -> float:
+        """The mass of a poll, numbered from 0. Beyond the planned ones it thins out, and never ends."""
+        planned = max(self.polls, 1)
+        if number < planned:
+            return AT_ANY_POLL / planned
+        return BEYOND * planned / (number * (number + 1))
 
     @property
     def per_step(self) -> float:
@@ -68,6 +75,7 @@ class FailProcess:
     """The mass not yet bet."""
     due: float = FROM_THE_START
     """The mass that the next poll starts in addition to its own."""
+    polls: int = 0
 
     @staticmethod
     def new(effects: int) -> FailProcess:
@@ -88,7 +96,7 @@ class FailProcess:
 
         ``phi`` >= 1 from the past, and any cut, only lower the expectation.
         """
-        weight = min(self.due + pace.per_poll, self.left)
+        weight = min(self.due + pace.of_poll(self.polls), MOST * self.left)
         left = self.left - weight
         log_s = np.logaddexp(np.array(self.log_s), log_prior + _log(weight)) + log_e / phi
         log_m = float(np.logaddexp(_logsumexp(log_s), _log(left)))
@@ -96,17 +104,17 @@ class FailProcess:
             # What the bets may have become, so that with the mass not bet the whole is at the cap.
             room = self.log_m + cap
             log_s += room + math.log1p(-math.exp(_log(left) - room)) - _logsumexp(log_s)
-        return FailProcess(tuple(log_s.tolist()), left, due=0.0)
+        return FailProcess(tuple(log_s.tolist()), left, due=0.0, polls=self.polls + 1)
 
     def dump(self) -> list[object]:
         """As JSON."""
-        return [self.left, self.due, *_dump(self.log_s)]
+        return [self.polls, self.left, self.due, *_dump(self.log_s)]
 
     @staticmethod
     def load(data: list[float | None]) -> FailProcess:
         """The inverse of ``dump``."""
-        left, due, *log_s = data
-        return FailProcess(_load(log_s), left or 0.0, due or 0.0)
+        polls, left, due, *log_s = data
+        return FailProcess(_load(log_s), left or 0.0, due or 0.0, int(polls or 0))
 
 
 @dataclass(frozen=True)
