@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,6 +164,8 @@ SCENES: Mapping[str, Scene] = {
 RESTS_WITHIN = 900.0
 """Seconds of virtual time, of which a watch that lost something may take 330 until the next audit."""
 CUE_WITHIN = 40.0
+SHORTEST = 60.0
+"""Seconds: the deadline of a stage, in all scenes."""
 ANSWERED_IN = 1.0
 """Seconds that people take to see that they are asked."""
 BUSY = 2000
@@ -214,6 +217,10 @@ class Telling:
     """The Deployment was taken out of the gate: a bad version may be in mid-rollout, for ever."""
     lost: bool = False
     """A watch has missed something, that nobody knows of before the next audit."""
+    disobeyed: float = math.inf
+    """Since when the router does not do what routes say."""
+    outwaited: bool = False
+    """It did not for as long as the shortest deadline is."""
     requests: dict[str, deque[float]] = field(default_factory=dict)
     healed: bool = False
     """People put in order what they find."""
@@ -270,6 +277,11 @@ class Telling:
             if len(times) > BUSY:
                 self.world.oracle.note(f"{process.name} made {len(times)} requests within a minute")
 
+    def hear_router(self, *, well: bool) -> None:
+        """From now on the router does what routes say, or does not."""
+        self.outwaited = self.outwaited or self.now() > self.disobeyed + SHORTEST
+        self.disobeyed = math.inf if well else min(self.disobeyed, self.now())
+
     def now(self) -> float:
         """Virtual seconds."""
         return self.world.clock.monotonic()
@@ -291,6 +303,7 @@ class Telling:
             world.start()
         world.metrics.outage, world.metrics.empty, world.metrics.nan = "", False, False
         world.metrics.rate = 200.0
+        self.hear_router(well=True)
         world.router.recover()
         world.open_gate()
         if world.cluster.find(DEPLOYMENTS, NAMESPACE, NAME) is None:
@@ -383,8 +396,9 @@ class Telling:
             assert stable == self.image, told
         else:
             assert stable != self.image, told
-            # Deadlines shorter than from one audit to the next pass while a watch that lost something is believed.
-            late = self.lost and world.reason in (Reason.PROGRESS_DEADLINE, Reason.TRAFFIC_DEADLINE)
+            # Deadlines shorter than from one audit to the next pass while a watch that lost something is believed,
+            # and those of people who let a router be for longer.
+            late = (self.lost or self.outwaited) and world.reason in (Reason.PROGRESS_DEADLINE, Reason.TRAFFIC_DEADLINE)
             assert self.image in BAD or self.aborted or late, f"a good version was reverted: {world.reason}\n{told}"
 
     async def _quiet(self) -> None:
@@ -632,6 +646,7 @@ async def _metrics(t: Telling, how: str) -> None:
 
 async def _router(t: Telling, how: str) -> None:
     router = t.world.router
+    t.hear_router(well=how == "well")
     if how == "well":
         router.recover()
     router.stuck, router.answers, router.down = how == "stuck", how != "silent", how == "down"
