@@ -92,12 +92,22 @@ def test_a_regression_is_found_however_long_the_release_was_held_before(held: in
     assert failed(evidence)
 
 
-@pytest.mark.parametrize("polls", [1, 30, 240])
-def test_regressions_of_all_times_have_one_mass_altogether(polls: int) -> None:
-    pace = Pace(polls, steps=4)
-    mass = FROM_THE_START + sum(map(pace.of_poll, range(100_000))) + 4 * pace.per_step
+@pytest.mark.parametrize("planned", [1, 30, 240])
+def test_regressions_of_all_times_have_one_mass_altogether(planned: int) -> None:
+    """Beyond what was planned, too: steps that somebody adds, polls while a release is held."""
+    pace, all_of_them = Pace(planned, steps=planned), range(200_000)
+    mass = FROM_THE_START + sum(map(pace.of_poll, all_of_them)) + sum(map(pace.of_step, all_of_them))
     assert mass == pytest.approx(1, abs=1e-3)
     assert mass < 1
+
+
+def test_steps_that_nobody_planned_leave_something_to_find_a_regression_by() -> None:
+    evidence = Evidence.new(ERRORS)
+    for _ in range(100):
+        evidence = evidence.stepped(ERRORS, PACE).after(counts(1, 250, 3, 750), ERRORS, PACE, PLAN.caps_of("errors"))
+    for _ in range(30):
+        evidence = evidence.after(counts(4, 250, 3, 750), ERRORS, PACE, PLAN.caps_of("errors"))
+    assert failed(evidence)
 
 
 def test_the_metric_with_the_most_evidence_is_blamed() -> None:

@@ -17,10 +17,7 @@ from tidegate.core.verdict.kernel import Floats
 
 FROM_THE_START, AT_STEPS, AT_ANY_POLL, BEYOND = 0.55, 0.2, 0.2, 0.05
 """When a regression begins, as the prior has it: at once; with one of the planned steps; with any planned poll; with
-one of those that come after them, as long as somebody holds the release."""
-
-MOST = 0.9
-"""The share of the mass not yet bet that one poll may start at most: some is always left for the polls to come."""
+a step or a poll that nobody planned, as when somebody holds the release for days."""
 
 CAP = 0.6
 """The share of the way to a verdict that a single poll may go: no single scrape decides."""
@@ -54,15 +51,18 @@ class Pace:
     steps: int
 
     def of_poll(self, number: int) -> float:
-        """The mass of a poll, numbered from 0. Beyond the planned ones it thins out, and never ends."""
-        planned = max(self.polls, 1)
-        if number < planned:
-            return AT_ANY_POLL / planned
-        return BEYOND * planned / (number * (number + 1))
+        """The mass of a poll, numbered from 0."""
+        return _handed_out(AT_ANY_POLL, number, self.polls)
 
-    @property
-    def per_step(self) -> float:
-        return AT_STEPS / max(self.steps, 1)
+    def of_step(self, number: int) -> float:
+        """The mass of a step, numbered from 0."""
+        return _handed_out(AT_STEPS, number, self.steps)
+
+
+def _handed_out(mass: float, number: int, planned: int) -> float:
+    """In equal parts to what is planned; beyond that half of ``BEYOND``, which thins out and never ends."""
+    planned = max(planned, 1)
+    return mass / planned if number < planned else BEYOND / 2 * planned / (number * (number + 1))
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class FailProcess:
     due: float = FROM_THE_START
     """The mass that the next poll starts in addition to its own."""
     polls: int = 0
+    steps: int = 0
+    """That have begun since the first."""
 
     @staticmethod
     def new(effects: int) -> FailProcess:
@@ -89,14 +91,14 @@ class FailProcess:
 
     def stepped(self, pace: Pace) -> FailProcess:
         """The next step of the release begins: a regression that comes with it starts with the next poll."""
-        return replace(self, due=self.due + pace.per_step)
+        return replace(self, due=self.due + pace.of_step(self.steps), steps=self.steps + 1)
 
     def after(self, log_e: Floats, log_prior: Floats, pace: Pace, *, cap: float, phi: float = 1.0) -> FailProcess:
         """With one more poll: ``log_e`` per effect, tempered by ``phi``, the gain cut at ``cap`` nats.
 
         ``phi`` >= 1 from the past, and any cut, only lower the expectation.
         """
-        weight = min(self.due + pace.of_poll(self.polls), MOST * self.left)
+        weight = self.due + pace.of_poll(self.polls)
         left = self.left - weight
         log_s = np.logaddexp(np.array(self.log_s), log_prior + _log(weight)) + log_e / phi
         log_m = float(np.logaddexp(_logsumexp(log_s), _log(left)))
@@ -104,17 +106,17 @@ class FailProcess:
             # What the bets may have become, so that with the mass not bet the whole is at the cap.
             room = self.log_m + cap
             log_s += room + math.log1p(-math.exp(_log(left) - room)) - _logsumexp(log_s)
-        return FailProcess(tuple(log_s.tolist()), left, due=0.0, polls=self.polls + 1)
+        return FailProcess(tuple(log_s.tolist()), left, 0.0, self.polls + 1, self.steps)
 
     def dump(self) -> list[object]:
         """As JSON."""
-        return [self.polls, self.left, self.due, *_dump(self.log_s)]
+        return [self.polls, self.steps, self.left, self.due, *_dump(self.log_s)]
 
     @staticmethod
     def load(data: list[float | None]) -> FailProcess:
         """The inverse of ``dump``."""
-        polls, left, due, *log_s = data
-        return FailProcess(_load(log_s), left or 0.0, due or 0.0, int(polls or 0))
+        polls, steps, left, due, *log_s = data
+        return FailProcess(_load(log_s), left or 0.0, due or 0.0, int(polls or 0), int(steps or 0))
 
 
 @dataclass(frozen=True)
