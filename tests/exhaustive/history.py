@@ -395,7 +395,9 @@ class Telling:
         if world.phase == Phase.IDLE:
             assert stable == self.image, told
         else:
-            assert stable != self.image, told
+            # A restart is of the same image.
+            assert status.candidate is not None, told
+            assert status.candidate.hash != status.stable.hash, told
             # Deadlines shorter than from one audit to the next pass while a watch that lost something is believed,
             # and those of people who let a router be for longer.
             late = (self.lost or self.outwaited) and world.reason in (Reason.PROGRESS_DEADLINE, Reason.TRAFFIC_DEADLINE)
