@@ -121,7 +121,7 @@ class Laws:
         return any(wish and wish.items() <= images.items() for wish in wishes)
 
     def _set_back(self, deployment: Object) -> bool:
-        """The template is stable's again, as letting go makes it."""
+        """The template is stable's again, as letting go makes it, and the end of the gate."""
         namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
         stable = {r.get("status", {}).get("stable", {}).get("hash") for r in _releases(self._cluster, namespace)}
         sets = [rs for rs in self._cluster.all(REPLICASETS, namespace) if rs["metadata"]["labels"][HASH] in stable]

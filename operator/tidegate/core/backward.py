@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
+from tidegate.core import brake
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.forward import applied, behind, ensure_services, hash_of, lagging, overdue, reached, split_is, steps
 from tidegate.core.gate import HELD, owners_note
@@ -99,13 +100,18 @@ def _lacks(draft: Draft) -> str:
     if stable is None or spec is None or obs.deployment is None:
         return ""
     desired, taken = obs.deployment.replicas, any(step.stable < 100 for step in steps(draft))
-    # Whatever took them: the Deployment controller does, where there is no gate.
-    draft.serving(stable)
+    loose = brake.loose(obs)
+    if not loose:
+        # Whatever took them: the Deployment controller does, where there is no gate.
+        draft.serving(stable)
     if taken:
         ensure_services(draft)
     elif not _led_away(draft):
         return ""
     has, helps = behind(obs.stable_service), behind(obs.canary_service)
+    if loose and stable.replicas < desired and has <= helps:
+        # Its controller alone can give them back, which it does by the template.
+        brake.undo(draft)
     if not helps or has >= (desired if taken else min(desired, helps)):
         return ""
     patience = CAPACITY_DEADLINE if has and not taken else spec.progress_deadline
@@ -124,6 +130,8 @@ def drain(draft: Draft) -> Stage | None:
     """The candidate has no traffic; its last requests end before its pods do."""
     if has_traffic(draft.obs):
         return Stage.REVERT
+    # As soon as nobody sends it requests: until then its controller may take stable for the one to go.
+    brake.undone(draft)
     until = draft.journal.since + _drains(draft)
     if draft.now < until:
         draft.say(Phase.REVERTING, Reason.REVERTING, f"traffic is on stable, draining: {draft.journal.message}")
@@ -146,6 +154,10 @@ def retire(draft: Draft) -> Stage | None:
     """The candidate's pods go; routes go back on the user's Service, which is narrowed to stable."""
     if has_traffic(draft.obs):
         return Stage.REVERT
+    if not brake.undone(draft):
+        draft.say(Phase.REVERTING, Reason.REVERTING, f"the template is set back to stable's: {draft.journal.message}")
+        draft.wake_soon()
+        return None
     obs, candidate = draft.obs, draft.obs.by_hash(hash_of(draft, "candidate"))
     draft.say(Phase.REVERTING, Reason.REVERTING, f"removing the candidate's pods: {draft.journal.message}")
     gone = candidate is None or (draft.bound(candidate, HELD, 0) and candidate.current == 0)

@@ -171,9 +171,9 @@ def _turn(draft: Draft) -> bool:
     elif wish := next((problem for problem in obs.problems if problem.wish), None):
         # Somebody edited the spec in mid-release. What is written stays, and the way back is open.
         draft.say(Phase.BLOCKED, wish.reason, wish.message)
-    elif gate or draft.journal.braked:
-        paused = "paused" if draft.journal.braked else "paused by its owner, and the release waits"
-        told = f"the Deployment is {paused} until the gate holds it again: {gate.message if gate else 'it is back'}"
+    elif (gate or draft.journal.braked) and not brake.in_a_hurry(draft):
+        what = "the Deployment is paused" if draft.journal.braked else "the release waits"
+        told = f"{what} until the gate holds it again: {gate.message if gate else 'it is back'}"
         draft.say(Phase.WAITING, gate.reason if gate else Reason.GATE_MISSING, told)
     elif obs.deployment and obs.deployment.paused:
         draft.say(Phase.WAITING, Reason.TARGET_PAUSED, "the Deployment is paused by its owner: spec.paused of it")
@@ -226,9 +226,9 @@ def _why_back(draft: Draft) -> tuple[Outcome, Reason, str] | None:
         if current == stable:
             return Outcome.ABORTED, Reason.TEMPLATE_RESTORED, "the template was set back to stable's"
         return Outcome.SUPERSEDED, Reason.SUPERSEDED, f"revision {current.revision} came in mid-release"
-    gate = brake.gone(obs)
-    if gate and brake.starves(draft):
-        return Outcome.ABORTED, gate.reason, f"{gate.message}; stable would lose the pods that it needs"
+    gate = brake.loose(obs)
+    if gate and not brake.in_a_hurry(draft) and brake.starves(draft):
+        return Outcome.ABORTED, gate.reason, "the gate did not hold, and stable would have lost pods that it needs"
     found = None if forward.giving_back(draft) else health.trouble(draft) or gates.failed(draft)
     if found:
         return Outcome.ROLLED_BACK, *found
@@ -331,7 +331,7 @@ def _at_rest(draft: Draft) -> None:
     if blocked:
         phase = Phase.INVALID if blocked.reason in (Reason.INVALID_SPEC, Reason.STRATEGY_RECREATE) else Phase.BLOCKED
         draft.say(phase, blocked.reason, blocked.message)
-        if brake.gone(obs) and journal.braked:
+        if brake.loose(obs) and journal.braked:
             _keep_reverted(draft)
         return
     if deployment is None or current is None:
@@ -516,7 +516,7 @@ def _restored(draft: Draft) -> bool:
     stable = obs.by_hash(draft.status.stable.hash) if draft.status.stable else None
     if deployment is None or deployment.managed_by != obs.release.id or stable is None or not stable.current:
         return True
-    return brake.restore(draft)
+    return brake.restored(draft)
 
 
 def _seize(draft: Draft) -> None:

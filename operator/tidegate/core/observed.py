@@ -69,6 +69,8 @@ class ReplicaSet:
     replicas: int = 0
     current: int = 0
     """Pods that exist, as the ReplicaSet controller last counted."""
+    desired: int | None = None
+    """The Deployment's size when its controller sized this one."""
     ready: int = 0
     bounds: Bounds = Bounds()
     managed_by: str = ""
@@ -259,6 +261,8 @@ class Problem:
     message: str
     wish: bool = False
     """It is of what the spec asks for, and not of what is there: it stops a release under way, too."""
+    loose: bool = False
+    """Nothing holds the sizes of revisions."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def replicaset(obj: Json) -> ReplicaSet:
         images=tuple(c.get("image", "") for c in _containers(spec)),
         replicas=int(spec.get("replicas", 1)),
         current=int(status.get("replicas", 0)),
+        desired=int(annotations[DESIRED]) if annotations.get(DESIRED, "").isdecimal() else None,
         ready=int(status.get("readyReplicas", 0)),
         bounds=Bounds(floor=annotations.get(FLOOR), ceiling=annotations.get(CEILING)),
         managed_by=str(annotations.get(RELEASE, "")),

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -58,7 +58,7 @@ class GateCheck:
         """By kind and name: the version that was judged, and how."""
         self._said: Problem | None = None
         self._let_go = False
-        self._fell: Reason | None = None
+        self._fell: Problem | None = None
         """What kept the gate from holding, until it can be relied on again."""
         self.holds_at: datetime | None = None
         """When it can, where it stands again."""
@@ -74,8 +74,7 @@ class GateCheck:
     async def problems(self) -> tuple[Problem, ...]:
         """What keeps the gate from holding, the worst first; nothing where it holds."""
         judged = [await self._one(kind, obj) for kind, obj in needed(self._form)]
-        found = sorted({problem for problem in judged if problem}, key=lambda each: WORST.index(each.reason))
-        problem = self._read_in(found[0] if found else None)
+        problem = self._read_in(min((each for each in judged if each), key=_badness, default=None))
         self._say(problem)
         return (problem,) if problem else ()
 
@@ -86,25 +85,29 @@ class GateCheck:
     def _read_in(self, problem: Problem | None) -> Problem | None:
         """What stands in the cluster again holds nothing before each API server has read it."""
         if problem:
-            self._fell, self.holds_at = (problem.reason if problem.reason in FALLEN else None), None
+            # Of what was loose a moment ago nobody knows yet whether it holds again.
+            problem = replace(problem, loose=problem.loose or (self._fell is not None and self._fell.loose))
+            self._fell, self.holds_at = (problem if problem.reason in FALLEN else None), None
             return problem
         if self._fell is None:
             return None
         self.holds_at = self.holds_at or self._clock.now() + READ_IN
         if self._clock.now() < self.holds_at:
-            return Problem(self._fell, "the gate stands again, and API servers take a moment to read it")
+            return replace(self._fell, message="the gate stands again, and API servers take a moment to read it")
         self._fell = self.holds_at = None
         return None
 
     async def _one(self, kind: Kind, obj: Object) -> Problem | None:
         name = obj["metadata"]["name"]
+        holds_sizes = name == self._form.holder[1]
         try:
             found = await self._cluster.get(kind, "", name)
         except NotFound:
-            return standing.missing(kind.name, name)
+            return replace(standing.missing(kind.name, name), loose=holds_sizes)
         key, version = f"{kind.name}/{name}", str(found["metadata"].get("resourceVersion", ""))
         if key not in self._judged or self._judged[key][0] != version:
-            self._judged[key] = version, standing.judge(found, obj, self._identity)
+            problem = standing.judge(found, obj, self._identity)
+            self._judged[key] = version, problem and replace(problem, loose=holds_sizes)
         return self._judged[key][1]
 
     def _say(self, problem: Problem | None) -> None:
@@ -123,3 +126,8 @@ READ_IN = timedelta(seconds=5)
 FALLEN = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
 """What let everything through."""
 WORST = (Reason.GATE_FOREIGN, Reason.GATE_MISSING, Reason.GATE_CHANGED)
+
+
+def _badness(problem: Problem) -> tuple[bool, bool, int]:
+    """The worst comes first."""
+    return problem.reason is not Reason.GATE_FOREIGN, not problem.loose, WORST.index(problem.reason)
