@@ -13,6 +13,7 @@ from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World, deployment
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
+from tidegate.core.standing import NUMBER
 from tidegate.engine.gate import READ_IN, needed
 from tidegate.engine.reconcile import STANDING_BY
 from tidegate.ports.cluster import (
@@ -173,8 +174,7 @@ async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
     ask(world, RequestAction.ABORT)
     world.open_gate()
     await world.ends("Aborted", within=120)
-    assert world.pods() == {"v1": 4}
-    assert "paused" not in world.target()["spec"]
+    await world.until(lambda: world.pods() == {"v1": 4} and "paused" not in world.target()["spec"])
 
 
 def asked(world: World) -> bool:
@@ -221,11 +221,85 @@ async def test_where_a_pause_would_cost_stable_its_pods_the_release_goes_back(ho
     await world.wait(60)
     assert world.named("v1") == before
     assert world.pods() == {"v1": len(before)}
-    assert "paused" not in world.target()["spec"]
+    assert world.target()["spec"]["paused"], "it may be applied again"
     world.open_gate()
-    await world.until(lambda: world.condition("Ready") == "True")
+    await world.until(lambda: world.condition("Ready") == "True" and "paused" not in world.target()["spec"])
     world.release("v3")
     await world.until(waits)
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+async def test_a_template_that_is_applied_again_without_a_gate_rolls_nothing_out(replicas: int) -> None:
+    """As GitOps tools do: all the time."""
+    world = await World.begin(kind=BLUE_GREEN_RELEASES, replicas=replicas, spec={**SWITCH, "analysis": {"metrics": []}})
+    before = world.named("v1")
+    world.release("v2")
+    await world.until(lambda: asked(world))
+    world.close_gate()
+    for _ in range(10):
+        await world.wait(2)
+        world.release("v2")
+    written = ours(world)
+    for _ in range(30):
+        await world.wait(2)
+        world.release("v2")
+    assert ours(world) == written
+    assert world.named("v1") == before
+    world.open_gate()
+    await world.until(lambda: world.phase == "RolledBack" and "paused" not in world.target()["spec"], within=30)
+    await world.wait(10)
+    assert world.named("v1") == before
+
+
+@pytest.mark.parametrize("stage", [Stage.WIDEN, Stage.NARROW, Stage.RETURN, Stage.LIFT, Stage.CLEAN])
+async def test_a_promotion_that_is_on_its_way_is_not_turned_back_for_want_of_a_gate(stage: Stage) -> None:
+    world = await World.begin()
+    world.release("v2")
+    await world.until(lambda: world.stage is stage)
+    world.oracle.excuse("old pods go sooner without a gate")
+    world.close_gate()
+    await world.ends("Promoted")
+    assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+async def test_stable_that_the_deployment_controller_took_whole_comes_back() -> None:
+    """There was neither a gate nor an operator that could brake."""
+    world = await World.begin(spec={**QUICK, **FULL})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.oracle.excuse("nothing holds what the Deployment controller does")
+    world.process.line.freeze()
+    world.close_gate()
+    world.edit(DEPLOYMENTS, {"metadata": {"annotations": {"looked": "at"}}})
+    await world.until(lambda: world.pods() == {"v2": 4})
+    world.process.line.thaw()
+    await world.until(lambda: world.pods() == {"v1": 4}, within=60)
+
+
+async def test_a_batch_that_failed_is_not_kept_where_nothing_holds_the_others() -> None:
+    spec = {"batch": "25%", "bake": "20s", "drain": "1s", "onFailure": "RevertBatch", "analysis": {"metrics": []}}
+    world = await World.begin(kind=ROLLING_RELEASES, by=None, replicas=8, spec=spec)
+    world.release("v2")
+    await world.until(world.baking(2))
+    world.oracle.excuse("a rollout without a gate")
+    world.close_gate()
+    await world.until(lambda: bool(world.target()["spec"].get("paused")))
+    world.fall("v2")
+    await world.ends("RolledBack", within=60)
+    await world.until(lambda: world.pods() == {"v1": 8}, within=30)
+
+
+async def test_what_holds_sizes_is_relied_on_though_another_part_of_the_gate_is_missing() -> None:
+    world = await World.begin(spec={**QUICK, **FULL})
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.close_gate()
+    await world.until(lambda: bool(world.target()["spec"].get("paused")))
+    world.open_gate()
+    world.cluster.delete_as("admin", POLICIES, "", "tidegate-routes")
+    await world.until(lambda: "paused" not in world.target()["spec"], within=READ_IN.total_seconds() + 1)
+    await world.wait(1)
+    assert "tidegate-routes is missing, so not all that a release holds would stay" in world.status.message
 
 
 async def test_batches_are_undone_where_a_pause_would_give_the_candidate_the_rest_of_them() -> None:
@@ -242,7 +316,6 @@ async def test_batches_are_undone_where_a_pause_would_give_the_candidate_the_res
         least = min(least, sum(world.pods().values()))
     assert least >= 6
     await world.until(lambda: world.pods() == {"v1": 8}, within=30)
-    assert "paused" not in world.target()["spec"]
 
 
 async def test_the_template_is_set_back_when_the_router_has_heard_of_it() -> None:
@@ -272,6 +345,19 @@ async def test_without_what_holds_routes_a_release_waits_and_nothing_is_paused()
     await world.until(lambda: world.why("Progressing") != "GateMissing", within=READ_IN.total_seconds() + 5)
     ask(world, RequestAction.APPROVE)
     await world.until(world.baking(2))
+
+
+async def test_the_gate_of_an_earlier_version_holds_sizes() -> None:
+    """As between an operator that was rolled out and policies that are still to be."""
+    world = await World.begin(kind=BLUE_GREEN_RELEASES, spec={**SWITCH, "analysis": {"metrics": []}})
+    world.release("v2")
+    await world.until(lambda: asked(world))
+    earlier = {"metadata": {"annotations": {NUMBER: "1"}}, "spec": {"reinvocationPolicy": "Never"}}
+    world.cluster.patch_as("admin", POLICIES, "", "tidegate-replicasets", earlier)
+    await world.until(lambda: world.why("Progressing") == "GateChanged")
+    await world.wait(30)
+    assert world.pods() == {"v1": 4, "v2": 4}
+    assert "paused" not in world.target()["spec"]
 
 
 @pytest.mark.parametrize(("weight", "replicas", "to"), [(50, 10, 4), (25, 4, 0), (25, 4, 2), (75, 8, 6)])
@@ -305,7 +391,6 @@ async def test_going_back_while_braked_is_no_fight_for_pods() -> None:
     await world.ends("Aborted", within=15)
     await world.until(lambda: world.pods() == {"v1": 8}, within=15)
     assert ours(world) - written < 60
-    await world.until(lambda: "paused" not in world.target()["spec"], within=5)
 
 
 async def test_where_the_candidate_falls_after_the_switch_stable_comes_back_without_a_gate() -> None:

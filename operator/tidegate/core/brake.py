@@ -15,7 +15,7 @@ from datetime import timedelta
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Stage
 from tidegate.core.draft import Draft
-from tidegate.core.forward import FORWARD, PROMOTION, hash_of
+from tidegate.core.forward import FORWARD, PROMOTION, hash_of, steps, switching
 from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import RestoreTemplate, SetPaused
 
@@ -53,8 +53,8 @@ def brake(draft: Draft) -> None:
             draft.note(braked=True)
             draft.act(SetPaused(paused=True))
             draft.event(gate.reason, "the gate does not hold: the Deployment is paused until it does", "Warning")
-        elif obs.service and obs.service.hash is None:
-            # Where pods share the requests none can go first.
+        elif journal.stage is Stage.REST or _by_pods(obs):
+            # No requests are to go first, or none can.
             undo(draft)
     elif journal.braked and (not gate or not (exposed or current is None)):
         # Which revision the template asks for, nobody knows until its controller has seen our own last write.
@@ -68,8 +68,11 @@ def _exposed(draft: Draft, current: ReplicaSet | None) -> bool:
     """The Deployment controller would roll out what was not promoted, and what nobody goes back to in a hurry."""
     status, journal = draft.status, draft.journal
     if journal.stage is Stage.REST:
-        return current is not None and status.candidate is not None and current.hash == status.candidate.hash
+        # Reverted. A GitOps tool may apply it once more at any moment.
+        known = {revision.hash for revision in (status.stable, status.candidate) if revision}
+        return current is not None and status.candidate is not None and current.hash in known
     promoted = journal.stage is Stage.LIFT or (journal.stage is Stage.CLEAN and journal.outcome is None)
+    promoted = promoted or (journal.stage in PROMOTION and not switching(draft))
     restored = current is not None and current.hash == hash_of(draft, "stable")
     return not (promoted or restored or in_a_hurry(draft))
 
@@ -89,7 +92,11 @@ def starves(draft: Draft) -> bool:
     if any(rs.replicas and rs.desired != deployment.replicas for rs in obs.replicasets):
         # Its size has changed, and what the revisions have of it is to be seen yet.
         return False
-    return _left(obs, deployment, stable, template) < min(stable.replicas, _needed(obs, stable, deployment.replicas))
+    needed = _needed(obs, stable, candidate, deployment.replicas)
+    if not stable.replicas:
+        # The Deployment controller was sooner. Batches take them by and by.
+        return needed > 0 and all(step.stable == 100 for step in steps(draft))
+    return _left(obs, deployment, stable, template) < min(stable.replicas, needed)
 
 
 def _left(obs: Observed, deployment: Deployment, stable: ReplicaSet, template: ReplicaSet) -> int:
@@ -103,23 +110,28 @@ def _left(obs: Observed, deployment: Deployment, stable: ReplicaSet, template: R
     return stable.replicas + (room if room < 0 and stable.replicas == most else 0)
 
 
-def _needed(obs: Observed, stable: ReplicaSet, replicas: int) -> int:
+def _by_pods(obs: Observed) -> bool:
+    """Pods share the requests: the user's Service leads to both revisions, and no route to either."""
+    return obs.by_service and obs.service is not None and obs.service.hash is None
+
+
+def _needed(obs: Observed, stable: ReplicaSet, candidate: ReplicaSet | None, replicas: int) -> int:
     """Pods of stable that its requests need: one at least where the user's Service leads to it alone.
 
     All that there are where pods share the requests: each that goes gives the candidate more of them.
     """
     if obs.service is None or not replicas:
         return 0
-    if obs.service.hash is None:
+    if _by_pods(obs):
         return stable.replicas
-    inside = obs.service.hash == stable.hash
+    goes_over = candidate is not None and obs.service.hash == candidate.hash
 
     def left(route: Route) -> int:
         """Percent of the requests that come by it."""
-        return (100 if inside else 0) if route.weight is None else 100 - max(0, route.weight)
+        return (0 if goes_over else 100) if route.weight is None else 100 - max(0, route.weight)
 
-    percent = max(map(left, obs.own), default=100 if inside else 0)
-    return max(math.ceil(replicas * percent / 100), 1 if inside else 0)
+    percent = max(map(left, obs.own), default=0 if goes_over else 100)
+    return max(math.ceil(replicas * percent / 100), 1 if obs.service.hash == stable.hash else 0)
 
 
 def undone(draft: Draft) -> bool:

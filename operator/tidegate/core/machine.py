@@ -153,8 +153,9 @@ def _turn_promotion(draft: Draft) -> None:
 
 
 def _go_back(draft: Draft, back: tuple[Outcome, Reason, str]) -> None:
-    """By a batch, where the release goes by batches and that is what failed; else all the way."""
-    retreats = back[0] is Outcome.ROLLED_BACK and forward.retreat(draft, back[2])
+    """By a batch, where that is what failed, and something holds the others; else all the way."""
+    by_batch = back[0] is Outcome.ROLLED_BACK and not brake.loose(draft.obs)
+    retreats = by_batch and forward.retreat(draft, back[2])
     draft.enter(Stage.SCALE if retreats else forward.go_back(draft, *back))
 
 

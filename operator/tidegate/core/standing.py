@@ -28,9 +28,10 @@ ACCOUNT = "system:serviceaccount:tidegate-system:tidegate"
 APPLY = "apply the manifests of this version"
 
 
-def missing(kind: str, name: str) -> Problem:
+def missing(kind: str, name: str, *, holds_sizes: bool) -> Problem:
     """There is no such object."""
-    return Problem(Reason.GATE_MISSING, f"{kind} {name} is missing, so nothing would hold a new revision; {APPLY}")
+    so = "nothing would hold a new revision" if holds_sizes else "not all that a release holds would stay"
+    return Problem(Reason.GATE_MISSING, f"{kind} {name} is missing, so {so}; {APPLY}", loose=holds_sizes)
 
 
 def judge(found: Json, needed: Json, identity: str) -> Problem | None:
@@ -45,6 +46,11 @@ def judge(found: Json, needed: Json, identity: str) -> Problem | None:
     if part:
         return Problem(Reason.GATE_CHANGED, f"{what} is not as this version needs it ({part}); {APPLY}")
     return None
+
+
+def older(found: Json, needed: Json) -> bool:
+    """It is an earlier version's: it differs, and holds what it held then."""
+    return 0 < _number(found) < _number(needed)
 
 
 def _exempt(obj: Json) -> list[str]:

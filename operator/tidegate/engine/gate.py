@@ -49,6 +49,30 @@ def needed(form: Form = POLICY) -> Sequence[tuple[Kind, Object]]:
     return [(kinds[obj["kind"]], obj) for obj in packed if obj["kind"] in kinds]
 
 
+class _Standing:
+    """What stands in the cluster again holds nothing before each API server has read it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._fell: Problem | None = None
+        """Why it could not be relied on, until it can be again."""
+        self.holds_at: datetime | None = None
+        """When it can, where it stands again."""
+
+    def seen(self, problem: Problem | None) -> Problem | None:
+        """What keeps it from being relied on, given what is wrong with it now."""
+        if problem:
+            self._fell, self.holds_at = (problem if problem.reason in FALLEN else None), None
+            return problem
+        if self._fell is None:
+            return None
+        self.holds_at = self.holds_at or self._clock.now() + READ_IN
+        if self._clock.now() < self.holds_at:
+            return replace(self._fell, message="the gate stands again, and API servers take a moment to read it")
+        self._fell = self.holds_at = None
+        return None
+
+
 class GateCheck:
     """Asks what stands. Read from the watches and judged once a version, so it costs nothing to ask each time."""
 
@@ -58,10 +82,13 @@ class GateCheck:
         """By kind and name: the version that was judged, and how."""
         self._said: Problem | None = None
         self._let_go = False
-        self._fell: Problem | None = None
-        """What kept the gate from holding, until it can be relied on again."""
-        self.holds_at: datetime | None = None
-        """When it can, where it stands again."""
+        self._sizes, self._others = _Standing(clock), _Standing(clock)
+        """What holds sizes of revisions, and all else."""
+
+    @property
+    def holds_at(self) -> datetime | None:
+        """When what stands again can be relied on."""
+        return min(filter(None, (self._sizes.holds_at, self._others.holds_at)), default=None)
 
     async def let_go(self) -> bool:
         """Whether everything is to be let go. Where the holder is gone, what it said last holds."""
@@ -74,7 +101,10 @@ class GateCheck:
     async def problems(self) -> tuple[Problem, ...]:
         """What keeps the gate from holding, the worst first; nothing where it holds."""
         judged = [await self._one(kind, obj) for kind, obj in needed(self._form)]
-        problem = self._read_in(min((each for each in judged if each), key=_badness, default=None))
+        found = sorted((each for each in judged if each), key=lambda each: WORST.index(each.reason))
+        loose = self._sizes.seen(next((each for each in found if each.loose), None))
+        other = self._others.seen(next((each for each in found if not each.loose), None))
+        problem = min(filter(None, (loose, other)), key=_badness, default=None)
         self._say(problem)
         return (problem,) if problem else ()
 
@@ -82,32 +112,18 @@ class GateCheck:
         """The gate is another installation's: its releases are none of ours, and nothing may be written to them."""
         return next((each for each in await self.problems() if each.reason is Reason.GATE_FOREIGN), None)
 
-    def _read_in(self, problem: Problem | None) -> Problem | None:
-        """What stands in the cluster again holds nothing before each API server has read it."""
-        if problem:
-            # Of what was loose a moment ago nobody knows yet whether it holds again.
-            problem = replace(problem, loose=problem.loose or (self._fell is not None and self._fell.loose))
-            self._fell, self.holds_at = (problem if problem.reason in FALLEN else None), None
-            return problem
-        if self._fell is None:
-            return None
-        self.holds_at = self.holds_at or self._clock.now() + READ_IN
-        if self._clock.now() < self.holds_at:
-            return replace(self._fell, message="the gate stands again, and API servers take a moment to read it")
-        self._fell = self.holds_at = None
-        return None
-
     async def _one(self, kind: Kind, obj: Object) -> Problem | None:
         name = obj["metadata"]["name"]
         holds_sizes = name == self._form.holder[1]
         try:
             found = await self._cluster.get(kind, "", name)
         except NotFound:
-            return replace(standing.missing(kind.name, name), loose=holds_sizes)
+            return standing.missing(kind.name, name, holds_sizes=holds_sizes)
         key, version = f"{kind.name}/{name}", str(found["metadata"].get("resourceVersion", ""))
         if key not in self._judged or self._judged[key][0] != version:
             problem = standing.judge(found, obj, self._identity)
-            self._judged[key] = version, problem and replace(problem, loose=holds_sizes)
+            loose = holds_sizes and not standing.older(found, obj)
+            self._judged[key] = version, problem and replace(problem, loose=loose)
         return self._judged[key][1]
 
     def _say(self, problem: Problem | None) -> None:
