@@ -249,6 +249,8 @@ class Telling:
         world.oracle.prompt = all(deed.what in OF_PEOPLE for deed in self.history.deeds)
         for deed in self.history.deeds:
             await self._cue(deed)
+            if world.object is None:
+                world.oracle.excuse("nobody holds the Deployment")
             self.met[world.stage.value, deed.what] += 1
             await DEEDS[deed.what](self, deed.arg)
             world.look_soon()
