@@ -85,6 +85,16 @@ async def begun(stage: Stage, trouble: Callable[[World], None]) -> World:
     return world
 
 
+@pytest.mark.parametrize("never", ["9999999d", "9" * 250_000 + "h"], ids=["days", "digits"])
+async def test_a_time_that_never_comes_is_refused_and_keeps_no_abort_from_its_work(never: str) -> None:
+    world = await begun(Stage.BAKE, lambda world: world.respec(drain=never))
+    await world.until(lambda: world.why("Progressing") == "InvalidSpec")
+    assert "is longer than 36500d" in world.status.message
+    assert len(world.status.message) < 300
+    ask(world)
+    await world.ends("Aborted")
+
+
 @pytest.mark.parametrize("patience", [0.0, 30.0], ids=["at once", "later"])
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: trouble.__name__)
 @pytest.mark.parametrize("stage", sorted(FORWARD))

@@ -37,6 +37,8 @@ def test_the_defaults_are_written_out_and_read_back() -> None:
         ({"preset": "Latency", "quantile": "p9", "max": "1s"}, "quantile"),
         ({"name": "Errors!"}, "name"),
         ({"maxIncrease": "half"}, "is not a percentage"),
+        ({"maxIncrease": "9" * 400 + "%"}, "is not a percentage"),
+        ({"preset": "Latency", "max": "9999999d"}, "is longer than 36500d"),
     ],
 )
 def test_a_metric_that_makes_no_sense_says_so(metric: dict[str, object], told: str) -> None:

@@ -272,3 +272,4 @@ def test_mistakes_name_field_value_and_way_out() -> None:
         [(("spec", "steps", 1, "weight"), 120, "must be 100 or less"), (("spec",), {}, "Value error, x")]
     )
     assert told == "spec.steps[1].weight: 120: must be 100 or less; x"
+    assert len(reading.mistakes([(("spec", "drain"), "9" * 250_000, "is too much")])) < 120

@@ -189,6 +189,8 @@ class MetricSpec(Model):
         for holds, (_, message) in zip(held, self.cel_rules, strict=True):
             if not holds:
                 raise ValueError(f"metric {self.name}: {message}")
+        if latency and self.max is not None:
+            parse_duration(self.max)
         return self
 
     @property

@@ -6,6 +6,7 @@ that a structural schema can carry.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -35,6 +36,10 @@ class Model(BaseModel):
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+MOST_CHARACTERS = 32
+"""Of a duration, and of a percentage."""
+LONGEST = timedelta(days=36_500)
+"""A duration is no longer: a time so far off can still be reckoned with."""
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 
 
@@ -43,8 +48,11 @@ def parse_duration(text: str | timedelta) -> timedelta:
     if isinstance(text, timedelta):
         return text
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{text!r} is not a duration: write it like 30s, 15m or 1h30m")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text)))
+        raise ValueError(f"{text[:64]!r} is not a duration: write it like 30s, 15m or 1h30m")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text[:64]!r} is longer than {LONGEST.days}d: write what is meant, or leave it out")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -64,7 +72,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": MOST_CHARACTERS}),
 ]
 """A Go-style duration on the wire (``15m``), a timedelta in the code."""
 
@@ -75,8 +83,8 @@ def parse_percent(text: str | float) -> float:
     """``"50%"`` as 0.5. Raises ValueError that says what would be right."""
     if isinstance(text, int | float):
         return float(text)
-    if not re.fullmatch(PERCENT_PATTERN, text):
-        raise ValueError(f"{text!r} is not a percentage: write it like 5% or 0.5%")
+    if not re.fullmatch(PERCENT_PATTERN, text) or not math.isfinite(float(text[:-1])):
+        raise ValueError(f"{text[:64]!r} is not a percentage: write it like 5% or 0.5%")
     return float(text[:-1]) / 100
 
 
@@ -84,7 +92,7 @@ Percent = Annotated[
     float,
     BeforeValidator(parse_percent),
     PlainSerializer(lambda value: f"{value * 100:.6g}%", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN}),
+    WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN, "maxLength": MOST_CHARACTERS}),
 ]
 """A percentage on the wire (``"50%"``), a fraction in the code."""
 

@@ -29,6 +29,8 @@ _UNSEEN = {"ContainerStatusUnknown", "Unknown"}
 """Ends that nobody saw: the node or its runtime was away. Their exit code is made up."""
 _ENDED = {"Failed", "Succeeded"}
 """Phases of a pod that never runs again. Its ReplicaSet has another; its object stays for a while."""
+MOST_TOLD = 64
+"""Characters of a value in a message: a status tells it in several places."""
 RESTARTS = 2
 """A container that exited this often does not run, even before the kubelet calls it a crash loop."""
 
@@ -254,7 +256,8 @@ def mistakes(error_lines: Iterable[tuple[tuple[str | int, ...], object, str]]) -
     for path, value, message in error_lines:
         field = re.sub(r"\.\[", "[", ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in path))
         plain = message.removeprefix("Value error, ")
-        told.append(plain if isinstance(value, dict) else f"{field}: {value!r}: {plain}")
+        shown = repr(value) if len(repr(value)) <= MOST_TOLD else f"{repr(value)[:MOST_TOLD]}…"
+        told.append(plain if isinstance(value, dict) else f"{field}: {shown}: {plain}")
     return "; ".join(told)
 
 
