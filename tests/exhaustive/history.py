@@ -313,7 +313,8 @@ class Telling:
             world.create(DEPLOYMENTS, deployment("v1", self.history.replicas))
         elif world.target()["spec"].get("paused"):
             world.edit(DEPLOYMENTS, {"spec": {"paused": None}})
-        if self.unmanaged and self.image in BAD:
+        if (self.unmanaged or world.status.stable is None) and self.image in BAD:
+            # Of a rollout that nobody held the end has to be seen.
             world.release("v1")
         if world.cluster.find(SERVICES, NAMESPACE, NAME) is None:
             world.create(SERVICES, service())
