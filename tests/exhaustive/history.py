@@ -326,6 +326,9 @@ class Telling:
             back = {"onFailure": "RevertAll"} if "onFailure" in spec else {}
             # What needs a router is refused of who has none, for as long as it stands; an Ingress needs to be told.
             keeps = scene.by in (HTTPROUTES, TRAEFIK_SERVICES) and scene.also is None
+            if world.by and "stickiness" in spec:
+                # It is refused of a rule that leads to others, too.
+                world.lead(MANIFESTS[world.by]())
             loose = {} if keeps else {"stickiness": None}
             world.edit(world.kind, {"spec": {"paused": None, **loose, **spec, **back}})
             if self.paused:
