@@ -159,9 +159,9 @@ async def test_pods_that_came_without_a_gate_go_with_their_revision() -> None:
     await world.until(lambda: world.pods() == {"v1": 4}, within=30)
 
 
-async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
-    """They went while there was neither a gate nor an operator that could brake."""
-    world = await World.begin(spec={**QUICK, "steps": [{"weight": 50, "bake": "60s"}]})
+async def taken_whole(weight: int) -> World:
+    """The Deployment controller took all of stable's pods while there was neither a gate nor an operator."""
+    world = await World.begin(spec={**QUICK, "steps": [{"weight": weight, "bake": "60s"}]})
     world.release("v2")
     await world.until(world.baking(1))
     world.oracle.excuse("nothing holds what the Deployment controller does")
@@ -170,16 +170,17 @@ async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
     world.edit(DEPLOYMENTS, {"metadata": {"annotations": {"looked": "at"}}})
     await world.until(lambda: world.pods() == {"v2": 4})
     world.process.line.thaw()
+    return world
+
+
+async def test_stable_has_its_pods_back_before_it_is_given_everything() -> None:
+    """They went while there was neither a gate nor an operator that could brake."""
+    world = await taken_whole(50)
     await world.until(lambda: bool(world.target()["spec"].get("paused")), within=30)
     ask(world, RequestAction.ABORT)
     world.open_gate()
     await world.ends("Aborted", within=120)
     await world.until(lambda: world.pods() == {"v1": 4} and "paused" not in world.target()["spec"])
-
-
-def asked(world: World) -> bool:
-    """Somebody is to approve."""
-    return any(gate.state is GateState.RUNNING for gate in world.status.gates)
 
 
 FULL: dict[str, Any] = {"steps": [{"weight": 25, "bake": "60s"}]}
@@ -188,6 +189,15 @@ BY_PODS: dict[str, Any] = {
     "traffic": {"podShare": {}, "propagation": "1s"},
 }
 SWITCH: dict[str, Any] = {"switch": {"approval": "Manual"}, "traffic": {"propagation": "1s"}}
+
+
+async def to_be_approved(replicas: int = 4) -> World:
+    """v2 has all of its pods and no requests."""
+    spec = {**SWITCH, "analysis": {"metrics": []}}
+    world = await World.begin(kind=BLUE_GREEN_RELEASES, replicas=replicas, spec=spec)
+    world.release("v2")
+    await world.until(lambda: world.gate("switch").state is GateState.RUNNING)
+    return world
 
 
 @pytest.mark.parametrize(
@@ -210,7 +220,7 @@ async def test_where_a_pause_would_cost_stable_its_pods_the_release_goes_back(ho
     world = await World.begin(**{**how, "spec": {**spec, "analysis": {"metrics": []}}})
     before = world.named("v1")
     world.release("v2")
-    waits = (lambda: asked(world)) if "kind" in how else world.baking(1)
+    waits = (lambda: world.gate("switch").state is GateState.RUNNING) if "kind" in how else world.baking(1)
     await world.until(waits)
     world.close_gate()
     await world.ends("Aborted")
@@ -231,10 +241,8 @@ async def test_where_a_pause_would_cost_stable_its_pods_the_release_goes_back(ho
 @pytest.mark.parametrize("replicas", [1, 4])
 async def test_a_template_that_is_applied_again_without_a_gate_rolls_nothing_out(replicas: int) -> None:
     """As GitOps tools do: all the time."""
-    world = await World.begin(kind=BLUE_GREEN_RELEASES, replicas=replicas, spec={**SWITCH, "analysis": {"metrics": []}})
+    world = await to_be_approved(replicas)
     before = world.named("v1")
-    world.release("v2")
-    await world.until(lambda: asked(world))
     world.close_gate()
     for _ in range(10):
         await world.wait(2)
@@ -264,15 +272,7 @@ async def test_a_promotion_that_is_on_its_way_is_not_turned_back_for_want_of_a_g
 
 async def test_stable_that_the_deployment_controller_took_whole_comes_back() -> None:
     """There was neither a gate nor an operator that could brake."""
-    world = await World.begin(spec={**QUICK, **FULL})
-    world.release("v2")
-    await world.until(world.baking(1))
-    world.oracle.excuse("nothing holds what the Deployment controller does")
-    world.process.line.freeze()
-    world.close_gate()
-    world.edit(DEPLOYMENTS, {"metadata": {"annotations": {"looked": "at"}}})
-    await world.until(lambda: world.pods() == {"v2": 4})
-    world.process.line.thaw()
+    world = await taken_whole(25)
     await world.until(lambda: world.pods() == {"v1": 4}, within=60)
 
 
@@ -331,9 +331,7 @@ async def test_the_template_is_set_back_when_the_router_has_heard_of_it() -> Non
 
 
 async def test_without_what_holds_routes_a_release_waits_and_nothing_is_paused() -> None:
-    world = await World.begin(kind=BLUE_GREEN_RELEASES, spec={**SWITCH, "analysis": {"metrics": []}})
-    world.release("v2")
-    await world.until(lambda: asked(world))
+    world = await to_be_approved()
     part = world.cluster.find(POLICY_BINDINGS, "", "tidegate-routes")
     assert part
     world.cluster.delete_as("admin", POLICY_BINDINGS, "", "tidegate-routes")
@@ -349,9 +347,7 @@ async def test_without_what_holds_routes_a_release_waits_and_nothing_is_paused()
 
 async def test_the_gate_of_an_earlier_version_holds_sizes() -> None:
     """As between an operator that was rolled out and policies that are still to be."""
-    world = await World.begin(kind=BLUE_GREEN_RELEASES, spec={**SWITCH, "analysis": {"metrics": []}})
-    world.release("v2")
-    await world.until(lambda: asked(world))
+    world = await to_be_approved()
     earlier = {"metadata": {"annotations": {NUMBER: "1"}}, "spec": {"reinvocationPolicy": "Never"}}
     world.cluster.patch_as("admin", POLICIES, "", "tidegate-replicasets", earlier)
     await world.until(lambda: world.why("Progressing") == "GateChanged")

@@ -38,6 +38,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MOST_CHARACTERS = 32
 """Of a duration, and of a percentage."""
+MOST_TOLD = 64
+"""Characters of a value in a message: a status tells it in several places."""
 LONGEST = timedelta(days=36_500)
 """A duration is no longer: a time so far off can still be reckoned with."""
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
@@ -48,10 +50,10 @@ def parse_duration(text: str | timedelta) -> timedelta:
     if isinstance(text, timedelta):
         return text
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{text[:64]!r} is not a duration: write it like 30s, 15m or 1h30m")
+        raise ValueError(f"{text[:MOST_TOLD]!r} is not a duration: write it like 30s, 15m or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     if seconds > LONGEST.total_seconds():
-        raise ValueError(f"{text[:64]!r} is longer than {LONGEST.days}d: write what is meant, or leave it out")
+        raise ValueError(f"{text[:MOST_TOLD]!r} is longer than {LONGEST.days}d: write what is meant, or leave it out")
     return timedelta(seconds=seconds)
 
 
@@ -84,7 +86,7 @@ def parse_percent(text: str | float) -> float:
     if isinstance(text, int | float):
         return float(text)
     if not re.fullmatch(PERCENT_PATTERN, text) or not math.isfinite(float(text[:-1])):
-        raise ValueError(f"{text[:64]!r} is not a percentage: write it like 5% or 0.5%")
+        raise ValueError(f"{text[:MOST_TOLD]!r} is not a percentage: write it like 5% or 0.5%")
     return float(text[:-1]) / 100
 
 

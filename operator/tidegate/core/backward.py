@@ -22,8 +22,6 @@ LEAST_DRAIN = timedelta(seconds=1)
 WAY_OUT = "to go on without the router's word, abort it once more, or delete the release"
 CAPACITY_DEADLINE = timedelta(seconds=30)
 """So long stable may have fewer pods ready than the candidate that it takes over from, where it has any at all."""
-FLAG_DEADLINE = timedelta(seconds=15)
-"""The Deployment controller takes about a second; a reader of conditions is not worth a stuck revert."""
 
 
 def revert(draft: Draft) -> Stage | None:
@@ -180,7 +178,7 @@ def flag(draft: Draft) -> Stage | None:
     if deployment is None or not failed or current is None or current.hash != hash_of(draft, "candidate"):
         return Stage.CLEAN
     draft.say(Phase.REVERTING, Reason.REVERTING, f"marking the Deployment as failed: {draft.journal.message}")
-    if deployment.timed_out or draft.now > draft.journal.since + FLAG_DEADLINE:
+    if deployment.timed_out or draft.now > draft.journal.since + brake.SEEN_WITHIN:
         return Stage.CLEAN
     soonest = deployment.min_ready_seconds + 1
     if deployment.deadline != soonest:

@@ -18,15 +18,15 @@ from tidegate.core.draft import Draft
 from tidegate.core.forward import FORWARD, PROMOTION, hash_of, steps, switching
 from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import RestoreTemplate, SetPaused
+from tidegate.core.standing import FALLEN
 
 SEEN_WITHIN = timedelta(seconds=15)
-"""The Deployment controller takes about a second to see a template; longer than this nobody waits for it."""
+"""The Deployment controller takes about a second to look; nothing that it shows is worth a stuck revert."""
 
 
 def gone(obs: Observed) -> Problem | None:
     """Why the gate does not hold, if it does not."""
-    told = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
-    return next((problem for problem in obs.problems if problem.reason in told), None)
+    return next((problem for problem in obs.problems if problem.reason in FALLEN), None)
 
 
 def loose(obs: Observed) -> Problem | None:
@@ -89,7 +89,7 @@ def starves(draft: Draft) -> bool:
     template = obs.current() or candidate
     if deployment is None or stable is None or template is None or template.hash == stable.hash:
         return False
-    if any(rs.replicas and rs.desired != deployment.replicas for rs in obs.replicasets):
+    if not deployment.has_sized(obs.replicasets):
         # Its size has changed, and what the revisions have of it is to be seen yet.
         return False
     needed = _needed(obs, stable, candidate, deployment.replicas)

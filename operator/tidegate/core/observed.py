@@ -5,7 +5,7 @@ Everything that ``decide`` may look at is here, so a decision can be replayed fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -115,6 +115,10 @@ class Deployment:
     """Its template's terminationGracePeriodSeconds."""
     template: str = ""
     """Digest of its pod template."""
+
+    def has_sized(self, replicasets: Iterable[ReplicaSet]) -> bool:
+        """Its controller has told all that have pods how many are wanted now."""
+        return all(rs.desired == self.replicas for rs in replicasets if rs.replicas)
 
     @property
     def owners_deadline(self) -> int | None:

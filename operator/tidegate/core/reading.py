@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tidegate.api.base import MOST_TOLD
 from tidegate.api.conditions import Reason
 from tidegate.core import draining
-from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds
+from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds, pods
 from tidegate.core.hold import holder
 from tidegate.core.likeness import ports
 from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
@@ -29,8 +29,6 @@ _UNSEEN = {"ContainerStatusUnknown", "Unknown"}
 """Ends that nobody saw: the node or its runtime was away. Their exit code is made up."""
 _ENDED = {"Failed", "Succeeded"}
 """Phases of a pod that never runs again. Its ReplicaSet has another; its object stays for a while."""
-MOST_TOLD = 64
-"""Characters of a value in a message: a status tells it in several places."""
 RESTARTS = 2
 """A container that exited this often does not run, even before the kubelet calls it a crash loop."""
 
@@ -40,15 +38,16 @@ Json = Mapping[str, Any]
 def deployment(obj: Json) -> Deployment:
     """An apps/v1 Deployment."""
     meta, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
+    replicas = int(spec.get("replicas", 1))
     progressing = _conditions(status).get("Progressing", {})
     return Deployment(
         name=meta["name"],
         uid=meta["uid"],
-        replicas=int(spec.get("replicas", 1)),
+        replicas=replicas,
         settled=int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 1)),
         revision=int(_annotations(obj).get(REVISION, 0)),
         strategy=str(spec.get("strategy", {}).get("type", "RollingUpdate")),
-        surge=_surge(spec),
+        surge=pods(str((spec.get("strategy", {}).get("rollingUpdate") or {}).get("maxSurge", "25%")), replicas),
         paused=bool(spec.get("paused", False)),
         deadline=spec.get("progressDeadlineSeconds"),
         min_ready_seconds=int(spec.get("minReadySeconds", 0)),
@@ -61,14 +60,6 @@ def deployment(obj: Json) -> Deployment:
         grace=draining.grace(spec.get("template", {}).get("spec", {})),
         template=str(spec.get("template", {}).get(DIGEST, "")),
     )
-
-
-def _surge(spec: Json) -> int:
-    """Of the percent of replicas, rounded up, or of pods."""
-    asked = (spec.get("strategy", {}).get("rollingUpdate") or {}).get("maxSurge", "25%")
-    if isinstance(asked, int):
-        return asked
-    return math.ceil(int(spec.get("replicas", 1)) * int(asked.rstrip("%")) / 100)
 
 
 def replicaset(obj: Json) -> ReplicaSet:
@@ -256,7 +247,8 @@ def mistakes(error_lines: Iterable[tuple[tuple[str | int, ...], object, str]]) -
     for path, value, message in error_lines:
         field = re.sub(r"\.\[", "[", ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in path))
         plain = message.removeprefix("Value error, ")
-        shown = repr(value) if len(repr(value)) <= MOST_TOLD else f"{repr(value)[:MOST_TOLD]}…"
+        shown = repr(value)
+        shown = shown if len(shown) <= MOST_TOLD else f"{shown[:MOST_TOLD]}…"
         told.append(plain if isinstance(value, dict) else f"{field}: {shown}: {plain}")
     return "; ".join(told)
 

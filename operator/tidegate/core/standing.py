@@ -25,6 +25,8 @@ NUMBER = f"{GROUP}/gate"
 """On each object of the gate: raised whenever one of them changes, so that older and newer can be told apart."""
 ACCOUNT = "system:serviceaccount:tidegate-system:tidegate"
 """Who is exempt in the manifests as they are packaged."""
+FALLEN = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
+"""What lets everything through."""
 APPLY = "apply the manifests of this version"
 
 

@@ -84,12 +84,5 @@ class Again:
 
 def _is_behind(deployment: Object, sets: Iterable[Object]) -> bool:
     """It has not seen the newest generation, or not told the ReplicaSets that have pods how many are wanted."""
-    if deployment["spec"].get("paused"):
-        return False
-    if not reading.deployment(deployment).settled:
-        return True
-    wanted = str(deployment["spec"].get("replicas", 1))
-    told = [
-        (obj["metadata"].get("annotations") or {}).get(reading.DESIRED) for obj in sets if obj["spec"].get("replicas")
-    ]
-    return any(number != wanted for number in told)
+    seen = reading.deployment(deployment)
+    return not seen.paused and not (seen.settled and seen.has_sized(map(reading.replicaset, sets)))

@@ -62,7 +62,7 @@ class _Standing:
     def seen(self, problem: Problem | None) -> Problem | None:
         """What keeps it from being relied on, given what is wrong with it now."""
         if problem:
-            self._fell, self.holds_at = (problem if problem.reason in FALLEN else None), None
+            self._fell, self.holds_at = (problem if problem.reason in standing.FALLEN else None), None
             return problem
         if self._fell is None:
             return None
@@ -101,7 +101,7 @@ class GateCheck:
     async def problems(self) -> tuple[Problem, ...]:
         """What keeps the gate from holding, the worst first; nothing where it holds."""
         judged = [await self._one(kind, obj) for kind, obj in needed(self._form)]
-        found = sorted((each for each in judged if each), key=lambda each: WORST.index(each.reason))
+        found = sorted((each for each in judged if each), key=_badness)
         loose = self._sizes.seen(next((each for each in found if each.loose), None))
         other = self._others.seen(next((each for each in found if not each.loose), None))
         problem = min(filter(None, (loose, other)), key=_badness, default=None)
@@ -139,8 +139,6 @@ class GateCheck:
 
 READ_IN = timedelta(seconds=5)
 """How long API servers may take to read a gate that was put back. They look at policies once a second."""
-FALLEN = (Reason.GATE_MISSING, Reason.GATE_CHANGED)
-"""What let everything through."""
 WORST = (Reason.GATE_FOREIGN, Reason.GATE_MISSING, Reason.GATE_CHANGED)
 
 
