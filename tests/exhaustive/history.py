@@ -21,6 +21,7 @@ from tests.fakes.controllers import Version, leaving
 from tests.fakes.faults import Storm
 from tests.fakes.line import Point, When
 from tests.fakes.oracle import remains
+from tests.fakes.traffic import APPLIES
 from tests.sim.process import Process
 from tests.sim.world import MANIFESTS, NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
 from tidegate.api.bluegreen import APPROVED
@@ -658,7 +659,8 @@ async def _router(t: Telling, how: str) -> None:
     if how == "well":
         router.recover()
     router.stuck, router.answers, router.down = how == "stuck", how != "silent", how == "down"
-    router.applies = 3.0 if how == "slow" else 0.5
+    # Where nobody can be asked what is served, it is served within traffic.propagation: that is what it says.
+    router.applies = 3.0 if how == "slow" and t.world.by else APPLIES
 
 
 async def _gate(t: Telling, stands: bool) -> None:
