@@ -175,6 +175,34 @@ async def test_no_data_for_too_long_ends_as_the_release_says() -> None:
     assert world.pods() == {"v1": 4}
 
 
+async def test_a_pause_holds_no_way_back_from_metrics_that_give_no_answer() -> None:
+    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
+    world = await World.begin(spec={**MEASURED, "analysis": analysis})
+    world.metrics.outage = "Prometheus does not answer"
+    world.release("v2")
+    await world.until(lambda: world.why() == "AnalysisUnknown", within=300)
+    world.respec(paused=True)
+    await world.ends("Aborted", within=180)
+    assert world.reason == "HoldExpired"
+
+
+async def test_metrics_that_answered_in_a_pause_have_all_of_their_deadline_again() -> None:
+    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
+    world = await World.begin(spec={**MEASURED, "analysis": analysis})
+    world.metrics.outage = "Prometheus does not answer"
+    world.release("v2")
+    await world.until(lambda: world.why() == "AnalysisUnknown", within=300)
+    world.respec(paused=True)
+    world.metrics.outage = ""
+    await world.wait(180)
+    world.metrics.outage = "Prometheus does not answer"
+    await world.wait(60)
+    world.respec(paused=None)
+    await world.wait(30)
+    assert world.why() == "AnalysisUnknown", world.describe()
+    await world.ends("Aborted", within=60)
+
+
 @pytest.mark.parametrize("why", ["AnalysisUnknown", "AnalysisInconclusive"])
 async def test_a_hold_whose_time_is_over_says_that_somebody_must_act(why: str) -> None:
     unknown = why == "AnalysisUnknown"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.adapters.listed import Listed
+from tidegate.ports.cluster import Unavailable
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -35,7 +36,7 @@ def test_nothing_is_lost_in_whatever_order_it_comes(body: dict[str, Any], order:
 def test_an_object_is_read_when_it_is_taken() -> None:
     page = iter(Listed('{"items": [{"a": 1}, {"b": 2}, {]}'))
     assert [next(page), next(page)] == [{"a": 1}, {"b": 2}]
-    with pytest.raises(ValueError, match="Expecting"):
+    with pytest.raises(Unavailable, match="Expecting"):
         next(page)
 
 
@@ -47,5 +48,5 @@ def test_a_list_of_nothing_may_be_null() -> None:
 
 @pytest.mark.parametrize("text", ["", "Unauthorized", "[]", '{"items": [{}', '{"items": [{}]', '{"a"'])
 def test_what_is_no_list_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match=r"Expecting|no list"):
+    with pytest.raises(Unavailable, match=r"Expecting|no list"):
         list(Listed(text))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -86,10 +87,12 @@ class KubeCluster:
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
             raw = await self._send("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
-            page = Listed(raw.decode())
+            with _readable(f"LIST {_path(kind, namespace)}"):
+                page = Listed(raw.decode())
             del raw
             yield page
-            more = page.rest["metadata"].get("continue")
+            with _readable(f"LIST {_path(kind, namespace)}"):
+                more = page.rest["metadata"].get("continue")
             if not more:
                 return
             query["continue"] = more
@@ -131,7 +134,9 @@ class KubeCluster:
         kind: Kind | None = None,
         content: str = "application/json",
     ) -> Object:
-        answer: Object = json.loads(await self._send(method, path, body, kind=kind, content=content))
+        raw = await self._send(method, path, body, kind=kind, content=content)
+        with _readable(f"{method} {path}"):
+            answer: Object = json.loads(raw)
         return answer
 
     async def _send(
@@ -168,6 +173,15 @@ class KubeCluster:
         if code < 300:
             return raw
         raise _error(method, path, code, raw, response.headers.get("Retry-After", ""))
+
+
+@contextmanager
+def _readable(asked: str) -> Iterator[None]:
+    """What is no JSON of an API server is none of its answers: something between us gave it, or cut it off."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unavailable(f"{asked}: the answer cannot be read ({type(error).__name__})") from error
 
 
 def _path(kind: Kind, namespace: str = "", name: str = "") -> str:

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.ports.cluster import Object
+from tidegate.ports.cluster import Object, Unavailable
 
 _value = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class Listed:
-    """The objects of a list in JSON; when the last has been taken, ``rest`` is all else that the list says.
+    """The objects of a list in JSON, which raise Unavailable where it is none: something between us and the API server
+    gave it, or cut it off. When the last has been taken, ``rest`` is all else that the list says.
 
     Parsed, an object takes five times its text, and what is kept of it is put between: taken from whole pages, it
     stands so far apart that two fifths of the memory around it cannot be given back.
@@ -26,7 +27,7 @@ class Listed:
 
     def __iter__(self) -> Iterator[Object]:
         if not self._passes("{"):
-            raise ValueError(f"no list of objects: {self._text[:100]}")
+            raise Unavailable(f"no list of objects: {self._text[:64]!r}")
         while not self._passes("}"):
             name = self._next()
             self._passes(":")
@@ -45,7 +46,10 @@ class Listed:
         return found
 
     def _next(self) -> Any:
-        value, end = _value(self._text, self._at)
+        try:
+            value, end = _value(self._text, self._at)
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(f"a list that cannot be read: {error}") from error
         self._at = _past_space(self._text, end)
         return value
 

@@ -411,17 +411,20 @@ def bake(draft: Draft) -> Stage | None:
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
+    judged = bool(step(draft).weight and step(draft).bake and step(draft).judged)
+    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
     if paused(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: held {paused(draft)}{evidence}")
-        return None
+        watched = judged and not alone and draft.journal.looked_step == at.index
+        # A pause holds what is to come, and no way back.
+        return _answered(draft, verdict) if watched else None
     if at.skipped or draft.journal.hurried:
         return _next(draft)
-    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
     if alone:
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
-    elif step(draft).weight and step(draft).bake and step(draft).judged:
+    elif judged:
         if draft.status.analysis and draft.journal.looked_step != at.index:
             # A Pass of the step before, and how many requests that one had, say nothing of this one.
             return _wait(draft) if draft.now < at.until else None
@@ -432,8 +435,8 @@ def bake(draft: Draft) -> Stage | None:
         if verdict is Verdict.Unknown:
             if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
                 draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
-            return _unknown(draft)
-        draft.note(unknown_since=None)
+            return _answered(draft, verdict)
+        _answered(draft, verdict)
         if draft.now < at.until:
             early = draft.status.analysis and rules.advance is Advance.Proven and verdict is Verdict.Pass
             return _next(draft) if early else _wait(draft)
@@ -641,8 +644,11 @@ def _unproven(draft: Draft, why: str) -> Stage | None:
     return None
 
 
-def _unknown(draft: Draft) -> Stage | None:
+def _answered(draft: Draft, verdict: Verdict) -> Stage | None:
     """No data is not evidence: hold, and only then do as the release says."""
+    if verdict is not Verdict.Unknown:
+        draft.note(unknown_since=None)
+        return None
     spec = draft.obs.release.spec
     since = draft.journal.unknown_since or draft.now
     draft.note(unknown_since=since)

@@ -1,0 +1,63 @@
+"""Answers of an API server that are none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tidegate.adapters.kubernetes import KubeCluster
+from tidegate.ports.cluster import CANARY_RELEASES, Unavailable
+
+PAGE = b'{"metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"one"}}]}'
+
+
+class Api:
+    """Answers whatever is asked with the same."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self.configuration, self.user_agent = body, SimpleNamespace(host="http://api"), "test"
+
+    async def update_params_for_auth(self, *_: object) -> None:
+        """Nothing is needed."""
+
+    async def call_api(self, *_: object, **__: object) -> Any:
+        async def read() -> bytes:
+            return self.body
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield self.body
+
+        raw = SimpleNamespace(content=SimpleNamespace(iter_any=parts), close=lambda: None)
+        return SimpleNamespace(status=200, headers={}, read=read, response=raw)
+
+
+def cluster(body: bytes) -> KubeCluster:
+    return KubeCluster(Api(body))  # type: ignore[arg-type]  # it is like one
+
+
+NONE = pytest.mark.parametrize(
+    "body",
+    [b"<html>please sign in</html>", b"", b"[]", b"\xff\xfe", PAGE[:20], PAGE[:-3]],
+    ids=["HTML", "empty", "a list", "no text", "cut early", "cut late"],
+)
+
+
+@NONE
+async def test_an_answer_that_cannot_be_read_is_none(body: bytes) -> None:
+    with pytest.raises(Unavailable):
+        await cluster(body).list(CANARY_RELEASES)
+
+
+async def test_a_list_without_metadata_is_none() -> None:
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await cluster(b'{"items":[]}').list(CANARY_RELEASES)
+    assert [one["metadata"]["name"] for one in await cluster(PAGE).list(CANARY_RELEASES)] == ["one"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b'{"metadata":'])
+async def test_an_object_that_cannot_be_read_is_none(body: bytes) -> None:
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await cluster(body).get(CANARY_RELEASES, "shop", "one")
