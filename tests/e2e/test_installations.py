@@ -103,13 +103,10 @@ def test_policies_deleted_where_a_pause_would_cost_stable_its_pods(new_app: Call
         app.await_phase("Idle", 20)
     pods = switched.pods(), alone.pods()
 
-    def awaits() -> str | None:
-        return None if switched.gate("switch").get("state") == "Running" else str(switched.status().get("message"))
-
     with Load(switched.cluster, switched.host, folder) as load, Load(alone.cluster, alone.host, folder) as other:
         for app in (switched, alone):
             app.ship("v2")
-        wait_until("somebody is asked for approval", awaits, 60)
+        switched.await_question("switch")
         alone.await_weight(50)
         served(load)
         with deleted(switched.cluster):

@@ -184,12 +184,9 @@ def test_a_preview_is_tested_and_approved_before_anybody_sees_it(new_app: Callab
             return str(error)
         return None if seen == {"v2"} else str(seen)
 
-    def awaits() -> str | None:
-        return None if app.gate("switch").get("state") == "Running" else str(app.status().get("message"))
-
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
-        wait_until("somebody is asked for approval", awaits, 90, pause=LOOKING)
+        app.await_question("switch")
         assert app.gate("smoke")["message"] == "200 of v2: v2"
         wait_until("the preview answers", previewed, 20)
         assert app.answers() == {"v1"}

@@ -194,6 +194,14 @@ class App:
 
         wait_until(f"{self.namespace}/{self.name} says {reason}, with {words}", seen, seconds, pause=LOOKING)
 
+    def await_question(self, gate: str, seconds: float = 90) -> None:
+        """Wait until somebody is asked for the approval that a gate needs."""
+
+        def seen() -> str | None:
+            return None if self.gate(gate).get("state") == "Running" else str(self.status().get("message"))
+
+        wait_until(f"somebody is asked for {gate}", seen, seconds, pause=LOOKING)
+
     def answers(self, *header: str, host: str = "") -> set[str]:
         """Versions that answer ten requests."""
         ask = ["curl", "--silent", "--fail", "-H", f"Host: {host or self.host}", *header]
