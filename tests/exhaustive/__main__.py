@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.exhaustive.chance import check
-from tests.exhaustive.history import DEEDS, SCENES, STAGES, Telling
+from tests.exhaustive.deeds import DEEDS, STAGES
+from tests.exhaustive.history import Telling
+from tests.exhaustive.scenes import SCENES
 from tests.exhaustive.test_histories import came, matrix
 
 PIECE = 50

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.exhaustive.history import AFTER, ARGUMENTS, DEEDS, SCENES, STAGES, Deed, History, Telling, tell
+from tests.exhaustive.deeds import AFTER, ARGUMENTS, DEEDS, STAGES, Deed, History
+from tests.exhaustive.history import Telling, tell
+from tests.exhaustive.scenes import SCENES
 from tests.fakes.virtual import VirtualLoop
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests.exhaustive.chance import check, told
-from tests.exhaustive.history import ARGUMENTS, SCENES, Deed, History
+from tests.exhaustive.deeds import ARGUMENTS, Deed, History
+from tests.exhaustive.scenes import SCENES
 from tidegate.api.release import Stage
 from tidegate.core.forward import FORWARD
 
