@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,31 @@ def test_strategy_recreate(app: App) -> None:
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     app.apply(manifest | {"spec": manifest["spec"] | {"strategy": rolling}})
     app.await_phase("Idle", 20)
+
+
+@pytest.mark.parametrize("levels", [500, 9000])
+def test_a_release_that_goes_too_deep_is_told_so_and_hides_no_other(app: App, levels: int) -> None:
+    """API servers take 10,000 levels, and Python reads a thousand."""
+    other = App(app.cluster, app.namespace, name="deep")
+    job = {"template": {"metadata": {"annotations": "DEEP"}, "spec": {"containers": []}}}
+    deep = json.dumps(other.release(gates=[{"name": "deep", "at": "BeforeStart", "job": job}]))
+    app.cluster.kubectl("create", "-f-", stdin=deep.replace('"DEEP"', '{"a":' * levels + "1" + "}" * levels))
+    app.apply(app.release(**FAST))
+    app.await_phase("Idle", 30)
+
+    def untold() -> str | None:
+        ask = (
+            "get",
+            other.kind,
+            other.name,
+            "-n",
+            other.namespace,
+            "--output=jsonpath={.status.phase}: {.status.message}",
+        )
+        seen = app.cluster.kubectl(*ask)
+        return None if seen.startswith("Invalid: spec goes deeper than 64 levels") else seen
+
+    wait_until("it is told", untold, 20)
 
 
 BAD_QUERY = {"of": 'sum(rate(oops{pod=~"{{pods}}"}[1m])', "to": 'sum(http_requests_total{pod=~"{{pods}}"})'}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tidegate.adapters.kubernetes import KubeCluster
+from tidegate.core import depth
 from tidegate.ports.cluster import CANARY_RELEASES, Unavailable
 
 PAGE = b'{"metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"one"}}]}'
@@ -61,3 +62,12 @@ async def test_a_list_without_metadata_is_none() -> None:
 async def test_an_object_that_cannot_be_read_is_none(body: bytes) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         await cluster(body).get(CANARY_RELEASES, "shop", "one")
+
+
+async def test_an_object_that_goes_too_deep_hides_no_other_of_its_list() -> None:
+    deep = b'{"metadata":{"name":"deep"},"spec":' + b"[" * 9000 + b"]" * 9000 + b"},"
+    found = await cluster(PAGE.replace(b'"items":[', b'"items":[' + deep)).list(CANARY_RELEASES)
+    assert [obj["metadata"]["name"] for obj in found] == ["deep", "one"]
+    one = await cluster(deep[:-1]).get(CANARY_RELEASES, "shop", "deep")
+    assert depth.deeper(one, depth.SPEC)
+    assert not depth.deeper(one, depth.LEFT)

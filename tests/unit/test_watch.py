@@ -27,9 +27,17 @@ def service(name: str, version: int) -> Json:
     return {"metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": str(version)}}
 
 
+DEEP = "goes deeper than Python reads"
+
+
+def text(obj: Json) -> str:
+    """As JSON, which Python could not write where it is deep."""
+    return json.dumps(obj).replace(json.dumps(DEEP), '{"a":[' * 4000 + "]}" * 4000)
+
+
 async def line(response: web.StreamResponse, type_: str, obj: Json) -> None:
     """An event of a watch."""
-    await response.write(json.dumps({"type": type_, "object": obj}).encode() + b"\n")
+    await response.write(text({"type": type_, "object": obj}).encode() + b"\n")
 
 
 class Api:
@@ -48,9 +56,8 @@ class Api:
             self.asked()
             self.lists += not page
             more = str(page + 1) if page + 1 < len(self.pages) else ""
-            return web.json_response(
-                {"metadata": {"resourceVersion": "5", "continue": more}, "items": self.pages[page]}
-            )
+            listed = {"metadata": {"resourceVersion": "5", "continue": more}, "items": self.pages[page]}
+            return web.json_response(listed, dumps=text)
         self.watches += 1
         response = web.StreamResponse()
         await response.prepare(request)
@@ -212,6 +219,21 @@ async def test_kopf_begins_no_task_for_what_is_listed(tmp_path: Path, monkeypatc
         await seen.until(lambda: ("ADDED", "last") in seen.names)
     assert [name for _, name in seen.names] == ["a", "b", "last"]
     assert spied == ["last"]
+
+
+async def test_an_object_that_goes_too_deep_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deep(name: str, version: int) -> Json:
+        return {**service(name, version), "spec": DEEP}
+
+    async def stream(response: web.StreamResponse) -> None:
+        await line(response, "MODIFIED", deep("a", 6))
+        await then_one_more(response)
+
+    seen, api = Seen(), Api(stream, [service("a", 5), deep("b", 5), service("c", 5)])
+    async with api.running(tmp_path, monkeypatch), watched(seen):
+        await seen.until(lambda: ("ADDED", "last") in seen.names)
+    assert [name for _, name in seen.names] == ["a", "b", "c", "a", "last"]
+    assert (api.lists, seen.gaps) == (1, 0)
 
 
 @pytest.mark.parametrize("code", [410, 500, 504])

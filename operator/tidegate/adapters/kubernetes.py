@@ -19,6 +19,7 @@ from kubernetes.aio import client, config
 
 from tidegate import __version__
 from tidegate.adapters.listed import Listed
+from tidegate.core import depth
 from tidegate.ports.cluster import (
     LONGEST_WRITE,
     ClusterError,
@@ -136,7 +137,7 @@ class KubeCluster:
     ) -> Object:
         raw = await self._send(method, path, body, kind=kind, content=content)
         with _readable(f"{method} {path}"):
-            answer: Object = json.loads(raw)
+            answer: Object = depth.loads(raw.decode())
         return answer
 
     async def _send(
@@ -180,7 +181,7 @@ def _readable(asked: str) -> Iterator[None]:
     """What is no JSON of an API server is none of its answers: something between us gave it, or cut it off."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{asked}: the answer cannot be read ({type(error).__name__})") from error
 
 

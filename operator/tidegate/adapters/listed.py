@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from tidegate.core.depth import decoded
 from tidegate.ports.cluster import Object, Unavailable
 
-_value = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -47,8 +46,8 @@ class Listed:
 
     def _next(self) -> Any:
         try:
-            value, end = _value(self._text, self._at)
-        except (ValueError, RecursionError) as error:
+            value, end = decoded(self._text, self._at)
+        except ValueError as error:
             raise Unavailable(f"a list that cannot be read: {error}") from error
         self._at = _past_space(self._text, end)
         return value

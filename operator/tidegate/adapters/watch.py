@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -22,6 +22,8 @@ import yarl
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from tidegate import __version__
+from tidegate.adapters.lines import lines
+from tidegate.core import depth
 from tidegate.ports.cluster import Kind, Object
 
 Told = Callable[[Kind, str, Object], None]
@@ -279,12 +281,18 @@ class _Lists:
         turn = asyncio.Lock()
 
         class Answer(aiohttp.ClientResponse):
+            async def start(self, connection: Any) -> aiohttp.ClientResponse:
+                await super().start(connection)
+                if "watch" in self.url.query:
+                    self.content = _Readable(self.content)  # type: ignore[assignment]  # it is like one
+                return self
+
             async def json(self, **how: Any) -> Any:
                 kind = lists.kind(self.url)
                 if kind is None:
                     return await super().json(**how)
                 async with turn:
-                    page = await super().json(**how)
+                    page = await super().json(loads=depth.loads)
                     await lists._show(kind, page.pop("items", None) or ())
                     return page
 
@@ -296,6 +304,22 @@ class _Lists:
             return None
         of_path = (kind for kind in self._kinds if url.path.startswith(f"/{kind.path}/"))
         return next((kind for kind in of_path if url.path.endswith(f"/{kind.plural}")), None)
+
+
+class _Readable:
+    """What a watch tells, in whole lines, none of them deeper than Python reads. At one that is Kopf would end, and
+    begin anew, and come to the same again."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """As a StreamReader, but for where they are parted."""
+        async for line in lines(self._content.iter_chunked(size)):
+            yield depth.cut(line.decode()).encode() + b"\n"
 
 
 class _Forgetful(ResourceMemories):

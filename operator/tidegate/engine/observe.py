@@ -28,7 +28,7 @@ from tidegate.api.release import (
     unfit,
 )
 from tidegate.api.rolling import RollingSpec
-from tidegate.core import checks, gates, machine, reading
+from tidegate.core import checks, depth, gates, machine, reading
 from tidegate.core.counters import Answer
 from tidegate.core.observed import Backends, Observed, Problem, Release, Service
 from tidegate.core.requests import REQUEST
@@ -321,12 +321,16 @@ def read_release(kind: Kind, obj: Object) -> Release:
     except ValidationError as error:
         unreadable = reading.mistakes((("status", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
     model = SPECS[kind]
-    spec: ReleaseSpec | None
-    try:
-        spec = model.model_validate(obj.get("spec") or {})
-    except ValidationError as error:
-        invalid = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
-        spec = model.model_validate(status.effective) if status.effective else None
+    said, spec = obj.get("spec") or {}, None
+    if depth.deeper(said, depth.SPEC):
+        invalid = f"spec goes deeper than {depth.SPEC} levels, and no pod template does"
+    else:
+        try:
+            spec = model.model_validate(said)
+        except ValidationError as error:
+            invalid = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+    if invalid and status.effective:
+        spec = model.model_validate(status.effective)
     return Release(
         namespace=meta["namespace"],
         name=meta["name"],

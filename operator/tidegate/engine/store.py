@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.core import depth
 from tidegate.engine.keep import FEW, slim
 from tidegate.engine.refers import references
 from tidegate.ports.cluster import Cluster, Kind, NotFound, Object, PatchType
@@ -96,7 +97,7 @@ class _Shelf:
             return False
         if known:
             self._unfile(key, known)
-        text = json.dumps(slim(self._kind, obj), separators=(",", ":"))
+        text = depth.cut(json.dumps(slim(self._kind, obj), separators=(",", ":")))
         self.kept[key] = _Kept(version, obj["metadata"].get("uid", ""), text, self._file(key, obj))
         self._names[key[0]].add(key[1])
         return True
