@@ -42,7 +42,7 @@ def logs(evidence: Evidence) -> list[float]:
     return failing + [process.log_m for process in evidence.passing.values()]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(counted(), min_size=1, max_size=12), st.data())
 def test_a_restart_at_any_look_changes_nothing(polls: list[Counts], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(polls)))
@@ -57,7 +57,7 @@ def test_a_restart_at_any_look_changes_nothing(polls: list[Counts], data: st.Dat
     assert restarted.proven(RULE) == through.proven(RULE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(counted(), min_size=1, max_size=8))
 def test_no_poll_gains_more_than_its_cap(polls: list[Counts]) -> None:
     evidence = Evidence.new(RULE)
@@ -69,7 +69,7 @@ def test_no_poll_gains_more_than_its_cap(polls: list[Counts]) -> None:
         evidence = following
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(counted(), tallies())
 def test_a_poll_without_candidate_requests_is_no_evidence(before: Counts, stable: Tally) -> None:
     evidence = after(Evidence.new(RULE), before)
@@ -79,7 +79,7 @@ def test_a_poll_without_candidate_requests_is_no_evidence(before: Counts, stable
     assert idle.band == evidence.band
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(counted(), max_size=10))
 def test_the_state_is_small_and_finite(polls: list[Counts]) -> None:
     evidence = Evidence.new(RULE)
@@ -89,7 +89,7 @@ def test_the_state_is_small_and_finite(polls: list[Counts]) -> None:
     assert all(math.isfinite(log) for log in logs(evidence))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     p_s=st.floats(0.0001, 0.3),
     guess=st.floats(1e-6, 0.5),
@@ -118,7 +118,7 @@ def test_no_bet_wins_on_average_at_the_boundary(
     assert (none + of_candidate + of_stable <= 1e-9).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), max_size=20))
 def test_the_mixture_never_makes_mass_of_nothing(polls: list[list[float]]) -> None:
     """With e-values that multiply to one on every path, the whole is bounded by the luckiest bet."""
