@@ -61,6 +61,8 @@ class FakeMetrics:
         """Nothing is scraped."""
         self.nan = False
         """Counters are not numbers."""
+        self.takes = 0.005
+        """Seconds until it answers."""
         self.fetches = 0
         self._ways: object = None
         self._lines: dict[tuple[str, tuple[tuple[str, str], ...]], _Line] = {}
@@ -68,7 +70,7 @@ class FakeMetrics:
     async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
         """The samples that a range selector asks for."""
         self.fetches += 1
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(self.takes)
         return {query: self._answer(query, (at or self._clock.now())) for query in queries}
 
     def _answer(self, query: str, at: datetime) -> Answer:
@@ -94,9 +96,9 @@ class FakeMetrics:
         return found
 
     def look(self) -> None:
-        """Traffic may go other ways since the last look."""
+        """Traffic may go other ways since the last look, or be answered otherwise."""
         rules = list(self._router.shares())
-        ways = (rules, self._router.endpoints, self.rate)
+        ways = (rules, self._router.endpoints, self.rate, dict(self._versions))
         if ways == self._ways:
             return
         self._ways = ways

@@ -234,6 +234,31 @@ async def test_an_outage_in_mid_bake_does_not_hide_what_comes_after_it() -> None
     await world.ends("RolledBack", within=30)
 
 
+@pytest.mark.parametrize("takes", [0.005, 2.0, 9.0])
+async def test_what_came_while_nobody_was_at_work_is_seen_before_the_next_step(takes: float) -> None:
+    world = await World.begin(spec={**MEASURED, "steps": [{"weight": 25, "bake": "1m"}]})
+    world.release("v2")
+    await world.until(world.baking(1))
+    await world.wait(30)
+    assert world.status.analysis is not None
+    await world.stop()
+    world.versions["v2"] = Version(errors=0.4)
+    world.look_soon()
+    await world.wait(600)
+    world.metrics.takes = takes
+    world.start()
+    await world.ends("RolledBack", within=60)
+    assert "Promoting" not in world.events()
+
+
+@pytest.mark.parametrize("takes", [2.0, 9.0])
+async def test_metrics_that_take_their_time_hold_up_no_good_release(takes: float) -> None:
+    world = await World.begin(spec=MEASURED)
+    world.metrics.takes = takes
+    world.release("v2")
+    await world.ends("Promoted")
+
+
 async def test_too_few_requests_hold_the_step_until_there_are_enough() -> None:
     world = await World.begin(spec=MEASURED)
     world.metrics.rate = 0.01

@@ -66,6 +66,8 @@ class Draft:
     """Why somebody has to act, in whatever phase: what the stage waits for is long overdue."""
     unchanged: bool = False
     """Nothing is decided yet: what was said before stands."""
+    behind: bool = False
+    """The metrics were to be looked at by now, and have not answered yet."""
     gate: GateAt | None = None
     """The point at which the release stands until its gates have passed."""
 

@@ -439,11 +439,12 @@ def bake(draft: Draft) -> Stage | None:
         _answered(draft, verdict)
         if draft.now < at.until:
             early = draft.status.analysis and rules.advance is Advance.Proven and verdict is Verdict.Pass
-            return _next(draft) if early else _wait(draft)
+            return _go_on(draft) if early else _wait(draft)
         if draft.status.analysis and not enough(rules, draft.status.analysis):
             thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, draft.status.analysis)}"
             draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
             return _inconclusive(draft, draft.status.analysis)
+        return _go_on(draft)
     return _next(draft) if draft.now >= at.until else _wait(draft)
 
 
@@ -631,6 +632,12 @@ def _next(draft: Draft) -> Stage | None:
     return Stage.RETURN if given else Stage.WIDEN
 
 
+def _go_on(draft: Draft) -> Stage | None:
+    """To the next step by the evidence, once that is of now: where nobody was at work for a while, what came meanwhile
+    may speak against it, and a promotion is not taken back by it."""
+    return None if draft.behind else _next(draft)
+
+
 def _unproven(draft: Draft, why: str) -> Stage | None:
     """The step could end, but pods have yet to pass their checks: held as long as such pods are before a step."""
     spec, before = draft.obs.release.spec, draft.obs.release.status.journal
@@ -685,7 +692,7 @@ def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
     if seen.leans_to_failing or policy.then is WhenInconclusive.Revert:
         return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
     if policy.then is WhenInconclusive.Advance:
-        return _next(draft)
+        return _go_on(draft)
     _holds_on(draft, f"the bake is over, extensions too, and onInconclusive.then is {policy.then}")
     return None
 

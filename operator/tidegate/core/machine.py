@@ -299,7 +299,9 @@ def _look(draft: Draft) -> None:
         )
         draft.set(analysis=seen)
         draft.note(looked_step=index)
-    draft.wake_at(analysis.next_look(spec.analysis, draft.status.analysis))
+    due = analysis.next_look(spec.analysis, draft.status.analysis)
+    draft.behind = due <= draft.now
+    draft.wake_at(due)
 
 
 def _finish(draft: Draft) -> None:
