@@ -27,6 +27,7 @@ from tidegate.ports.cluster import (
     INGRESSES,
     PODS,
     REPLICASETS,
+    ROLLING_RELEASES,
     SERVICES,
     ClusterError,
     Conflict,
@@ -298,8 +299,10 @@ async def _router(t: Course, how: str) -> None:
     if how == "well":
         router.recover()
     router.stuck, router.answers, router.down = how == "stuck", how != "silent", how == "down"
-    # Where nobody can be asked what is served, it is served within traffic.propagation: that is what it says.
-    router.applies = 3.0 if how == "slow" and t.world.by else APPLIES
+    # Of whom nobody can be asked what he goes by, he goes by it within traffic.propagation: that is what it says. Such
+    # are callers of the Service, on whom each batch of a rolling release counts.
+    asked = t.world.by and t.world.kind is not ROLLING_RELEASES
+    router.applies = 3.0 if how == "slow" and asked else APPLIES
 
 
 async def _gate(t: Course, stands: bool) -> None:
