@@ -100,20 +100,29 @@ class Router(Controller):
         self.changed()
 
     def _resolve(self, type_: str, slice_: Object) -> None:
-        service = slice_["metadata"]["labels"]["kubernetes.io/service-name"]
-        names = [e["targetRef"]["name"] for e in slice_.get("endpoints", ()) if e["conditions"]["ready"]]
         if type_ == "DELETED":
             self._slices.pop(slice_["metadata"]["name"], None)
         else:
-            self._slices[slice_["metadata"]["name"]] = (service, frozenset(names))
+            self._slices[slice_["metadata"]["name"]] = _behind(slice_)
         self.changed()
 
     def recover(self) -> None:
-        """It is started anew: it reads all that there is."""
+        """It is started anew: it reads all that there is, and goes by it from one moment on."""
         self.stuck, self.answers, self.down, self.reads, self.applies = False, True, False, READS, APPLIES
-        for kind in self.kinds:
-            for obj in self.cluster.all(kind):
-                self._told(kind, "MODIFIED", obj)
+        loop = asyncio.get_running_loop()
+        for kind in GATEWAY_ROUTES:
+            for route in self.cluster.all(kind):
+                loop.call_later(self.reads, self._read, kind, route)
+        moment = max(loop.time() + self.reads + self.applies, *self._comes.values()) + TICK
+        self._comes = dict.fromkeys(self.kinds, moment)
+        loop.call_at(moment, self._begin)
+
+    def _begin(self) -> None:
+        if self.stuck:
+            return
+        self.served = {_called(route): route for kind in ROUTES for route in self.cluster.all(kind)}
+        self._slices = {each["metadata"]["name"]: _behind(each) for each in self.cluster.all(ENDPOINT_SLICES)}
+        self.changed()
 
     @property
     def endpoints(self) -> dict[str, frozenset[str]]:
@@ -216,6 +225,12 @@ class Router(Controller):
                     if ref.get("weight", 1) and whole:
                         found[ref["name"]] = found.get(ref["name"], 0) + ref.get("weight", 1) / whole
                 yield f"{name}[{index}]", found
+
+
+def _behind(slice_: Object) -> tuple[str, frozenset[str]]:
+    """The Service of an EndpointSlice, and its pods that are ready."""
+    names = (e["targetRef"]["name"] for e in slice_.get("endpoints", ()) if e["conditions"]["ready"])
+    return slice_["metadata"]["labels"]["kubernetes.io/service-name"], frozenset(names)
 
 
 def _called(route: Object) -> str:
