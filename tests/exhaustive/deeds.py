@@ -296,7 +296,7 @@ async def _metrics(t: Course, how: str) -> None:
 async def _router(t: Course, how: str) -> None:
     router = t.world.router
     t.hear_router(well=how == "well")
-    if how == "well":
+    if how == "well" or router.stuck:
         router.recover()
     router.stuck, router.answers, router.down = how == "stuck", how != "silent", how == "down"
     # Of whom nobody can be asked what he goes by, he goes by it within traffic.propagation: that is what it says. Such

@@ -49,7 +49,9 @@ class Router(Controller):
         self.answers = answers
         self.reads, self.applies = READS, APPLIES
         self.stuck = False
-        """It reads routes and applies nothing."""
+        """It reads routes and applies nothing. Of a Service that is gone it goes on to serve the pods."""
+        self.begins = False
+        """It is on its way out of that."""
         self.down = False
         """It serves as it did, and cannot be asked."""
         self.served: dict[str, Object] = {}
@@ -100,15 +102,16 @@ class Router(Controller):
         self.changed()
 
     def _resolve(self, type_: str, slice_: Object) -> None:
-        if type_ == "DELETED":
-            self._slices.pop(slice_["metadata"]["name"], None)
-        else:
+        if type_ != "DELETED":
             self._slices[slice_["metadata"]["name"]] = _behind(slice_)
+        elif not (self.stuck or self.begins):
+            self._slices.pop(slice_["metadata"]["name"], None)
         self.changed()
 
     def recover(self) -> None:
         """It is started anew: it reads all that there is, and goes by it from one moment on."""
         self.stuck, self.answers, self.down, self.reads, self.applies = False, True, False, READS, APPLIES
+        self.begins = True
         loop = asyncio.get_running_loop()
         for kind in GATEWAY_ROUTES:
             for route in self.cluster.all(kind):
@@ -118,6 +121,7 @@ class Router(Controller):
         loop.call_at(moment, self._begin)
 
     def _begin(self) -> None:
+        self.begins = False
         if self.stuck:
             return
         self.served = {_called(route): route for kind in ROUTES for route in self.cluster.all(kind)}
