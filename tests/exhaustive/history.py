@@ -133,6 +133,9 @@ class Telling(Course):
             world.create(DEPLOYMENTS, deployment("v1", self.history.replicas))
         elif world.target()["spec"].get("paused"):
             world.edit(DEPLOYMENTS, {"spec": {"paused": None}})
+        if self.scene.judged and not world.target()["spec"]["replicas"]:
+            # Of pods that there are none of nothing can be proven.
+            world.scale(self.history.replicas)
         if (self.unmanaged or world.status.stable is None) and self.image in BAD:
             # Of a rollout that nobody held the end has to be seen.
             world.release("v1")

@@ -97,6 +97,11 @@ class Scene:
     """Stages that its releases do not come to."""
 
     @property
+    def judged(self) -> bool:
+        """By its metrics."""
+        return bool(self.spec["analysis"].get("metrics", True))
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """Those that they do."""
         return tuple(stage.value for stage in Stage if stage.value not in self.skips)

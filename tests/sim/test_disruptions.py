@@ -9,7 +9,16 @@ import pytest
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, USER, World
 from tidegate.api.release import Stage
-from tidegate.ports.cluster import PODS, Object
+from tidegate.ports.cluster import (
+    CANARY_RELEASES,
+    HTTPROUTES,
+    INGRESSES,
+    PODS,
+    ROLLING_RELEASES,
+    TRAEFIK_SERVICES,
+    Kind,
+    Object,
+)
 
 Json = dict[str, Any]
 LONG: Json = {**QUICK, "steps": [{"weight": 25, "bake": "60s", "replicas": "50%"}, {"weight": 100, "bake": "2s"}]}
@@ -135,6 +144,25 @@ async def test_scaled_to_nothing_in_mid_release_it_waits() -> None:
     assert not world.at_rest
     world.scale(4)
     await world.ends("Promoted")
+
+
+@pytest.mark.parametrize("by", [None, HTTPROUTES, INGRESSES, TRAEFIK_SERVICES])
+@pytest.mark.parametrize("kind", [CANARY_RELEASES, ROLLING_RELEASES])
+async def test_scaled_to_nothing_in_mid_release_it_is_promoted_where_nothing_is_measured(
+    kind: Kind, by: Kind | None
+) -> None:
+    share: Json = {"traffic": {"podShare": {}}} if by is None and kind is CANARY_RELEASES else {}
+    steps: Json = (
+        {"steps": [{"weight": 25, "bake": "4s"}]} if kind is CANARY_RELEASES else {"batch": "50%", "bake": "4s"}
+    )
+    spec = {**steps, **share, "analysis": {"metrics": []}, "progressDeadline": "60s"}
+    world = await World.begin(spec=spec, kind=kind, by=by)
+    world.release("v2")
+    await world.until(world.baking(1))
+    world.scale(0)
+    await world.ends("Promoted", within=60)
+    world.scale(4)
+    await world.until(lambda: world.pods() == {"v2": 4})
 
 
 async def test_pods_that_all_fail_again_and_again_and_come_back_each_time_revert() -> None:

@@ -122,12 +122,19 @@ def split_is(obs: Observed, share: Share) -> bool:
 
 def applied(draft: Draft) -> bool:
     """The router serves by what all routes say. Where stable has nobody to serve, one that it has dropped holds nothing
-    up: it may come back with the candidate only."""
+    up: it may come back with the candidate only. Where no pods are asked for, there is nothing that it could serve."""
+    if unasked(draft.obs):
+        return True
     empty = _nobody_serves(draft)
     return all(
         route.applied or (empty and route.dropped and route.weight is not None and route.weight < 100)
         for route in draft.obs.own
     )
+
+
+def unasked(obs: Observed) -> bool:
+    """The Deployment is scaled to nothing."""
+    return obs.deployment is not None and not obs.deployment.replicas
 
 
 def lagging(obs: Observed) -> str:

@@ -22,6 +22,7 @@ from tidegate.core.forward import (
     reached,
     split_is,
     switching,
+    unasked,
     whole,
 )
 from tidegate.core.gate import HELD
@@ -63,7 +64,7 @@ def give(draft: Draft) -> Stage | None:
     narrow(draft, candidate)
     if draft.actions:
         return None
-    if not obs.service.endpoints or not obs.service.endpoints <= obs.canary_service.endpoints:
+    if not (obs.service.endpoints or unasked(obs)) or not obs.service.endpoints <= obs.canary_service.endpoints:
         return None
     # At a switch this is how the step's requests come, and its bake begins with them.
     return Stage.SHIFT if switching(draft) else Stage.RETURN
