@@ -61,15 +61,15 @@ class Router(Controller):
         """A Service that requests go to by no route: callers inside the cluster, or a load balancer."""
         self.changed: Callable[[], None] = lambda: None
         """Told whenever requests go other ways."""
-        self._known: dict[str, int] = {}
-        """Versions of routes that it has read."""
+        self._known: dict[str, Object] = {}
+        """Routes as it has read them."""
         self._comes: dict[Kind, float] = {}
         """When the last that was heard of a kind is applied: what is heard later is never applied sooner."""
 
     def _told(self, kind: Kind, type_: str, obj: Object) -> None:
         loop = asyncio.get_running_loop()
         if kind in ROUTES:
-            loop.call_later(self.reads, self._known.__setitem__, _called(obj), _version(obj))
+            loop.call_later(self.reads, self._known.__setitem__, _called(obj), obj)
             if type_ != "DELETED" and kind in GATEWAY_ROUTES:
                 loop.call_later(self.reads, self._read, kind, obj)
             self._in_turn(kind, self.reads + self.applies, self._apply, type_, obj)
@@ -96,8 +96,8 @@ class Router(Controller):
             self.patch(kind, now, {"status": {"parents": [parent]}}, "status")
 
     def _apply(self, type_: str, route: Object) -> None:
-        if self.stuck or _version(route) < self._known.get(_called(route), 0):
-            return  # what it has read since takes the place of what waits to be applied
+        if self.stuck or _superseded(route, self._known.get(_called(route))):
+            return
         if type_ == "DELETED":
             self.served.pop(_called(route), None)
         else:
@@ -240,8 +240,12 @@ def _behind(slice_: Object) -> tuple[str, frozenset[str]]:
     return slice_["metadata"]["labels"]["kubernetes.io/service-name"], frozenset(names)
 
 
-def _version(route: Object) -> int:
-    return int(route["metadata"]["resourceVersion"])
+def _superseded(route: Object, known: Object | None) -> bool:
+    """What has been read since, if it says something else, takes the place of what waits to be applied."""
+    if known is None or int(route["metadata"]["resourceVersion"]) >= int(known["metadata"]["resourceVersion"]):
+        return False
+    said, since = ((one["spec"], one["metadata"].get("annotations")) for one in (route, known))
+    return said != since
 
 
 def _called(route: Object) -> str:
