@@ -129,15 +129,8 @@ def test_a_release_that_goes_too_deep_is_told_so_and_hides_no_other(app: App, le
     app.await_phase("Idle", 30)
 
     def untold() -> str | None:
-        ask = (
-            "get",
-            other.kind,
-            other.name,
-            "-n",
-            other.namespace,
-            "--output=jsonpath={.status.phase}: {.status.message}",
-        )
-        seen = app.cluster.kubectl(*ask)
+        said = "--output=jsonpath={.status.phase}: {.status.message}"
+        seen = app.cluster.kubectl("get", f"{other.kind}/{other.name}", f"--namespace={other.namespace}", said)
         return None if seen.startswith("Invalid: spec goes deeper than 64 levels") else seen
 
     wait_until("it is told", untold, 20)

@@ -165,21 +165,24 @@ async def test_answers_that_are_none_hold_too(wrong: str) -> None:
     await world.ends("Promoted")
 
 
-async def test_no_data_for_too_long_ends_as_the_release_says() -> None:
+async def unmeasured() -> World:
+    """A release whose metrics give no answer, and that is to go back for it after two minutes."""
     analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
     world = await World.begin(spec={**MEASURED, "analysis": analysis})
     world.metrics.outage = "Prometheus does not answer"
     world.release("v2")
+    return world
+
+
+async def test_no_data_for_too_long_ends_as_the_release_says() -> None:
+    world = await unmeasured()
     await world.ends("Aborted")
     assert world.reason == "HoldExpired"
     assert world.pods() == {"v1": 4}
 
 
 async def test_a_pause_holds_no_way_back_from_metrics_that_give_no_answer() -> None:
-    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
-    world = await World.begin(spec={**MEASURED, "analysis": analysis})
-    world.metrics.outage = "Prometheus does not answer"
-    world.release("v2")
+    world = await unmeasured()
     await world.until(lambda: world.why() == "AnalysisUnknown", within=300)
     world.respec(paused=True)
     await world.ends("Aborted", within=180)
@@ -187,10 +190,7 @@ async def test_a_pause_holds_no_way_back_from_metrics_that_give_no_answer() -> N
 
 
 async def test_metrics_that_answered_in_a_pause_have_all_of_their_deadline_again() -> None:
-    analysis = {**MEASURED["analysis"], "onUnknown": {"deadline": "2m", "then": "Revert"}}
-    world = await World.begin(spec={**MEASURED, "analysis": analysis})
-    world.metrics.outage = "Prometheus does not answer"
-    world.release("v2")
+    world = await unmeasured()
     await world.until(lambda: world.why() == "AnalysisUnknown", within=300)
     world.respec(paused=True)
     world.metrics.outage = ""

@@ -85,14 +85,15 @@ class KubeCluster:
 
     async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Iterable[Object]]:
         """All objects, page by page."""
+        path = _path(kind, namespace)
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
-            raw = await self._send("GET", f"{_path(kind, namespace)}?{urlencode(query)}", kind=kind, verb="LIST")
-            with _readable(f"LIST {_path(kind, namespace)}"):
+            raw = await self._send("GET", f"{path}?{urlencode(query)}", kind=kind, verb="LIST")
+            with _readable(f"LIST {path}"):
                 page = Listed(raw.decode())
             del raw
             yield page
-            with _readable(f"LIST {_path(kind, namespace)}"):
+            with _readable(f"LIST {path}"):
                 more = page.rest["metadata"].get("continue")
             if not more:
                 return
