@@ -37,6 +37,10 @@ histories: install ## A crash at every await, every event in every phase, HISTOR
 	$(BIN)/python -m tests.exhaustive --matrix $(or $(SCENE),quiet) $(if $(SCENE),--scene $(SCENE)) \
 	  --histories $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: oracle
+oracle: install ## FLAGS=100000 random flags: SDKs that evaluate in process answer as the gateway does
+	$(BIN)/python -m tests.oracle --flags $(or $(FLAGS),100000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: e2e
 e2e: install ## The tests on a real cluster
 	$(BIN)/python -m pytest -m "e2e or slow_cluster"

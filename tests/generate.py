@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from tidegate.api.base import GROUP
-from tidegate.api.crd import KINDS
+from tidegate.api.crd import RELEASES
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "charts/tidegate/files"
@@ -42,7 +42,7 @@ def argo() -> str:
     """The check of health for Argo CD's ConfigMap, which wants it once for each kind."""
     lua = ARGO.with_name("argocd.lua").read_text(encoding="utf-8")
     block = "".join(f"    {line}".rstrip() + "\n" for line in lua.splitlines())
-    kinds = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{block}" for kind in KINDS)
+    kinds = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{block}" for kind in RELEASES)
     return (
         "# Generated from manifests/health/argocd.lua by `make generate`. Do not edit.\n"
         "# Argo CD: health of releases, for its ConfigMap argocd-cm.\n"

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from tidegate.api.crd import crds
+from tidegate.api.crd import KINDS, RELEASES, Kind, crds
+from tidegate.api.flag import FeatureFlag, FlagSpec
 
 ON_DISK = Path(__file__).parents[2] / "crds"
 Json = dict[str, Any]
@@ -24,10 +25,11 @@ def nodes(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
             yield from nodes(schema[key], f"{path}[]")
 
 
-def versions() -> Iterator[Json]:
-    """All versions of all kinds."""
-    for _, crd in crds():
-        yield from crd["spec"]["versions"]
+def versions(kinds: tuple[Kind, ...] = KINDS) -> Iterator[Json]:
+    """All versions of the kinds."""
+    files = dict(crds())
+    for kind in kinds:
+        yield from files[f"tidegate.dev_{kind.plural}.yaml"]["spec"]["versions"]
 
 
 def test_they_are_structural() -> None:
@@ -53,7 +55,8 @@ def test_they_are_structural() -> None:
         for path, node in nodes(version["schema"]["openAPIV3Schema"]):
             assert set(node) <= allowed, path
             typed = node.get("type") in ("object", "array", "string", "integer", "number", "boolean")
-            assert typed or node["x-kubernetes-int-or-string"], path
+            marks = ("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
+            assert typed or any(node.get(mark) for mark in marks), path
             assert None not in node.get("enum", ()), path
 
 
@@ -79,12 +82,43 @@ def test_every_field_of_the_spec_says_what_it_is() -> None:
 
 
 def test_a_target_alone_is_a_valid_release() -> None:
-    for version in versions():
+    for version in versions(RELEASES):
         schema = version["schema"]["openAPIV3Schema"]
         assert schema["required"] == ["spec"]
         assert schema["properties"]["spec"]["required"] == ["targetRef"]
         assert schema["properties"]["spec"]["properties"]["targetRef"]["required"] == ["name"]
         assert version["subresources"] == {"status": {}}
+
+
+def test_an_empty_spec_is_a_flag_that_is_off() -> None:
+    (version,) = versions((FeatureFlag,))
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert "required" not in spec
+    assert FlagSpec.model_validate({}).default == "off"
+
+
+def test_a_value_of_a_variant_may_be_anything_and_is_kept() -> None:
+    (version,) = versions((FeatureFlag,))
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    value = spec["variants"]["items"]["properties"]["value"]
+    assert "type" not in value
+    assert value["x-kubernetes-preserve-unknown-fields"] is True
+
+
+def test_variants_by_weight_are_a_map_that_rules_can_see() -> None:
+    (version,) = versions((FeatureFlag,))
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    for split in (spec["rollout"]["properties"]["split"], spec["rules"]["items"]["properties"]["split"]):
+        assert split["additionalProperties"]["type"] == "integer"
+        assert split["maxProperties"] == 16
+
+
+def test_a_message_names_the_rule_that_it_speaks_of() -> None:
+    (version,) = versions((FeatureFlag,))
+    rules = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["rules"]["items"]
+    for rule in rules["x-kubernetes-validations"]:
+        assert rule["messageExpression"].startswith("'rule ' + self.name + ': ")
+        assert rule["message"]
 
 
 def test_the_files_on_disk_are_these() -> None:

@@ -109,9 +109,9 @@ class RatioSpec(Model):
     cel_rules: ClassVar[Rules] = tuple(
         (
             f"self.{side}.matches('{COUNTER_NAME}') || self.{side}.contains('{{{{revision}}}}')"
-            f" || self.{side}.contains('{{{{pods}}}}')",
-            f"{side} must tell stable from candidate: give the bare name of a counter, or use {{{{revision}}}}"
-            " or {{pods}} in the query",
+            f" || self.{side}.contains('{{{{pods}}}}') || self.{side}.contains('{{{{variant}}}}')",
+            f"{side} must tell the two apart that are compared: give the bare name of a counter, or use"
+            " {{revision}} or {{pods}} in the query of a release, {{variant}} in that of a flag",
         )
         for side in ("of", "to")
     )
@@ -119,7 +119,7 @@ class RatioSpec(Model):
     @model_validator(mode="after")
     def _tells_the_arms_apart(self) -> Self:
         for text, (_, message) in zip((self.of, self.to), self.cel_rules, strict=True):
-            if not (is_counter_name(text) or "{{revision}}" in text or "{{pods}}" in text):
+            if not (is_counter_name(text) or any(mark in text for mark in ("{{revision}}", "{{pods}}", "{{variant}}"))):
                 raise ValueError(message)
         return self
 

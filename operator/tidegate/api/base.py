@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -20,6 +20,20 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 Rules = tuple[tuple[str, str], ...]
 """CEL rules of a model: (expression on ``self``, message that names the field and the way out)."""
+
+
+class Named(str):
+    """The message of a CEL rule that names what it speaks of: told by an expression on ``self``, or else as it is."""
+
+    __slots__ = ("expression",)
+
+    def __new__(cls, text: str, expression: str) -> Self:
+        """The text, and the CEL expression that says the same by name."""
+        made = super().__new__(cls, text)
+        made.expression = expression
+        return made
+
+    expression: str
 
 
 class Model(BaseModel):

@@ -12,13 +12,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tidegate.api.base import GROUP, VERSION
+from tidegate.api.base import GROUP, VERSION, Named
 from tidegate.api.bluegreen import BlueGreenRelease
 from tidegate.api.canary import CanaryRelease
+from tidegate.api.flag import FeatureFlag
 from tidegate.api.rolling import RollingRelease
 
 ReleaseKind = type[CanaryRelease] | type[BlueGreenRelease] | type[RollingRelease]
-KINDS: tuple[ReleaseKind, ...] = (CanaryRelease, BlueGreenRelease, RollingRelease)
+RELEASES: tuple[ReleaseKind, ...] = (CanaryRelease, BlueGreenRelease, RollingRelease)
+"""Kinds that take a Deployment to another revision."""
+Kind = ReleaseKind | type[FeatureFlag]
+KINDS: tuple[Kind, ...] = (*RELEASES, FeatureFlag)
+"""Kinds of which there is a CRD."""
 UNSEEN = {"observedGeneration": -1}
 """The status of an object that the operator has not seen: Helm, Flux and kstatus wait for its generation."""
 Json = dict[str, Any]
@@ -38,6 +43,7 @@ _KEPT = (
     "x-kubernetes-int-or-string",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-preserve-unknown-fields",
 )
 
 
@@ -47,7 +53,7 @@ def crds() -> Iterator[tuple[str, Json]]:
         yield f"{GROUP}_{kind.plural}.yaml", _crd(kind)
 
 
-def _crd(kind: ReleaseKind) -> Json:
+def _crd(kind: Kind) -> Json:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -79,7 +85,7 @@ def _crd(kind: ReleaseKind) -> Json:
     }
 
 
-def _schema(kind: ReleaseKind) -> Json:
+def _schema(kind: Kind) -> Json:
     whole = kind.model_json_schema(by_alias=True, mode="serialization")
     rules = {model.__name__: _rules(model) for model in _models(kind)}
     schema = _structural(whole, whole.get("$defs", {}), rules)
@@ -131,7 +137,12 @@ def _with_rules(schema: Json, rules: list[Json]) -> Json:
 
 
 def _rules(model: type[BaseModel]) -> list[Json]:
-    return [{"rule": rule, "message": message} for rule, message in getattr(model, "cel_rules", ())]
+    return [_rule(rule, message) for rule, message in getattr(model, "cel_rules", ())]
+
+
+def _rule(rule: str, message: str) -> Json:
+    told = {"messageExpression": message.expression} if isinstance(message, Named) else {}
+    return {"rule": rule, "message": str(message), **told}
 
 
 def _models(root: type[BaseModel]) -> set[type[BaseModel]]:

@@ -260,6 +260,9 @@ class Step:
         return Share(self.weight, self.match, stay)
 
 
+COMPARES_REVISIONS = "spec.analysis.metrics: {{variant}} is for flags: a release compares {{revision}} or {{pods}}"
+
+
 class ReleaseSpec(Model):
     """The part of spec that all release kinds have."""
 
@@ -294,6 +297,13 @@ class ReleaseSpec(Model):
     rollback: RollbackSpec = RollbackSpec()
     """Going back to what was promoted before."""
 
+    @model_validator(mode="after")
+    def _compares_revisions(self) -> Self:
+        ratios = [metric.ratio for metric in self.analysis.metrics if metric.ratio]
+        if any("{{variant}}" in query for ratio in ratios for query in (ratio.of, ratio.to)):
+            raise ValueError(COMPARES_REVISIONS)
+        return self
+
     @property
     def lastly(self) -> tuple[Gate, ...]:
         """Gates that other fields imply: asked when all others of their point have passed."""
@@ -325,6 +335,13 @@ TARGET_STAYS: Rules = (
         "spec.targetRef cannot change while a Deployment is under management: delete this release, create another",
     ),
 )
+REVISIONS_ONLY: Rules = (
+    (
+        "!has(self.spec.analysis) || !has(self.spec.analysis.metrics) || self.spec.analysis.metrics.all(m,"
+        " !has(m.ratio) || (!m.ratio.of.contains('{{variant}}') && !m.ratio.to.contains('{{variant}}')))",
+        COMPARES_REVISIONS,
+    ),
+)
 LONGEST_NAME = 63
 """Characters of a label's value, and of a Service's name."""
 NAME_FITS: Rules = (
@@ -334,7 +351,7 @@ NAME_FITS: Rules = (
         f"metadata.name: at most {LONGEST_NAME} characters, as it is the value of a label: use a shorter one",
     ),
 )
-OF_EVERY_KIND: Rules = (*TARGET_STAYS, *NAME_FITS)
+OF_EVERY_KIND: Rules = (*TARGET_STAYS, *NAME_FITS, *REVISIONS_ONLY)
 """Rules of every release kind."""
 
 

@@ -1,0 +1,83 @@
+"""Whether a spec can be served, by itself: what cannot be right is told, as data, and hurts no other flag.
+
+Most of it the API server refuses by the same rules (``api/flag.py``). It cannot see into the variants' values, and a
+spec may come from an older version, or from a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from tidegate.api.flag import FlagSpec, FlagType
+
+SAFE = 2**53 - 1
+"""JavaScript holds no greater integer exactly."""
+_RIGHT = {
+    FlagType.BOOLEAN: "true or false",
+    FlagType.STRING: "a text, in quotes where YAML would take it for something else",
+    FlagType.INTEGER: f"a whole number from -{SAFE} to {SAFE}, which JavaScript holds exactly",
+    FlagType.NUMBER: "a number",
+    FlagType.OBJECT: "an object",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a spec is not served."""
+
+    field: str
+    """Where it stands."""
+    message: str
+    """What stands there, and what would be right."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+def read(spec: Mapping[str, Any]) -> FlagSpec | tuple[Problem, ...]:
+    """A spec that can be served, its values of the flag's type, or what is wrong with it."""
+    try:
+        found = FlagSpec.model_validate(spec)
+    except ValidationError as error:
+        return tuple(_problem(one["loc"], one["msg"]) for one in error.errors(include_url=False, include_input=False))
+    problems = tuple(_wrong_values(found))
+    return problems or found
+
+
+def typed(type_: FlagType, value: object) -> object:
+    """The value as the SDKs expect it: a Number is 1.0, an Integer 1. JSON in a cluster keeps no difference."""
+    if type_ is FlagType.NUMBER and type(value) is int:
+        return float(value)
+    if type_ is FlagType.INTEGER and isinstance(value, float):
+        return int(value)
+    return value
+
+
+def _problem(loc: tuple[int | str, ...], message: str) -> Problem:
+    field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return Problem(field, message.removeprefix("Value error, "))
+
+
+def _wrong_values(spec: FlagSpec) -> Iterator[Problem]:
+    for number, variant in enumerate(spec.variants):
+        if not _fits(spec.type, variant.value):
+            yield Problem(
+                f"spec.variants[{number}].value",
+                f"variant {variant.name} is {json.dumps(variant.value)}, which is not {_RIGHT[spec.type]}, as a flag"
+                f" of type {spec.type} serves",
+            )
+
+
+def _fits(type_: FlagType, value: object) -> bool:
+    if type_ is FlagType.INTEGER:
+        whole = type(value) is int or (isinstance(value, float) and value.is_integer())
+        return whole and -SAFE <= value <= SAFE  # type: ignore[operator]  # a number, as asked
+    if type_ is FlagType.NUMBER:
+        return type(value) is int or type(value) is float
+    kind = {FlagType.BOOLEAN: bool, FlagType.STRING: str, FlagType.OBJECT: dict}[type_]
+    return isinstance(value, kind)

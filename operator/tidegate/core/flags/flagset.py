@@ -1,0 +1,101 @@
+"""A set of flags as one thing: flags need others of it, and a flag that cannot be served hurts no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tidegate.core.flags.check import Problem
+from tidegate.core.flags.effective import Declared, Effective, choice
+from tidegate.core.flags.program import Program, program
+
+MOST_NEEDED = 16
+"""Flags that one is evaluated with, at most: SDKs that evaluate in process get all of them written into it."""
+
+
+@dataclass(frozen=True)
+class FlagSet:
+    """What is served of a set."""
+
+    programs: Mapping[str, Program]
+    """By key."""
+    problems: Mapping[str, tuple[Problem, ...]]
+    """What is wrong with newest specs, by key. Such a flag is served by its last spec that was right; the off variant
+    is where that one's prerequisites are gone too; and not at all if it never was right."""
+
+
+def flag_set(flags: Iterable[Declared]) -> FlagSet:
+    """The set of these flags, which have distinct keys."""
+    choices = {flag.key: choice(flag) for flag in flags}
+    problems = {key: one.problems for key, one in choices.items() if one.problems}
+    left = {key: list(one.candidates) for key, one in choices.items() if one.candidates}
+    while True:
+        chosen = {key: candidates[0] for key, candidates in left.items()}
+        wrong = {key: found for key in chosen if (found := tuple(_wrong(key, chosen)))}
+        for key, found in wrong.items():
+            problems.setdefault(key, found)
+        next_best = [key for key in wrong if len(left[key]) > 1]
+        if not next_best:
+            return FlagSet(_programs(chosen, wrong), problems)
+        for key in next_best:
+            del left[key][0]
+
+
+def _programs(chosen: Mapping[str, Effective], broken: Mapping[str, object]) -> dict[str, Program]:
+    """Each after those that it needs; those that need themselves are broken, and need none."""
+    made: dict[str, Program] = {}
+
+    def make(key: str) -> Program:
+        if key not in made:
+            flag, ok = chosen[key], key not in broken
+            needed = {one.flag: make(one.flag) for one in flag.spec.prerequisites} if ok else {}
+            made[key] = program(flag, needed, broken=not ok)
+        return made[key]
+
+    for key in chosen:
+        make(key)
+    return made
+
+
+def _wrong(key: str, chosen: Mapping[str, Effective]) -> Iterator[Problem]:
+    """What is wrong with a flag's prerequisites."""
+    spec = chosen[key].spec
+    for number, one in enumerate(spec.prerequisites):
+        field = f"spec.prerequisites[{number}]"
+        if one.flag not in chosen:
+            yield Problem(f"{field}.flag", f"{one.flag!r} is no flag of this set that can be served: {_known(chosen)}")
+            continue
+        other = chosen[one.flag].spec
+        names = [variant.name for variant in other.all_variants]
+        if unknown := [name for name in one.variants if name not in names]:
+            told = ", ".join(map(repr, unknown))
+            yield Problem(f"{field}.variants", f"{told}: flag {one.flag} has {', '.join(names)}")
+        if other.bucketing.revision is not spec.bucketing.revision:
+            yield Problem(
+                f"{field}.flag",
+                f"{one.flag!r} hashes by {other.bucketing.revision} and this flag by {spec.bucketing.revision}: SDKs"
+                " that evaluate in process know one of them; give both the same bucketing.revision",
+            )
+    yield from _too_many(key, chosen)
+
+
+def _known(chosen: Mapping[str, Effective]) -> str:
+    names = sorted(chosen)
+    return f"it has {', '.join(names[:8])}{'…' if len(names) > 8 else ''}"
+
+
+def _too_many(key: str, chosen: Mapping[str, Effective]) -> Iterator[Problem]:
+    """Whether a flag needs itself, by way of others, or more than can be written into it."""
+    found = 0
+    todo: list[tuple[str, ...]] = [(key,)]
+    while todo and found <= MOST_NEEDED:
+        path = todo.pop()
+        for one in chosen[path[-1]].spec.prerequisites:
+            if one.flag == key:
+                yield Problem("spec.prerequisites", f"{' needs '.join((*path, key))}: a flag cannot need itself")
+                return
+            if one.flag in chosen and one.flag not in path:
+                found += 1
+                todo.append((*path, one.flag))
+    if found > MOST_NEEDED:
+        yield Problem("spec.prerequisites", f"more than {MOST_NEEDED} flags in all, those of prerequisites included")
