@@ -9,7 +9,8 @@ import time
 from random import SystemRandom
 
 from tests.oracle.compare import Comparison, compare
-from tests.oracle.sdks import SDKS, Unavailable
+from tests.oracle.sdks import SDKS
+from tests.rig.environments import Unavailable
 
 PEOPLE = 3
 

@@ -1,27 +1,19 @@
-"""The SDKs' own evaluators, each in an environment of its own outside the clone, made once and kept in the cache."""
+"""The SDKs' own evaluators, each in an environment of its own."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import places
-from tests.cluster.progress import step
+from tests.rig.environments import Environment
 from tidegate.api.flag import BucketingRevision
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
-
-
-class Unavailable(Exception):
-    """An SDK cannot be had here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +41,7 @@ class Sdk:
         return map(json.loads, done.stdout.splitlines())
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
-        script = str(HERE / self.script)
-        folder = self._installed()
-        if self.is_javascript:
-            return ["node", script], os.environ | {"NODE_PATH": str(folder / "node_modules")}
-        return [str(folder / "bin/python"), "-I", script], dict(os.environ)
-
-    def _installed(self) -> Path:
-        python = f"py{sys.version_info.major}{sys.version_info.minor}"
-        folder = places.cache() / "sdks" / "-".join([self.name, *(() if self.is_javascript else (python,))])
-        done = folder / "installed"
-        with places.lock(f"sdk-{self.name}"):
-            if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                with step(f"install {self.packages[0]}, to compare with"):
-                    self._install(folder)
-                done.touch()
-        return folder
-
-    def _install(self, folder: Path) -> None:
-        if self.is_javascript:
-            if not (shutil.which("node") and shutil.which("npm")):
-                raise Unavailable("node and npm are not installed")
-            folder.mkdir(parents=True)
-            _run(["npm", "install", "--no-audit", "--no-fund", f"--prefix={folder}", *self.packages])
-            return
-        _run([sys.executable, "-m", "venv", str(folder)])
-        pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, *self.packages])
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-300:]}")
+        return Environment(self.name, self.packages, javascript=self.is_javascript).command(str(HERE / self.script))
 
 
 _BOTH = ("mmh3==5.3.1", "openfeature-flagd-api==1.0.0", "openfeature-sdk==0.10.0", "panzi-json-logic==1.0.1")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.oracle.__main__ import told
 from tests.oracle.compare import compare
-from tests.oracle.sdks import SDKS, Sdk, Unavailable
+from tests.oracle.sdks import SDKS, Sdk
+from tests.rig.environments import Unavailable
 
 
 @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.name)

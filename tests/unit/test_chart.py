@@ -75,14 +75,18 @@ def plain(value: Any) -> Any:
     return {key: part for key, part in less.items() if not (key in {"labels", "annotations"} and part == {})}
 
 
-@pytest.mark.parametrize(("gate", "components"), [("policy", ()), ("webhook", ("webhook",))])
+@pytest.mark.parametrize(
+    ("values", "components"),
+    [((), ()), (("gate=webhook",), ("webhook",)), (("flags.enabled=true",), ("flags",))],
+    ids=["policy", "webhook", "flags"],
+)
 def test_the_chart_installs_what_the_manifests_do(
-    helm: Path, tmp_path: Path, gate: str, components: tuple[str, ...]
+    helm: Path, tmp_path: Path, values: tuple[str, ...], components: tuple[str, ...]
 ) -> None:
     manifests = {name: plain(found) for name, found in kustomized(tmp_path, *components).items()}
     # The namespace of a Helm release is Helm's to make: `helm install --create-namespace`.
     del manifests["Namespace/tidegate-system"]
-    objects = rendered(helm, f"--set=gate={gate}")
+    objects = rendered(helm, *(f"--set={value}" for value in values))
     chart = {name: plain(found) for name, found in objects.items() if name not in hooks(objects)}
     assert sorted(chart) == sorted(manifests)
     for name, found in chart.items():
@@ -241,6 +245,7 @@ def test_all_that_can_be_set_is_in_the_values_and_described() -> None:
         ("gate=webhooks", "'/gate': value must be one of 'policy', 'webhook'"),
         ("log.level=loud", "'/log/level': value must be one of"),
         ("resources.limits.memory=lots", "'/resources/limits/memory': 'lots' does not match pattern"),
+        ("flags.corsOrigins={shop.example.com}", "'/flags/corsOrigins/0': 'shop.example.com' does not match pattern"),
         ("letGo.timeout=240", "'/letGo/timeout': got number, want string"),
         ("serviceAccount.create=false", "serviceAccount.name: name the account that exists"),
     ],

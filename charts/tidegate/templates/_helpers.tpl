@@ -25,6 +25,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- /* The flag gateway is not the operator: another name, else as all of this chart. */}}
+{{- define "tidegate.flagSelector" -}}
+app.kubernetes.io/name: {{ include "tidegate.name" . }}-flags
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "tidegate.flagLabels" -}}
+{{ include "tidegate.flagSelector" . }}
+{{ omit (fromYaml (include "tidegate.labels" .)) "app.kubernetes.io/name" "app.kubernetes.io/instance" | toYaml }}
+{{- end }}
+
 {{- define "tidegate.account" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "tidegate.fullname" .) .Values.serviceAccount.name }}

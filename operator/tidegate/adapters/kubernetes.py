@@ -11,11 +11,10 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
 
 from tidegate import __version__
 from tidegate.adapters.listed import Listed
@@ -32,8 +31,15 @@ from tidegate.ports.cluster import (
     Unavailable,
 )
 
+if TYPE_CHECKING:
+    from kubernetes.aio import client
+
+    from tidegate.adapters.pod import PodClient
+
 READ_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 WRITE_TIMEOUT = aiohttp.ClientTimeout(total=LONGEST_WRITE)
+WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=90)
+"""Bookmarks come every minute: a watch that says nothing for longer is dead."""
 WRITE = f"fieldManager=tidegate&timeout={LONGEST_WRITE:.0f}s"
 PAGE = 100
 _CONTENT = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
@@ -42,6 +48,9 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 async def connect() -> client.ApiClient:
     """A client of the cluster we run in, or else of the kubeconfig (KUBECONFIG, ~/.kube/config)."""
+    # Who comes with a client of its own need not take the memory.
+    from kubernetes.aio import client, config
+
     configuration = client.Configuration()
     if _in_pod():
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -62,12 +71,14 @@ def _in_pod() -> bool:
 class KubeCluster:
     """The cluster port. ``count`` is told of every request: verb, resource, status code."""
 
-    def __init__(self, api: client.ApiClient, count: Callable[[str, str, int], None] = lambda *_: None) -> None:
+    def __init__(
+        self, api: client.ApiClient | PodClient, count: Callable[[str, str, int], None] = lambda *_: None
+    ) -> None:
         self._api, self._count = api, count
 
     async def close(self) -> None:
         """Give back the connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._api.close()
 
     async def identity(self) -> str:
         """Who the API server takes us for."""
@@ -83,7 +94,7 @@ class KubeCluster:
         """All objects."""
         return [obj async for page in self.pages(kind, namespace, selector) for obj in page]
 
-    async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Iterable[Object]]:
+    async def pages(self, kind: Kind, namespace: str = "", selector: str = "") -> AsyncIterator[Listed]:
         """All objects, page by page."""
         path = _path(kind, namespace)
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
@@ -98,6 +109,33 @@ class KubeCluster:
             if not more:
                 return
             query["continue"] = more
+
+    async def events(self, kind: Kind, namespace: str, version: str, *, lasting: int) -> AsyncIterator[Object]:
+        """What a watch tells from a version on, for so many seconds. Raises Unavailable where it says nothing for long:
+        bookmarks come every minute."""
+        query = {
+            "watch": "1",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "1",
+            "timeoutSeconds": str(lasting),
+        }
+        path = f"{_path(kind, namespace)}?{urlencode(query)}"
+        headers = await self._headers("GET", path)
+        url = self._api.configuration.host + path
+        code, response = 0, None
+        try:
+            answer = await self._api.call_api("GET", url, headers, _request_timeout=WATCH_TIMEOUT)
+            code, response = answer.status, answer.response
+            if code >= 300:
+                raise _error("WATCH", path, code, await response.read(), response.headers.get("Retry-After", ""))
+            async for line in _lines(response):
+                yield json.loads(line)
+        except (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+            raise Unavailable(f"WATCH {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self._count("WATCH", kind.plural, code)
+            if response is not None:
+                response.close()
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
         """A new object."""
@@ -151,12 +189,7 @@ class KubeCluster:
         content: str = "application/json",
         verb: str = "",
     ) -> bytes:
-        headers: dict[str, str] = {
-            "Content-Type": content,
-            "Accept": "application/json",
-            "User-Agent": self._api.user_agent,
-        }
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        headers = await self._headers(method, path, body, content)
         code = 0
         try:
             response = await self._api.call_api(
@@ -167,7 +200,7 @@ class KubeCluster:
                 _request_timeout=READ_TIMEOUT if method == "GET" else WRITE_TIMEOUT,
             )
             code = response.status
-            raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+            raw: bytes = await response.read()
         except (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
@@ -175,6 +208,29 @@ class KubeCluster:
         if code < 300:
             return raw
         raise _error(method, path, code, raw, response.headers.get("Retry-After", ""))
+
+    async def _headers(
+        self, method: str, path: str, body: object = None, content: str = "application/json"
+    ) -> dict[str, str]:
+        headers: dict[str, str] = {
+            "Content-Type": content,
+            "Accept": "application/json",
+            "User-Agent": self._api.user_agent,
+        }
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        return headers
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Lines of any length: an object is one, and the client's own reader gives up on long ones."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        *whole, last = rest.split(b"\n")
+        rest = last
+        for line in whole:
+            if line:
+                yield bytes(line)
 
 
 @contextmanager

@@ -47,6 +47,7 @@ BLUE_GREEN_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "bluegreenreleases", "B
 ROLLING_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "rollingreleases", "RollingRelease")
 RELEASES = (CANARY_RELEASES, BLUE_GREEN_RELEASES, ROLLING_RELEASES)
 """Kinds of releases."""
+FEATURE_FLAGS = Kind("apis/tidegate.dev/v1alpha1", "featureflags", "FeatureFlag")
 LEASES = Kind("apis/coordination.k8s.io/v1", "leases", "Lease")
 POLICIES = Kind(
     "apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tidegate.core.flags.check import Problem
-from tidegate.core.flags.effective import Declared, Effective, choice
+from tidegate.core.flags.effective import Choice, Declared, Effective, choice
 from tidegate.core.flags.program import Program, program
 
 MOST_NEEDED = 16
@@ -26,7 +26,11 @@ class FlagSet:
 
 def flag_set(flags: Iterable[Declared]) -> FlagSet:
     """The set of these flags, which have distinct keys."""
-    choices = {flag.key: choice(flag) for flag in flags}
+    return chosen_set({flag.key: choice(flag) for flag in flags})
+
+
+def chosen_set(choices: Mapping[str, Choice]) -> FlagSet:
+    """The same, by key, where each flag has been read already: that is most of the work."""
     problems = {key: one.problems for key, one in choices.items() if one.problems}
     left = {key: list(one.candidates) for key, one in choices.items() if one.candidates}
     while True:

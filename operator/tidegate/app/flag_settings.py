@@ -1,0 +1,79 @@
+"""Settings of the flag gateway: flags, each with an environment variable of the same name (TIDEGATE_FLAGS_…)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class FlagSettings:
+    """What can be set. A field's name is its flag and, behind TIDEGATE_FLAGS_, its variable."""
+
+    listen: str = "0.0.0.0:8080"
+    sync_listen: str = "0.0.0.0:8015"
+    probe_listen: str = "0.0.0.0:9090"
+    tokens: str = ""
+    open: bool = False
+    namespace: str = ""
+    kubeconfig: str = ""
+    snapshot: str = ""
+    cors_origins: str = ""
+    rate: float = 2000.0
+    proxies: str = ""
+    connections: int = 10_000
+    streams: int = 5_000
+    drain: float = 5.0
+    log_format: str = "json"
+    log_level: str = "info"
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> FlagSettings:
+        """From parsed arguments."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+    @property
+    def wrong(self) -> str:
+        """What cannot be right, or nothing."""
+        if self.open and self.tokens:
+            return "--open and --tokens: give one of them; with --open whoever asks sees everything"
+        if not self.open and not self.tokens:
+            return (
+                "--tokens FOLDER is needed: files SET.server and SET.client (or --open, where all may see everything)"
+            )
+        return ""
+
+
+HELP = {
+    "listen": "address of OFREP, its events, and flagd's documents",
+    "sync_listen": "address of flagd.sync.v1 over gRPC; empty: none",
+    "probe_listen": "address of /healthz, /readyz and /metrics",
+    "tokens": "folder of a mounted Secret: files SET.server and SET.client, a token a line",
+    "open": "no tokens: whoever asks sees everything",
+    "namespace": "FeatureFlags of this namespace only; default: all",
+    "kubeconfig": "default: the Pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config",
+    "snapshot": "folder for the last known good flags, to begin with while the API server is away",
+    "cors_origins": "origins whose pages may ask: https://shop.example.com,https://*.example.org",
+    "rate": "requests a second for each token and address, twice that at once; 0: any number",
+    "proxies": "networks of proxies that tell by X-Forwarded-For who asks: 10.0.0.0/8,…",
+    "connections": "open connections, at most",
+    "streams": "listeners to events, and over gRPC, at most, each",
+    "drain": "seconds after SIGTERM in which connections end by themselves, before they are closed",
+    "log_format": "json or text",
+    "log_level": "debug, info, warning or error",
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag a setting."""
+    for field in fields(FlagSettings):
+        variable = f"TIDEGATE_FLAGS_{field.name.upper()}"
+        name, given = f"--{field.name.replace('_', '-')}", os.environ.get(variable)
+        told = given if given is not None else field.default
+        help_ = f"{HELP[field.name]} (${variable}; {told or 'unset'})"
+        if isinstance(field.default, bool):
+            parser.add_argument(name, action="store_true", default=given in {"true", "1"}, help=help_)
+        else:
+            # argparse reads a default that is a text by the type.
+            parser.add_argument(name, type=type(field.default), default=told, help=help_)

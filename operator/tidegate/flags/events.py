@@ -1,0 +1,87 @@
+"""Server-sent events: a set is another, ask again. They carry no answers, and so may be heard by a ticket in a URL.
+
+Who begins to listen is told what is served now, and need not ask for it if it has that already; so nothing is missed
+that changed between its first question and its listening.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+from tidegate.flags.access import Caller
+from tidegate.flags.answers import Header, Headers, Receive, Response, Send, failure
+from tidegate.flags.catalog import Catalog
+from tidegate.flags.changes import Changes
+
+PING = 15.0
+"""Seconds after which something is said, so that nobody on the way takes the line for dead."""
+AGAIN = (1000, 5000)
+"""Milliseconds after which a client that has lost its gateway comes back: not all of them at once."""
+HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Events:
+    """Those who listen."""
+
+    def __init__(self, catalog: Catalog, changes: Changes, most: int) -> None:
+        self._catalog, self._changes, self._most = catalog, changes, most
+        self.listening = 0
+
+    def full(self) -> Response | None:
+        """What to say where there are as many as there may be."""
+        if self.listening < self._most:
+            return None
+        return failure(429, "as many listen as this gateway takes: ask again by yourself", (b"retry-after", b"30"))
+
+    async def listen(
+        self, caller: Caller, headers: Headers, receive: Receive, send: Send, more: tuple[Header, ...]
+    ) -> None:
+        """Tell of changes until the listener goes."""
+        self.listening += 1
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *more]})
+            telling = asyncio.create_task(
+                self._tell(caller, headers.get(b"last-event-id", b"").decode("latin-1"), send)
+            )
+            going = asyncio.create_task(_gone(receive))
+            _, left = await asyncio.wait({telling, going}, return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(telling, going, return_exceptions=True)
+            if telling.done() and not telling.cancelled():
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.listening -= 1
+
+    async def _tell(self, caller: Caller, known: str, send: Send) -> None:
+        said = f"retry: {random.randint(*AGAIN)}\n\n".encode()  # noqa: S311 - spreads listeners out, hides nothing
+        while not self._changes.closed:
+            changed = self._changes.next(caller.flag_set)
+            revision = self._catalog.of(caller.flag_set).views[caller.kind].revision
+            if revision != known:
+                said += _event(revision)
+                known = revision
+            if said:
+                await send({"type": "http.response.body", "body": said, "more_body": True})
+            said = b""
+            try:
+                async with asyncio.timeout(PING):
+                    await changed.wait()
+            except TimeoutError:
+                said = b":\n\n"
+
+
+def _event(revision: str) -> bytes:
+    data = json.dumps({"type": "refetchEvaluation", "etag": f'"{revision}"'})
+    return f"id: {revision}\nevent: message\ndata: {data}\n\n".encode()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,178 @@
+"""What is asked over HTTP: by which path, by whom, how often; and what all answers have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, MutableMapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+from urllib.parse import parse_qs
+
+from tidegate.flags import ofrep, sync
+from tidegate.flags.access import Access, Caller, Open, Refused, selected
+from tidegate.flags.answers import (
+    BODY,
+    Gone,
+    Header,
+    Headers,
+    Receive,
+    Response,
+    Send,
+    TooLarge,
+    body_of,
+    failure,
+    respond,
+)
+from tidegate.flags.catalog import Catalog
+from tidegate.flags.cors import Cors
+from tidegate.flags.events import Events
+from tidegate.flags.freshness import Freshness
+from tidegate.flags.meters import Meters
+from tidegate.flags.ofrep import Ofrep
+from tidegate.flags.rates import Rates
+from tidegate.flags.served import Kind
+from tidegate.ports.clock import Clock
+
+Scope = MutableMapping[str, Any]
+CLOSE: Header = (b"connection", b"close")
+_ONE = ofrep.PATH + "/"
+
+
+class Gateway:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        evaluations: Ofrep,
+        events: Events,
+        access: Access | Open,
+        cors: Cors,
+        rates: Rates,
+        freshness: Freshness,
+        meters: Meters,
+        clock: Clock,
+        proxies: str = "",
+    ) -> None:
+        self._catalog, self._ofrep, self._events = catalog, evaluations, events
+        self._access, self._cors, self._rates = access, cors, rates
+        self._freshness, self._meters, self._clock = freshness, meters, clock
+        self._proxies = [ip_network(network.strip()) for network in proxies.split(",") if network.strip()]
+        self.leaving = False
+        """Connections end with their next answer, for their clients to find another gateway."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        if scope["type"] != "http":
+            return
+        headers: Headers = dict(scope["headers"])
+        method, path = scope["method"], scope["path"]
+        more = self._cors.headers(headers.get(b"origin"))
+        if method == "OPTIONS":
+            await respond(send, self._cors.preflight(), more)
+            return
+        try:
+            if path == ofrep.STREAM and method == "GET":
+                refused = await self._listen(scope, headers, receive, send, more)
+                if refused is None:
+                    return
+                response, what = refused, "events"
+            else:
+                response, what = await self._answer(scope, method, path, headers, receive)
+        except TooLarge:
+            response, what = failure(413, f"the body is larger than {BODY} bytes", CLOSE, code="PARSE_ERROR"), "other"
+        except Gone:
+            return
+        self._meters.answered(what, response.status)
+        age = (b"x-config-age", self._freshness.header)
+        last = (CLOSE,) if self.leaving else ()
+        await respond(send, response, (age, *more, *last), head=method == "HEAD")
+
+    async def _answer(
+        self, scope: Scope, method: str, path: str, headers: Headers, receive: Receive
+    ) -> tuple[Response, str]:
+        if path.startswith(_ONE):
+            what, allowed = "single", "POST"
+        elif path == ofrep.PATH:
+            what, allowed = "bulk", "POST"
+        elif path.startswith(sync.PATH) and path.endswith(sync.SUFFIX):
+            what, allowed = "sync", "GET"
+        elif path == ofrep.STREAM:
+            what, allowed = "events", "GET"
+        else:
+            return failure(
+                404, f"nothing is served here: {ofrep.PATH}, {ofrep.STREAM} and {sync.PATH}SET.json are"
+            ), "other"
+        if method != allowed and not (method == "HEAD" and what == "sync"):
+            return failure(405, f"{allowed} is to be used here", (b"allow", allowed.encode()), CLOSE), what
+        caller = self._who(scope, headers)
+        if isinstance(caller, Response):
+            return caller, what
+        if what == "sync":
+            return self._sync(caller, path, headers), what
+        body = await body_of(receive)
+        if what == "single":
+            return self._ofrep.one(caller, path[len(_ONE) :], body), what
+        return await self._ofrep.all(caller, headers, scope["query_string"], body), what
+
+    def _who(self, scope: Scope, headers: Headers) -> Caller | Response:
+        """Who asks, if there is something to tell and it may ask now."""
+        if not self._freshness.known:
+            return failure(503, "no flags are known yet", (b"retry-after", b"1"), CLOSE)
+        authorization = headers.get(b"authorization")
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            token = authorization[7:].strip().decode("latin-1")
+        else:
+            token = headers.get(b"x-api-key", b"").decode("latin-1")
+        selector = headers.get(b"flagd-selector")
+        caller = self._access.who(token, selected(selector.decode("latin-1")) if selector else "")
+        digest = b"" if isinstance(caller, Refused) else caller.digest
+        wait = self._rates.wait((digest, self._peer(scope, headers)), self._clock.monotonic())
+        if wait:
+            return failure(429, "too many requests", (b"retry-after", b"%d" % math.ceil(wait)))
+        if isinstance(caller, Refused):
+            return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE, code="GENERAL")
+        return caller
+
+    def _peer(self, scope: Scope, headers: Headers) -> str:
+        """The address that asks; behind proxies that are known, the one that they name."""
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        if not self._proxies or b"x-forwarded-for" not in headers:
+            return str(peer)
+        told = headers[b"x-forwarded-for"].decode("latin-1").split(",")
+        while told and self._is_proxy(peer):
+            peer = told.pop().strip()
+        return str(peer)
+
+    def _is_proxy(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)
+
+    def _sync(self, caller: Caller, path: str, headers: Headers) -> Response:
+        name = path[len(sync.PATH) : -len(sync.SUFFIX)]
+        if caller.kind is not Kind.SERVER:
+            return failure(403, "a client token sees answers, not rules: use one of kind server", CLOSE)
+        if name != caller.flag_set and caller.digest:
+            return failure(403, "this token is of another flag set", CLOSE)
+        return sync.document(self._catalog.of(name), headers)
+
+    async def _listen(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send, more: tuple[Header, ...]
+    ) -> Response | None:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        first: Callable[[str], str] = lambda name: query.get(name, [""])[0]  # noqa: E731
+        caller = self._access.listener(first("flagSet"), first("ticket"))
+        if isinstance(caller, Refused):
+            return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE)
+        if full := self._events.full():
+            return full
+        await self._events.listen(caller, headers, receive, send, more)
+        return None
+
+
+def _challenge(status: int) -> tuple[Header, ...]:
+    return ((b"www-authenticate", b"Bearer"),) if status == 401 else ()

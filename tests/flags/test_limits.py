@@ -1,0 +1,126 @@
+"""Those who send too much, too slowly, or read nothing: they end, and others are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.flags.running import SERVER, flag, running, until
+from tidegate.flags import connections
+from tidegate.flags.rates import MOST, Rates
+
+HEAD = f"POST /ofrep/v1/evaluate/flags/one HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SERVER}\r\n".encode()
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("ASKING", 0.5), ("IDLE", 0.5), ("READING", 0.5), ("LOOKING", 0.05)):
+        monkeypatch.setattr(connections, name, seconds)
+
+
+async def sent(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
+    """All that comes back until the other side ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(10):
+            answer = asyncio.create_task(reader.read(1 << 20))
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause)
+                if answer.done():
+                    break
+            return await answer
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (HEAD[:20],),
+        (HEAD,),
+        (HEAD, *[b"x-slow: 1\r\n"] * 50),
+        (HEAD + b"content-length: 1000\r\n\r\n", *[b"x"] * 50),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n"] * 50),
+        tuple([b"\r\n"] * 50),
+    ],
+    ids=["nothing", "a piece", "no end", "drips of headers", "drips of a body", "drips of chunks", "empty lines"],
+)
+async def test_who_does_not_come_to_the_point_ends(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        slow = [asyncio.create_task(sent(gateway.port, *parts, pause=0.1)) for _ in range(20)]
+        for _ in range(10):
+            assert (await gateway.post("/one"))[0] == 200
+            await asyncio.sleep(0.02)
+        assert all(b"200 OK" not in answer for answer in await asyncio.gather(*slow))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (HEAD + b"x-large: " + b"x" * 40_000,),
+        (HEAD + b"x-large: ", *[b"x" * 1000] * 40),
+        (HEAD + b"".join(b"x-%d: 1\r\n" % number for number in range(4000)) + b"\r\n",),
+        (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n",),
+        (b"\xff\xfe nonsense\r\n\r\n",),
+        (b"GET /\xff HTTP/1.1\r\n\r\n",),
+    ],
+    ids=["one header", "a header in pieces", "many headers", "a URL", "no HTTP", "no ASCII"],
+)
+async def test_heads_that_are_too_large_or_none_are_refused(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        answer = await sent(gateway.port, *parts)
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 4",))
+        assert (await gateway.post("/one"))[0] == 200
+
+
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        answer = await sent(gateway.port, HEAD + b"content-length: 100000000\r\n\r\n", *[b"x" * 60_000] * 5)
+        assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_who_reads_nothing_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(*(flag(f"flag-{number}", description="x" * 1000) for number in range(300)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+        asked = f"GET /flagd/v1/shop.json HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SERVER}\r\n\r\n".encode()
+        writer.write(asked * 300)
+        await until(lambda: len(gateway.parts.http._connections) == 0)
+        assert (await gateway.post("/flag-1"))[0] == 200
+        writer.close()
+        assert reader is not None
+
+
+async def test_there_are_so_many_connections_and_no_more(tmp_path: Path) -> None:
+    async with running(tmp_path, connections=3) as gateway:
+        held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert (await sent(gateway.port, HEAD)).startswith(b"HTTP/1.1 429")
+        for _, writer in held:
+            writer.close()
+        await asyncio.sleep(0.1)
+        gateway.now(flag("one"))
+        assert (await gateway.post("/one"))[0] == 200
+
+
+def test_rates_are_each_s_own_and_forgotten_where_there_are_too_many() -> None:
+    rates = Rates(10.0)
+    taken = sum(rates.wait("a", 0.0) == 0 for _ in range(100))
+    assert 20 <= taken <= 22
+    assert 0 < rates.wait("a", 0.0) <= 0.2
+    assert rates.wait("b", 0.0) == 0
+    assert rates.wait("a", 0.5) == 0
+    for number in range(2 * MOST):
+        rates.wait(number, 100.0)
+    assert len(rates._full) <= MOST
+    assert Rates(0.0).wait("a", 0.0) == 0
