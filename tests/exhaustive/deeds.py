@@ -18,9 +18,9 @@ from tests.fakes.traffic import APPLIES
 from tests.sim.process import Process
 from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
 from tidegate.api.release import RequestAction, Stage
+from tidegate.core.asked import REQUEST
 from tidegate.core.gate import CEILING, FLOOR, RELEASE
 from tidegate.core.reading import HASH
-from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     HTTPROUTES,

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.fakes.controllers import Version, Work
-from tests.sim.world import NAMESPACE, World, canary
+from tests.sim.world import NAME, NAMESPACE, World, canary
+from tidegate.api.flag import FlagStatus
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
-from tidegate.core.requests import REQUEST
+from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,
     CANARY_RELEASES,
     DEPLOYMENTS,
+    FEATURE_FLAGS,
     HTTPROUTES,
     INGRESSES,
     REPLICASETS,
@@ -236,6 +238,65 @@ MARKED = {"match": [{"headers": {"x-canary": "always"}}], "bake": "1s"}
 DARK = {**SPEC, "steps": [MARKED, {"weight": 50, "bake": "1s"}], "traffic": {"propagation": "1s"}}
 STICKY = {**SPEC, "stickiness": {"cookie": "stay"}, "traffic": {"propagation": "1s"}}
 
+FLAG: dict[str, Any] = {"rollout": {"steps": [{"percentage": 10, "bake": "1s"}, {"percentage": 100, "bake": "1s"}]}}
+
+
+@dataclass(frozen=True)
+class FlagStory(Story):
+    """What people do with a flag; nothing else is there."""
+
+    async def begin(self, lease: str = "") -> World:
+        """A cluster with a flag."""
+        world = World.empty()
+        world.lease, world.kind = lease, FEATURE_FLAGS
+        world.create(FEATURE_FLAGS, {"metadata": {"name": NAME}, "spec": dict(self.spec)})
+        world.start()
+        return world
+
+    async def told(self, world: World) -> str:
+        """Tell it, and what it ended as."""
+        await self.tell(world)
+        await world.wait(5)
+        status = flag_status(world)
+        told = {
+            "phase": status.phase,
+            "serving": status.serving,
+            "percentage": status.percentage,
+            "override": status.override.reason if status.override else None,
+            "asked": status.last_request.outcome if status.last_request else None,
+            "conditions": {one.type: (one.status, one.reason) for one in status.conditions},
+        }
+        return json.dumps(told, indent=1, sort_keys=True)
+
+
+def flag_status(world: World) -> FlagStatus:
+    """Of the flag."""
+    return FlagStatus.model_validate((world.object or {}).get("status", {}))
+
+
+def _flag_is(world: World, serving: str) -> Callable[[], bool]:
+    return lambda: flag_status(world).serving == serving
+
+
+async def _rolled_out(world: World) -> None:
+    await world.until(_flag_is(world, "on"))
+
+
+async def _off_and_again(world: World) -> None:
+    """Killed in mid-rollout and revived; aborted by somebody, and another rollout written."""
+    await world.until(_flag_is(world, "on 10 %"))
+    world.respec(enabled=False)
+    await world.until(_flag_is(world, "off"))
+    world.respec(enabled=True)
+    await world.until(_flag_is(world, "on"))
+    rollout = flag_status(world).rollout
+    text = json.dumps({"id": "1", "action": "Abort", "hash": rollout.digest if rollout else ""})
+    world.edit(FEATURE_FLAGS, {"metadata": {"annotations": {REQUEST: text}}})
+    await world.until(_flag_is(world, "off"))
+    world.respec(rollout={**FLAG["rollout"], "by": "account"})
+    await world.until(_flag_is(world, "on"))
+
+
 STORIES: Mapping[str, Story] = {
     "promote": Story(_promotes),
     "revert": Story(_reverts),
@@ -268,4 +329,6 @@ STORIES: Mapping[str, Story] = {
     "list-back": Story(_reverts, STICKY, by=TRAEFIK_SERVICES),
     "adopt": Story(_adopted, managed=False),
     "promote-by-request": Story(_promoted_by_request, SLOW),
+    "flag": FlagStory(_rolled_out, FLAG, managed=False),
+    "flag-off": FlagStory(_off_and_again, FLAG, managed=False),
 }

@@ -8,8 +8,8 @@ import pytest
 
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Stage
+from tidegate.core.asked import REQUEST
 from tidegate.core.forward import FORWARD, PROMOTION
-from tidegate.core.requests import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES
 
 SLOW = {**QUICK, "steps": [{"weight": 25, "bake": "10m"}, {"weight": 50, "bake": "10m"}, {"weight": 100, "bake": "2s"}]}

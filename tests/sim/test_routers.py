@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World, ingress, listed, route
-from tidegate.core.requests import REQUEST
+from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
     HTTPROUTES,

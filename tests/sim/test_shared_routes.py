@@ -12,7 +12,7 @@ from tests.sim.world import NAMESPACE, QUICK, World, canary, deployment, route, 
 from tidegate.api.release import ReleaseStatus, Stage
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.core.requests import REQUEST
+from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, PODS, SERVICES, Object
 
 Json = dict[str, Any]

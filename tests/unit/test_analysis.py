@@ -19,7 +19,7 @@ from tidegate.core.counters import Answer, Missing, RouterSeries, Series
 from tidegate.core.questions import Protocol
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
-ARMS = Arms("shop", "checkout-6fcbd-[a-z0-9]+", "checkout-7d9f5-[a-z0-9]+", "6fcbd", "7d9f5")
+ARMS = Arms.of_revisions("shop", ("6fcbd", "checkout-6fcbd-[a-z0-9]+"), ("7d9f5", "checkout-7d9f5-[a-z0-9]+"))
 ROUTER = RouterSeries("router_requests_total", "code", "router_seconds_bucket", "service", "stable", "candidate")
 EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
 ERRORS_ONLY = [{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "max": "5%"}]
@@ -310,7 +310,7 @@ def test_a_step_counts_its_own_requests_and_must_pass_anew() -> None:
 def test_other_revisions_start_with_no_evidence() -> None:
     world = World(arm("stable", 750), arm("candidate", 250, errors=0.05), spec())
     world.look_until(Verdict.Inconclusive, 3)
-    world.arms = replace(ARMS, candidate_hash="89abc")
+    world.arms = replace(ARMS, candidate=replace(ARMS.candidate, name="89abc"))
     assert world.look().requests == 0
 
 

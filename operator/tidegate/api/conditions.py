@@ -180,7 +180,7 @@ class Condition(Model):
 
 def set_conditions(
     old: Sequence[Condition],
-    new: Iterable[tuple[ConditionType, ConditionStatus, Reason, str]],
+    new: Iterable[tuple[StrEnum, ConditionStatus, StrEnum, str]],
     generation: int,
     now: datetime,
 ) -> tuple[Condition, ...]:

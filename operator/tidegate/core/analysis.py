@@ -1,4 +1,4 @@
-"""The analysis of a release, look by look: pure functions of the spec, the last status and the answers.
+"""The analysis of a release or a flag, look by look: pure functions of the spec, the last status and the answers.
 
 ``begin`` when the candidate first gets traffic; then, at each ``next_look``, ask the ``queries`` and ``look``. The
 status is all that is kept; its journal holds the evidence and the counters last read.
@@ -38,7 +38,7 @@ _NO_ROUTER = "the router's counters of each arm are not known, or tell no errors
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
     """The candidate gets its first traffic. ``planned_looks`` are the looks of all steps with their extensions."""
     journal = Journal(
-        compared=(arms.stable_hash, arms.candidate_hash),
+        compared=arms.names,
         started=round(now.timestamp() * 1000),
         pace=Pace(planned_looks, steps),
         metrics={metric.name: Known.nothing(metric, ask.source(metric, arms)) for metric in spec.metrics},
@@ -75,12 +75,12 @@ def look(
     """What the answers add, and what is to be concluded.
 
     ``step_changed``: this is the first look of another step than the last one was of. A failed analysis stays failed.
-    Evidence of other revisions than those compared now is void.
+    Evidence of other arms than those compared now is void.
     """
     if status.verdict is Verdict.Fail:
         return status.model_copy(update={"looked_at": now})
     journal = Journal.load(status.journal, spec)
-    if journal.compared != (arms.stable_hash, arms.candidate_hash):
+    if journal.compared != arms.names:
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
     journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
@@ -280,7 +280,7 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
     outcome = decision.judge(view.plan, evidence)
     warming = view.now.timestamp() < view.opens
     metrics = tuple(
-        findings.of_metric(view.plan, metric, journal.metrics[metric.name], outcome, warming=warming)
+        findings.of_metric(view.plan, metric, journal.metrics[metric.name], outcome, view.arms.control, warming=warming)
         for metric in view.spec.metrics
     )
     verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)

@@ -20,8 +20,10 @@ _SENTENCES = {
 }
 
 
-def of_metric(plan: Plan, metric: MetricSpec, known: Known, outcome: Outcome, *, warming: bool) -> MetricStatus:
-    """The status of one metric."""
+def of_metric(
+    plan: Plan, metric: MetricSpec, known: Known, outcome: Outcome, control: str, *, warming: bool
+) -> MetricStatus:
+    """The status of one metric. ``control`` is what the candidate is compared with, as people call it."""
     stable, candidate = _seen(metric, known)
     verdict, reason = _verdict(metric, known, failed=outcome.failed_by(metric.name), warming=warming)
     missing = None
@@ -32,7 +34,7 @@ def of_metric(plan: Plan, metric: MetricSpec, known: Known, outcome: Outcome, *,
         name=metric.name,
         verdict=verdict,
         reason=reason,
-        message=_message(metric, known, reason, stable, candidate),
+        message=_message(metric, known, reason, stable, candidate, control),
         stable=_rounded(stable),
         candidate=_rounded(candidate),
         ratio=_rounded(candidate / stable) if stable and candidate is not None else None,
@@ -74,7 +76,9 @@ def _unresolved(metric: MetricSpec, known: Known) -> str:
     return ""
 
 
-def _message(metric: MetricSpec, known: Known, reason: Reason, stable: float | None, candidate: float | None) -> str:
+def _message(
+    metric: MetricSpec, known: Known, reason: Reason, stable: float | None, candidate: float | None, control: str
+) -> str:
     if known.trouble and reason is known.trouble.reason:
         rest = "; the release goes on without it" if skipped(metric, known) else ""
         return known.trouble.message + rest
@@ -84,15 +88,15 @@ def _message(metric: MetricSpec, known: Known, reason: Reason, stable: float | N
         return _unresolved(metric, known)
     told = _number(metric, candidate)
     if stable is not None:
-        told += f" vs {_number(metric, stable)} stable"
-    return told if reason is not Reason.LimitExceeded else f"{told}, {_limits(metric)}"
+        told += f" vs {_number(metric, stable)} {control}"
+    return told if reason is not Reason.LimitExceeded else f"{told}, {_limits(metric, control)}"
 
 
-def _limits(metric: MetricSpec) -> str:
+def _limits(metric: MetricSpec, control: str) -> str:
     """What was exceeded, as it was written."""
     limits = []
     if metric.max_increase is not None:
-        limits.append(f"at most {100 * metric.max_increase:.4g} % more than stable")
+        limits.append(f"at most {100 * metric.max_increase:.4g} % more than {control}")
     if metric.max is not None:
         limits.append(f"at most {metric.max}")
     return "allowed: " + " and ".join(limits)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tidegate.api.analysis import Advance, AnalysisSpec, AnalysisStatus, Verdict, WhenInconclusive, WhenUnknown
+from tidegate.api.analysis import Advance, AnalysisStatus, Verdict
 from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
+from tidegate.api.release import ALL_STABLE, Outcome, Phase, ReleaseSpec, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
 from tidegate.core.plan import EnsureServices, Manage, Select, SetDeadline, Split
+from tidegate.core.ruling import Bake, Word, rule
 
 AHEAD = timedelta(seconds=30)
 """How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
@@ -418,40 +419,21 @@ def bake(draft: Draft) -> Stage | None:
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
-    judged = bool(step(draft).weight and step(draft).bake and step(draft).judged)
-    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
     if paused(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: held {paused(draft)}{evidence}")
-        watched = judged and not alone and draft.journal.looked_step == at.index
-        # A pause holds what is to come, and no way back.
-        return _answered(draft, verdict) if watched else None
+        return None
     if at.skipped or draft.journal.hurried:
         return _next(draft)
+    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
     if alone:
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
-    elif judged:
+    elif step(draft).weight and step(draft).bake and step(draft).judged:
         if draft.status.analysis and draft.journal.looked_step != at.index:
             # A Pass of the step before, and how many requests that one had, say nothing of this one.
             return _wait(draft) if draft.now < at.until else None
-        rules = spec.analysis
-        if at.weight == 100:
-            # Nobody is left to compare with, and nothing can be proven: the bake is to do.
-            rules = rules.model_copy(update={"advance": Advance.Baked})
-        if verdict is Verdict.Unknown:
-            if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
-                draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
-            return _answered(draft, verdict)
-        _answered(draft, verdict)
-        if draft.now < at.until:
-            early = draft.status.analysis and rules.advance is Advance.Proven and verdict is Verdict.Pass
-            return _go_on(draft) if early else _wait(draft)
-        if draft.status.analysis and not enough(rules, draft.status.analysis):
-            thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, draft.status.analysis)}"
-            draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
-            return _inconclusive(draft, draft.status.analysis)
-        return _go_on(draft)
+        return _ruled(draft, spec, at, told, evidence)
     return _next(draft) if draft.now >= at.until else _wait(draft)
 
 
@@ -510,13 +492,6 @@ def interrupt(draft: Draft) -> Stage:
         told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
         draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
     return Stage.SHIFT
-
-
-def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
-    """The evidence lets a step end whose bake is over."""
-    if seen.step_requests < spec.min_requests or seen.leans_to_failing:
-        return False
-    return spec.advance is Advance.Baked or seen.verdict is Verdict.Pass
 
 
 def grow(draft: Draft, to: Step) -> tuple[int, bool]:
@@ -658,24 +633,6 @@ def _unproven(draft: Draft, why: str) -> Stage | None:
     return None
 
 
-def _answered(draft: Draft, verdict: Verdict) -> Stage | None:
-    """No data is not evidence: hold, and only then do as the release says."""
-    if verdict is not Verdict.Unknown:
-        draft.note(unknown_since=None)
-        return None
-    spec = draft.obs.release.spec
-    since = draft.journal.unknown_since or draft.now
-    draft.note(unknown_since=since)
-    policy = spec.analysis.on_unknown if spec else None
-    if policy is None or draft.now < since + policy.deadline:
-        return None
-    told = "no answer from the metrics until onUnknown.deadline"
-    if policy.then is WhenUnknown.Revert:
-        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, told)
-    _holds_on(draft, f"{told}, and onUnknown.then is {policy.then}")
-    return None
-
-
 def _holds_on(draft: Draft, why: str) -> None:
     """A hold's time is over, and its declared end is to hold: data may yet come, but somebody had better look."""
     known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
@@ -686,21 +643,40 @@ def _holds_on(draft: Draft, why: str) -> None:
     draft.stall(Reason.HOLD_EXPIRED, told)
 
 
-def _inconclusive(draft: Draft, seen: AnalysisStatus) -> Stage | None:
-    """The bake is over and evidence is thin: extend, then do as the release says; in doubt, for the users."""
-    spec, at = draft.obs.release.spec, draft.status.step
-    if spec is None or at is None or at.until is None:
+def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence: str) -> Stage | None:
+    """As the evidence has it."""
+    seen, until = draft.status.analysis, at.until or draft.now
+    rules = spec.analysis
+    if at.weight == 100:
+        # Nobody is left to compare with, and nothing can be proven: the bake is to do.
+        rules = rules.model_copy(update={"advance": Advance.Baked})
+    word = rule(rules, seen, Bake(until, at.extensions, draft.journal.unknown_since), draft.now)
+    if word in (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN):
+        if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
+            draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
+        draft.note(unknown_since=draft.journal.unknown_since or draft.now)
+        late = "no answer from the metrics until onUnknown.deadline"
+        if word is Word.BACK_UNKNOWN:
+            return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, late)
+        if word is Word.EXPIRED_UNKNOWN:
+            _holds_on(draft, f"{late}, and onUnknown.then is {spec.analysis.on_unknown.then}")
         return None
-    policy = spec.analysis.on_inconclusive
-    if at.extensions < policy.extend:
-        more = at.model_copy(update={"extensions": at.extensions + 1, "until": draft.now + step(draft).bake})
-        draft.set(step=more)
-        return _wait(draft)
-    if seen.leans_to_failing or policy.then is WhenInconclusive.Revert:
-        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
-    if policy.then is WhenInconclusive.Advance:
+    draft.note(unknown_since=None)
+    if word is Word.ON:
         return _go_on(draft)
-    _holds_on(draft, f"the bake is over, extensions too, and onInconclusive.then is {policy.then}")
+    if word is Word.WAIT or seen is None:
+        return _wait(draft)
+    thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, seen)}"
+    draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
+    if word is Word.LONGER:
+        more = {"extensions": at.extensions + 1, "until": draft.now + step(draft).bake}
+        draft.set(step=at.model_copy(update=more))
+        return _wait(draft)
+    if word is Word.BACK_THIN:
+        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
+    _holds_on(
+        draft, f"the bake is over, extensions too, and onInconclusive.then is {spec.analysis.on_inconclusive.then}"
+    )
     return None
 
 

@@ -7,6 +7,7 @@ journal's stage says which question to ask; ``_turn`` holds everything that can 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import Verdict
@@ -78,15 +79,9 @@ def arms(obs: Observed) -> Arms | None:
     )
     if stable is None or candidate is None:
         return None
-    return Arms(
-        namespace=obs.release.namespace,
-        stable_pods=f"{stable.name}-[a-z0-9]+",
-        candidate_pods=f"{candidate.name}-[a-z0-9]+",
-        stable_hash=stable.hash,
-        candidate_hash=candidate.hash,
-        router=obs.router_series,
-        protocols=protocols(obs.routes),
-    )
+    two = [(one.hash, f"{one.name}-[a-z0-9]+") for one in (stable, candidate)]
+    sides = Arms.of_revisions(obs.release.namespace, two[0], two[1], obs.router_series)
+    return replace(sides, protocols=protocols(obs.routes))
 
 
 def protocols(routes: Sequence[Route]) -> tuple[Protocol, ...]:

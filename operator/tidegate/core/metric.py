@@ -110,7 +110,7 @@ class Journal:
     """What is kept from look to look. Times are Unix milliseconds, as Prometheus has them."""
 
     compared: tuple[str, str]
-    """The hashes of stable and candidate: of no others does the evidence speak."""
+    """The names of both arms: of no others does the evidence speak."""
     started: int
     pace: Pace
     sampled: int | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
-from tidegate.api.conditions import Reason
 from tidegate.api.release import ReleaseRecord, ReleaseStatus, Share
 from tidegate.core.gate import Bounds
 
@@ -138,7 +138,7 @@ class Event:
     """Something happened: one Kubernetes Event, on a transition."""
 
     type: Literal["Normal", "Warning"]
-    reason: Reason
+    reason: StrEnum
     message: str
 
 

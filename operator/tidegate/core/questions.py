@@ -15,6 +15,8 @@ from enum import StrEnum
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series
 
+FLAG_LABEL, VARIANT_LABEL = "feature_flag_key", "feature_flag_variant"
+"""By which an application's counters tell who was served what by a flag."""
 _STATUS_LABELS = ("code", "status", "grpc_code")
 
 
@@ -44,28 +46,66 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True)
-class Arms:
-    """Whose requests are compared: how the counters of stable and of the candidate are told apart."""
+class Arm:
+    """One of the two: how what it did is told from what the other did."""
 
-    namespace: str
-    stable_pods: str
-    """A regular expression of the pods' names."""
-    candidate_pods: str
-    stable_hash: str
-    """The pod-template-hash."""
-    candidate_hash: str
+    name: str
+    """Evidence is of arms of the same names."""
+    matchers: tuple[str, ...]
+    """PromQL's for its series, where pods count by themselves."""
+    words: Mapping[str, str]
+    """What stands for it in PromQL of the user's, between ``{{`` and ``}}``."""
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Whose requests are compared: two revisions, or who is served what by a flag."""
+
+    stable: Arm
+    candidate: Arm
     router: RouterSeries | None = None
     """The router's counters, where it has them for each arm."""
     protocols: tuple[Protocol, ...] = (Protocol.HTTP,)
     """What the pods are asked by, in this order."""
+    control: str = "stable"
+    """What people call the one that the other is compared with."""
+    labelled: str = ""
+    """Which labels the pods' counters need, if any are needed."""
 
-    def pods(self, side: Side) -> str:
-        """The regular expression of a side's pod names."""
-        return self.stable_pods if side is Side.Stable else self.candidate_pods
+    @classmethod
+    def of_revisions(
+        cls, namespace: str, stable: tuple[str, str], candidate: tuple[str, str], router: RouterSeries | None = None
+    ) -> Arms:
+        """Two revisions, each by its pod-template-hash and a regular expression of its pods' names."""
 
-    def revision(self, side: Side) -> str:
-        """A side's pod-template-hash."""
-        return self.stable_hash if side is Side.Stable else self.candidate_hash
+        def arm(hash_: str, pods: str) -> Arm:
+            matchers = (f"namespace={json.dumps(namespace)}", f"pod=~{json.dumps(pods)}")
+            return Arm(hash_, matchers, {"revision": hash_, "pods": pods, "namespace": namespace})
+
+        return cls(arm(*stable), arm(*candidate), router)
+
+    @classmethod
+    def of_variants(cls, namespace: str, flag: str, control: tuple[str, ...], candidate: tuple[str, ...]) -> Arms:
+        """Who is served some variants of a flag, and who is served others at the same time."""
+
+        def arm(variants: tuple[str, ...]) -> Arm:
+            # A dot in a name is no more than a dot, in a matcher and in a quoted text of the user's alike.
+            either = "|".join(name.replace(".", "[.]") for name in variants)
+            labels = (f"namespace={json.dumps(namespace)}", f"{FLAG_LABEL}={json.dumps(flag)}")
+            matchers = (*labels, f"{VARIANT_LABEL}=~{json.dumps(either)}")
+            return Arm(f"{flag}: {either}", matchers, {"variant": either, "flag": flag, "namespace": namespace})
+
+        labelled = f" with labels {FLAG_LABEL} and {VARIANT_LABEL}"
+        return cls(arm(control), arm(candidate), control="control", labelled=labelled)
+
+    def of(self, side: Side) -> Arm:
+        """The arm of a side."""
+        return self.stable if side is Side.Stable else self.candidate
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of what the evidence speaks."""
+        return self.stable.name, self.candidate.name
 
 
 class Reads(StrEnum):
@@ -131,7 +171,7 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
     if metric.source is CounterSource.Router:
         return ()
     names = _pod_counters(metric, arms)
-    return (Question(_of_pods(spec, names, arms, side), reads, _scrape(" or ".join(names))),)
+    return (Question(_of_pods(spec, names, arms, side), reads, _scrape(" or ".join(names), arms)),)
 
 
 def source(metric: MetricSpec, arms: Arms) -> str:
@@ -159,18 +199,17 @@ def _pod_counters(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
     """A counter of the user's, or PromQL."""
     if is_counter_name(text):
-        remedy = _scrape(text)
+        remedy = _scrape(text, arms)
         if reads is Reads.Of:
             remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
         return Question(_of_pods(spec, (text,), arms, side), reads, remedy)
-    known = {"revision": arms.revision(side), "pods": arms.pods(side), "namespace": arms.namespace}
-    for name, value in known.items():
+    for name, value in arms.of(side).words.items():
         text = text.replace(f"{{{{{name}}}}}", value)
     return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
 
 
 def _of_pods(spec: AnalysisSpec, names: tuple[str, ...], arms: Arms, side: Side) -> str:
-    matchers = [f"namespace={json.dumps(arms.namespace)}", f"pod=~{json.dumps(arms.pods(side))}"]
+    matchers = [*arms.of(side).matchers]
     if any(name.startswith("grpc_") for name in names):
         matchers.append(_NO_PROBES)
     name = names[0] if len(names) == 1 else ""
@@ -179,8 +218,8 @@ def _of_pods(spec: AnalysisSpec, names: tuple[str, ...], arms: Arms, side: Side)
     return f"{name}{{{','.join(matchers)}}}[{window(spec)}s]"
 
 
-def _scrape(name: str) -> str:
-    return f"do the pods expose {name}, and are they scraped (annotation prometheus.io/scrape)?"
+def _scrape(name: str, arms: Arms) -> str:
+    return f"do the pods expose {name}{arms.labelled}, and are they scraped (annotation prometheus.io/scrape)?"
 
 
 def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[str, Series]]:

@@ -1,67 +1,38 @@
 """What people ask of a running release: promote, pause, resume, abort, retry, skip a step.
 
-A request is an annotation, so that anyone with kubectl can write it: ``{"id": …, "action": …, "hash": …}``. It is
-answered once, in ``status.lastRequest``, and done only for the candidate that it names: one that was meant for
-another revision must not hit the next.
+It is done only for the candidate that it names: one that was meant for another revision must not hit the next.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
-from pydantic import BaseModel, ValidationError
-
-from tidegate.api.base import GROUP
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Outcome, RequestAction, RequestOutcome, RequestStatus, Stage
-from tidegate.core import gates
+from tidegate.api.release import Outcome, RequestAction, Stage
+from tidegate.core import asked, gates
+from tidegate.core.asked import Request
 from tidegate.core.draft import Draft
 from tidegate.core.forward import FORWARD, PROMOTION, at_step, go_back, overdue, steps
-
-REQUEST = f"{GROUP}/request"
-"""The annotation on a release."""
-
-
-class _Request(BaseModel):
-    id: str
-    action: str
-    hash: str
-    by: str = ""
-    gate: str = ""
 
 
 def answer(draft: Draft) -> None:
     """Do what is asked, unless it was answered before."""
-    text, last = draft.obs.release.request, draft.status.last_request
-    if not text:
-        return
-    try:
-        request = _Request.model_validate_json(text)
-    except ValidationError:
-        request = _Request(id=text[:64], action="?", hash="")
-    if last and last.id == request.id:
+    request = asked.new(draft.obs.release.request, draft.status.last_request)
+    if request is None:
         return
     refusal = _refusal(draft, request)
-    outcome = RequestOutcome.REFUSED if refusal else RequestOutcome.DONE
-    told = RequestStatus(
-        id=request.id, action=request.action, by=request.by, outcome=outcome, message=refusal, at=draft.now
-    )
-    draft.set(last_request=told)
-    who = f" by {request.by}" if request.by else ""
+    draft.set(last_request=asked.answered(request, refusal, draft.now))
     if refusal:
-        draft.event(Reason.REQUEST_REFUSED, f"{request.action}{who}: {refusal}", "Warning")
+        draft.event(Reason.REQUEST_REFUSED, f"{request.told}: {refusal}", "Warning")
     else:
-        draft.event(Reason.REQUEST_DONE, f"{request.action}{who}")
+        draft.event(Reason.REQUEST_DONE, request.told)
 
 
-def _refusal(draft: Draft, request: _Request) -> str:
+def _refusal(draft: Draft, request: Request) -> str:
     """Do it, or say why not."""
-    named = {action.value.lower(): action for action in RequestAction}
-    action = named.get(request.action.replace("-", "").lower())
+    action = request.named
     if action is None:
-        wanted = json.dumps({"id": "any", "action": "|".join(RequestAction), "hash": "the candidate's"})
-        return f"not a request: write {REQUEST}: {wanted}"
+        return asked.no_request("the candidate's")
     candidate = draft.status.candidate
     if candidate is None:
         return "there is no candidate: nothing is being released"

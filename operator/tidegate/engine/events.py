@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 from tidegate.core.plan import Event
-from tidegate.engine.scene import Scene
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import EVENTS, Cluster, ClusterError
+from tidegate.ports.cluster import EVENTS, Cluster, ClusterError, Kind, Object
 
 log = logging.getLogger("tidegate.events")
 
@@ -18,18 +17,19 @@ class Recorder:
     def __init__(self, cluster: Cluster, clock: Clock, host: str) -> None:
         self._cluster, self._clock, self._host = cluster, clock, host
 
-    async def record(self, event: Event, scene: Scene) -> None:
-        """Write an Event about the release."""
+    async def record(self, event: Event, kind: Kind, about: Object) -> None:
+        """Write an Event about an object."""
         now = self._clock.now()
         stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        meta = scene.release["metadata"]
+        meta = about["metadata"]
+        namespace, name = meta["namespace"], meta["name"]
         body = {
-            "metadata": {"generateName": f"{scene.name}.", "namespace": scene.namespace},
+            "metadata": {"generateName": f"{name}.", "namespace": namespace},
             "involvedObject": {
-                "apiVersion": scene.kind.api_version,
-                "kind": scene.kind.name,
-                "namespace": scene.namespace,
-                "name": scene.name,
+                "apiVersion": kind.api_version,
+                "kind": kind.name,
+                "namespace": namespace,
+                "name": name,
                 "uid": meta["uid"],
             },
             "type": event.type,
@@ -43,6 +43,10 @@ class Recorder:
             "reportingInstance": self._host,
         }
         try:
-            await self._cluster.create(EVENTS, scene.namespace, body)
+            await self._cluster.create(EVENTS, namespace, body)
         except ClusterError as error:
-            log.warning("event not written: %s", error, extra={"release": scene.name, "reason": str(event.reason)})
+            log.warning(
+                "event not written: %s",
+                error,
+                extra={"release": f"{kind.name}/{namespace}/{name}", "reason": str(event.reason)},
+            )

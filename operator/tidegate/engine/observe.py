@@ -7,7 +7,7 @@ change by the second, and nothing else of the cluster needs to be watched for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,10 +29,10 @@ from tidegate.api.release import (
 )
 from tidegate.api.rolling import RollingSpec
 from tidegate.core import checks, depth, gates, machine, reading
-from tidegate.core.counters import Answer
+from tidegate.core.asked import REQUEST
 from tidegate.core.observed import Backends, Observed, Problem, Release, Service
-from tidegate.core.requests import REQUEST
 from tidegate.engine.act import FINALIZER
+from tidegate.engine.asker import Asker
 from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.gate import GateCheck
@@ -54,7 +54,6 @@ from tidegate.ports.cluster import (
     Object,
     Watched,
 )
-from tidegate.ports.metrics import MetricSource
 from tidegate.ports.router import Names, Router, Routing
 
 
@@ -65,7 +64,7 @@ class Observer:
         self,
         cluster: Watched,
         router: Router,
-        metrics: MetricSource,
+        asker: Asker,
         gate: GateCheck,
         clock: Clock,
         checkups: Checkups,
@@ -73,9 +72,8 @@ class Observer:
         calls: Calls,
         term: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._cluster, self._router, self._metrics, self._gate, self._clock = cluster, router, metrics, gate, clock
+        self._cluster, self._router, self._asker, self._gate, self._clock = cluster, router, asker, gate, clock
         self._checkups, self._jobs, self._calls, self._term = checkups, jobs, calls, term
-        self._asked: dict[str, asyncio.Task[Mapping[str, Answer]]] = {}
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
@@ -283,23 +281,9 @@ class Observer:
 
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
             return None
-        return await self._ask(release.uid, analysis.queries(release.spec.analysis, sides))
-
-    async def _ask(self, uid: str, queries: Collection[str]) -> Mapping[str, Answer] | None:
-        """The answer, if it comes at once; one that takes its time is there when it is asked for again.
-
-        Nothing else that may turn a release back waits for metrics.
-        """
-        task = self._asked.pop(uid, None) or asyncio.ensure_future(self._metrics.fetch(queries))
-        done, _ = await asyncio.wait({task}, timeout=AT_ONCE)
-        if done:
-            return task.result()
-        self._asked[uid] = task
-        return None
+        return await self._asker.ask(release.uid, analysis.queries(release.spec.analysis, sides))
 
 
-AT_ONCE = 0.25
-"""Seconds that a decision waits for the metrics."""
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
 

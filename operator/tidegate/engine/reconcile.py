@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.api.release import ReleaseStatus
@@ -21,8 +20,10 @@ from tidegate.engine.gate import GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
+from tidegate.engine.statuses import Statuses
+from tidegate.engine.subject import Subject
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import Cluster, ClusterError, Conflict, Kind, NotFound
+from tidegate.ports.cluster import Cluster, NotFound
 
 log = logging.getLogger("tidegate.reconcile")
 
@@ -30,18 +31,6 @@ UNREADABLE = timedelta(seconds=30)
 """How long until a release that cannot be read is looked at again."""
 STANDING_BY = timedelta(seconds=30)
 """Between two looks whether the gate is still another installation's."""
-
-
-@dataclass(frozen=True)
-class ReleaseKey:
-    """A release of a kind."""
-
-    kind: Kind
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind.name}/{self.namespace}/{self.name}"
 
 
 class Reconciler:
@@ -59,12 +48,11 @@ class Reconciler:
     ) -> None:
         self._cluster, self._gate, self._observer, self._actor = cluster, gate, observer, actor
         self._recorder, self._meters, self._clock = recorder, meters, clock
-        self._untold: dict[ReleaseKey, Plan] = {}
-        """Of writes that were not answered. Where one had landed, the next turn finds its end, and no news in it."""
-        self._left: dict[ReleaseKey, Event] = {}
+        self._statuses: Statuses[Plan] = Statuses(cluster)
+        self._left: dict[Subject, Event] = {}
         """What was told of releases that are left to another version."""
 
-    async def reconcile(self, key: ReleaseKey) -> datetime | None:
+    async def reconcile(self, key: Subject) -> datetime | None:
         """When to be asked again though nothing was seen to change."""
         began = time.perf_counter()
         if await self._gate.foreign():
@@ -73,16 +61,14 @@ class Reconciler:
             obs, scene = await self._observer.observe(key.kind, key.namespace, key.name)
         except NotFound:
             self._meters.forget(key.kind.name, key.namespace, key.name)
-            self._untold.pop(key, None)
+            self._statuses.forget(key)
             self._left.pop(key, None)
             return None
         if obs.release.unreadable:
             await self._leave(unreadable.told(obs.release), key, scene)
             return self._clock.now() + UNREADABLE
         self._left.pop(key, None)
-        untold = self._untold.get(key)
-        if untold is not None and untold.status == obs.release.status:
-            del self._untold[key]
+        if untold := self._statuses.landed(key, obs.release.status):
             await self._tell(untold, scene)
         plan = decide(obs, self._clock.now())
         await self._carry_out(plan, key, scene, obs.release.status)
@@ -102,53 +88,25 @@ class Reconciler:
             )
         return min(filter(None, (plan.wake, self._gate.holds_at)), default=None)
 
-    async def _leave(self, event: Event, key: ReleaseKey, scene: Scene) -> None:
+    async def _leave(self, event: Event, key: Subject, scene: Scene) -> None:
         """Nothing is written to it; whoever looks at it is told why, once."""
         self._meters.unreadable(key.kind.name, key.namespace, key.name)
-        self._untold.pop(key, None)
+        self._statuses.forget(key)
         if self._left.get(key) == event:
             return
         self._left[key] = event
         log.warning(event.message, extra={"release": str(key)})
         await self._recorder.record(event, scene)
 
-    async def _carry_out(self, plan: Plan, key: ReleaseKey, scene: Scene, before: ReleaseStatus) -> None:
+    async def _carry_out(self, plan: Plan, key: Subject, scene: Scene, before: ReleaseStatus) -> None:
         await self._actor.carry_out(plan.urgent, scene)
         if plan.status != before:
-            try:
-                await self._write(scene, plan.status)
-            except Conflict:
-                raise  # it has not landed, but the one before it may have
-            except ClusterError:
-                self._untold[key] = plan
-                raise
-            self._untold.pop(key, None)
+            await self._statuses.write(key, key.kind, scene.release, plan)
         await self._tell(plan, scene)
         await self._actor.carry_out(plan.actions, scene)
 
     async def _tell(self, plan: Plan, scene: Scene) -> None:
         for event in plan.events:
-            await self._recorder.record(event, scene)
+            await self._recorder.record(event, scene.kind, scene.release)
         if plan.ended:
             self._meters.ended(scene.kind.name, scene.namespace, scene.name, plan.ended)
-
-    async def _write(self, scene: Scene, status: ReleaseStatus) -> None:
-        """The one write of the status. What is no longer in it must go: a merge patch says so by null."""
-        wanted = status.wire()
-        gone = dict.fromkeys(key for key in scene.release.get("status") or {} if key not in wanted)
-        version = scene.release["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "status": {**_nulls(scene, wanted), **gone}}
-        answer = await self._cluster.patch(scene.kind, scene.namespace, scene.name, body, subresource="status")
-        scene.release["metadata"]["resourceVersion"] = answer["metadata"]["resourceVersion"]
-
-
-def _nulls(scene: Scene, wanted: dict[str, object]) -> dict[str, object]:
-    """Fields of the parts of the status that are set no more, as nulls; lists are replaced whole."""
-    before = scene.release.get("status") or {}
-    return {key: _merge(before.get(key), value) for key, value in wanted.items()}
-
-
-def _merge(old: object, new: object) -> object:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**dict.fromkeys(old), **{key: _merge(old.get(key), value) for key, value in new.items()}}
-    return new

@@ -1,0 +1,46 @@
+"""Metrics are asked without anybody waiting for them longer than a decision may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from tidegate.core.counters import Answer
+from tidegate.engine.asker import ASIDE, Asker
+
+
+class Slow:
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        self.answers, self.asked = asyncio.Event(), 0
+
+    async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
+        self.asked += 1
+        await self.answers.wait()
+        return dict.fromkeys(queries, ())
+
+
+async def test_what_is_asked_aside_is_there_later_and_few_are_asked_at_a_time() -> None:
+    slow = Slow()
+    asker = Asker(slow)
+    for number in range(9):
+        assert asker.ask_aside(f"flag-{number}", None, {"q"}) is None
+    await asyncio.sleep(0)
+    assert slow.asked == ASIDE
+    slow.answers.set()
+    await asyncio.sleep(0.01)
+    assert slow.asked == 9
+    assert asker.ask_aside("flag-3", None, {"q"}) == {"q": ()}
+
+
+async def test_an_answer_about_another_step_is_none() -> None:
+    slow = Slow()
+    asker = Asker(slow)
+    slow.answers.set()
+    asker.ask_aside("flag", 1, {"old"})
+    await asyncio.sleep(0.01)
+    assert asker.ask_aside("flag", 2, {"new"}) is None
+    await asyncio.sleep(0.01)
+    assert asker.ask_aside("flag", 2, {"new"}) == {"new": ()}
