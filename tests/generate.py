@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from tidegate.api.base import GROUP
-from tidegate.api.crd import RELEASES
+from tidegate.api.crd import KINDS
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "charts/tidegate/files"
@@ -42,10 +42,10 @@ def argo() -> str:
     """The check of health for Argo CD's ConfigMap, which wants it once for each kind."""
     lua = ARGO.with_name("argocd.lua").read_text(encoding="utf-8")
     block = "".join(f"    {line}".rstrip() + "\n" for line in lua.splitlines())
-    kinds = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{block}" for kind in RELEASES)
+    kinds = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{block}" for kind in KINDS)
     return (
         "# Generated from manifests/health/argocd.lua by `make generate`. Do not edit.\n"
-        "# Argo CD: health of releases, for its ConfigMap argocd-cm.\n"
+        "# Argo CD: health of releases and flags, for its ConfigMap argocd-cm.\n"
         "#     kubectl -n argocd patch configmap argocd-cm --patch-file manifests/health/argocd-cm.yaml\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\ndata:\n" + kinds
     )

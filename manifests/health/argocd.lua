@@ -1,8 +1,9 @@
--- Health of a release (tidegate.dev, any kind) for Argo CD. Lua 5.1, no library needed.
+-- Health of a release or a flag (tidegate.dev, any kind) for Argo CD. Lua 5.1, no library needed.
 --   Healthy      what the manifest asks for serves, and nothing is under way
 --   Progressing  a release is under way; or it goes back because its owner changed the template again
---   Suspended    somebody paused the release, or its Deployment
---   Degraded     reverted or being reverted, blocked, invalid, held for longer than it may: the message says why
+--   Suspended    somebody paused the release, its Deployment, or the flag's rollout; or is to approve its next step
+--   Degraded     reverted or being reverted, turned off by its analysis, blocked, invalid, held for longer than it may:
+--                the message says why
 local status = obj.status or {}
 local conditions = {}
 for _, condition in ipairs(status.conditions or {}) do
@@ -28,7 +29,7 @@ if is("Stalled") then
   return health("Degraded", status.message)
 end
 if is("Reconciling") then
-  local paused = { Paused = true, TargetPaused = true }
+  local paused = { Paused = true, TargetPaused = true, ApprovalNeeded = true }
   if paused[because("Reconciling")] then
     return health("Suspended", status.message)
   end

@@ -21,6 +21,7 @@ from tidegate.core import clamp
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
+    FEATURE_FLAGS,
     GATEWAY_ROUTES,
     POLICIES,
     POLICY_BINDINGS,
@@ -158,7 +159,7 @@ class FakeCluster:
         if kind.namespaced:
             meta["namespace"] = namespace
         new.update(apiVersion=kind.api_version, kind=kind.name)
-        if kind in RELEASES:
+        if kind in (*RELEASES, FEATURE_FLAGS):
             new.setdefault("status", copied(UNSEEN))
         return self._commit(who, "create", kind, None, self._admitted(who, kind, None, new))
 

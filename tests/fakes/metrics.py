@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -63,6 +63,8 @@ class FakeMetrics:
         """Counters are not numbers."""
         self.takes = 0.005
         """Seconds until it answers."""
+        self.more: Callable[[str, datetime], Answer | None] | None = None
+        """What else is counted; None where it is not that which is asked for."""
         self.fetches = 0
         self._ways: object = None
         self._lines: dict[tuple[str, tuple[tuple[str, str], ...]], _Line] = {}
@@ -76,6 +78,8 @@ class FakeMetrics:
     def _answer(self, query: str, at: datetime) -> Answer:
         if self.outage:
             return Missing(self.outage)
+        if self.more is not None and (found := self.more(query, at)) is not None:
+            return found
         asked = re.fullmatch(r'(\w+)\{(?:namespace="shop",)?(service|pod)=~"([^"]+)"\}\[(\d+)s\]', query)
         if asked is None:
             return Missing(f"the fake does not understand {query}")

@@ -23,9 +23,11 @@ from tidegate.core.asking import Call, Reply
 from tidegate.core.counters import Answer, RouterSeries
 from tidegate.core.observed import Backends
 from tidegate.engine.act import Actor
+from tidegate.engine.asker import Asker
 from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
+from tidegate.engine.flags import FlagReconciler
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.jobs import Jobs
 from tidegate.engine.leader import Fenced, Leader
@@ -34,7 +36,8 @@ from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached
-from tidegate.ports.cluster import Cluster, ClusterError
+from tidegate.engine.subject import Reconciles
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, ClusterError, Kind
 from tidegate.ports.router import Router as RouterPort
 
 
@@ -72,12 +75,13 @@ class Process:
         gate = GateCheck(cached, TIDEGATE, meters, own)
         prober = _Prober(self.line, pods)
         checkups, jobs, calls = Checkups(prober, own), Jobs(cached, own), Calls(prober, own)
-        observer = Observer(
-            cached, routers, _Metrics(self.line, metrics), gate, own, checkups, jobs, calls, lambda: self.leader.term
-        )
+        asker = Asker(_Metrics(self.line, metrics))
+        observer = Observer(cached, routers, asker, gate, own, checkups, jobs, calls, lambda: self.leader.term)
         recorder = Recorder(cached, own, name)
         reconciler = Reconciler(cached, gate, observer, Actor(cached, routers, jobs), recorder, meters, own)
-        self.operator = Operator(self.line, store, reconciler, meters, own, self.leader)
+        flags = FlagReconciler(cached, asker, recorder, meters, own)
+        reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
+        self.operator = Operator(self.line, store, reconcilers, meters, own, self.leader)
         self.watch.told = self.operator.told
         self._stop = asyncio.Event()
         self.task: asyncio.Task[None] | None = None

@@ -10,8 +10,8 @@ import pytest
 
 from tests.sim.world import NAME, QUICK, World, route
 from tidegate.api.release import Stage
-from tidegate.core.forward import FORWARD
 from tidegate.core.asked import REQUEST
+from tidegate.core.forward import FORWARD
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, GATEWAYS
 
 Json = dict[str, Any]

@@ -10,9 +10,9 @@ import pytest
 from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World, canary, deployment, route, service
 from tidegate.api.release import ReleaseStatus, Stage
+from tidegate.core.asked import REQUEST
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, PODS, SERVICES, Object
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The reference in docs/canary.md names everything that the API has: fields, conditions, reasons, metrics."""
+"""The references in docs name everything that the API has: fields, conditions, reasons, metrics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tidegate.api import analysis
 from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanaryRelease, CanarySpec
 from tidegate.api.conditions import ConditionType, Reason
+from tidegate.api.flag import FlagPhase
+from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.release import Outcome, Phase, ReleaseSpec, ReleaseStatus
 from tidegate.api.rolling import RollingSpec
 from tidegate.app.settings import HELP
@@ -25,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/canary.md").read_text()
 GATES = (ROOT / "docs/gates.md").read_text()
 README = (ROOT / "README.md").read_text()
+FLAGS = (ROOT / "docs/flags.md").read_text()
+FLAG_WORDS = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", " ".join(re.findall(r"`([^`\n]+)`", FLAGS))))
 WORDS = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", " ".join(re.findall(r"`([^`\n]+)`", REFERENCE))))
 
 
@@ -75,9 +79,19 @@ def test_no_reason_that_does_not_exist() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {str(reason) for reason in Reason}
 
 
+@pytest.mark.parametrize("words", [FlagPhase, FlagReason, FlagCondition])
+def test_every_word_of_flags(words: Any) -> None:
+    assert {str(word.value) for word in words} <= FLAG_WORDS | {"Ready", "Reconciling", "Stalled"}
+
+
+def test_no_reason_of_flags_that_does_not_exist() -> None:
+    table = FLAGS.partition("| reason | | meaning |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {str(reason) for reason in FlagReason}
+
+
 def test_every_metric() -> None:
     exposed = generate_latest(Meters().registry).decode()
-    assert set(re.findall(r"^# TYPE (tidegate_\w+)", exposed, re.MULTILINE)) - created(exposed) <= WORDS
+    assert set(re.findall(r"^# TYPE (tidegate_\w+)", exposed, re.MULTILINE)) - created(exposed) <= WORDS | FLAG_WORDS
 
 
 def created(exposed: str) -> set[str]:

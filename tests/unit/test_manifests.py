@@ -19,7 +19,7 @@ from tidegate.core.observed import Backends
 from tidegate.core.wishes import ASKED
 from tidegate.engine.gate import needed
 from tidegate.engine.observe import SPECS
-from tidegate.engine.operator import WATCHED
+from tidegate.engine.operator import SUBJECTS, WATCHED
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -173,7 +173,7 @@ def test_the_operator_may_do_what_it_does_and_no_more() -> None:
     used: dict[tuple[str, str], set[str]] = {}
     for kind, verbs in (*WRITES.items(), *READS.items(), *((kind, {"list", "watch"}) for kind in WATCHED)):
         used.setdefault(key(kind), set()).update(verbs)
-    for kind in RELEASES:
+    for kind in SUBJECTS:
         used[kind.api_version.rpartition("/")[0], f"{kind.plural}/status"] = {"patch"}
     assert granted() == used
 

@@ -12,8 +12,8 @@ from tests.fakes.virtual import VirtualClock, VirtualLoop
 from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.operator import WATCHED, Operator
-from tidegate.engine.reconcile import ReleaseKey
 from tidegate.engine.store import Store
+from tidegate.engine.subject import Subject
 from tidegate.ports.cluster import CANARY_RELEASES, Unavailable
 
 
@@ -25,7 +25,7 @@ class Slow:
         self.begun: list[str] = []
         self.done: list[str] = []
 
-    async def reconcile(self, key: ReleaseKey) -> datetime | None:
+    async def reconcile(self, key: Subject) -> datetime | None:
         self.begun.append(key.name)
         await self._clock.sleep(1.0)
         self.done.append(key.name)
@@ -37,16 +37,16 @@ def test_nothing_is_begun_after_a_stop() -> None:
         clock = VirtualClock()
         cluster, slow, stop = FakeCluster(clock), Slow(clock), asyncio.Event()
         leader = Leader(cluster, clock, "", "one")
-        operator = Operator(cluster, Store(WATCHED), slow, Meters(), clock, leader)  # type: ignore[arg-type]
+        operator = Operator(cluster, Store(WATCHED), {CANARY_RELEASES: slow}, Meters(), clock, leader)
         running = asyncio.create_task(operator.run(stop))
         await clock.sleep(1.0)
-        operator.queue.add(ReleaseKey(CANARY_RELEASES, "shop", "in-hand"))
+        operator.queue.add(Subject(CANARY_RELEASES, "shop", "in-hand"))
         await clock.sleep(0.5)
         stop.set()
         stopped = clock.monotonic()
         for name in ("one-more", "and-another"):
             await clock.sleep(0.1)
-            operator.queue.add(ReleaseKey(CANARY_RELEASES, "shop", name))
+            operator.queue.add(Subject(CANARY_RELEASES, "shop", name))
         await running
         return slow, clock.monotonic() - stopped
 
@@ -62,7 +62,7 @@ class Deaf:
     def __init__(self) -> None:
         self.turns = 0
 
-    async def reconcile(self, key: ReleaseKey) -> datetime | None:
+    async def reconcile(self, key: Subject) -> datetime | None:
         self.turns += 1
         try:
             await asyncio.Event().wait()
@@ -98,10 +98,10 @@ def test_no_worker_outlives_its_term_or_a_stop() -> None:
     async def tell() -> None:
         clock = VirtualClock()
         deaf, chair, meters, stop = Deaf(), Chair(clock), Meters(), asyncio.Event()
-        operator = Operator(FakeCluster(clock), Store(WATCHED), deaf, meters, clock, chair)  # type: ignore[arg-type]
+        operator = Operator(FakeCluster(clock), Store(WATCHED), {CANARY_RELEASES: deaf}, meters, clock, chair)  # type: ignore[arg-type]
         running = asyncio.create_task(operator.run(stop))
         await clock.sleep(1.0)
-        operator.queue.add(ReleaseKey(CANARY_RELEASES, "shop", "checkout"))
+        operator.queue.add(Subject(CANARY_RELEASES, "shop", "checkout"))
         await clock.sleep(0.5)
         chair.leads = False
         await clock.sleep(60.0)

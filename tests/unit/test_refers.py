@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from tests.fakes.cluster import FakeCluster
@@ -12,7 +12,6 @@ from tidegate.adapters.clock import SystemClock
 from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.operator import WATCHED, Operator
-from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Store
 from tidegate.ports.cluster import (
     CANARY_RELEASES,
@@ -37,9 +36,8 @@ class Shop:
         self.store = Store(WATCHED)
         clock = SystemClock()
         # It is never run: nothing is reconciled, the queue alone is looked at.
-        nobody = cast("Reconciler", None)
         cluster = FakeCluster(clock)
-        self.operator = Operator(cluster, self.store, nobody, Meters(), clock, Leader(cluster, clock, "", "unit"))
+        self.operator = Operator(cluster, self.store, {}, Meters(), clock, Leader(cluster, clock, "", "unit"))
         self._version = 0
 
     def tell(self, kind: Kind, name: str, body: Mapping[str, Any], type_: str = "MODIFIED") -> set[str]:

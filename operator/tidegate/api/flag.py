@@ -672,6 +672,8 @@ class RolloutStatus(Model):
     """The step that somebody approved."""
     skipped: bool = False
     """The rest of the bake is skipped by a request."""
+    hurried: bool = False
+    """All bakes, windows and approvals are skipped by a request."""
 
 
 class Exposure(Model):
@@ -714,6 +716,10 @@ class FlagStatus(Model):
     """The revision that serves."""
     one_answer_since: Time | None = None
     """Since when everybody is served the same."""
+    counted_at: Time | None = None
+    """When evaluations were last asked about."""
+    watched_since: Time | None = None
+    """Since when evaluations of flags are counted, as far as was seen."""
     evaluated_at: Time | None = None
     """When it was last seen to be asked for, where that is known."""
     reminded_at: Time | None = None
@@ -721,7 +727,7 @@ class FlagStatus(Model):
     last_request: RequestStatus | None = None
     """The answer to the last request."""
     conditions: tuple[Condition, ...] = ()
-    """Ready, Compiled, Killed, Breached, Stale, Unused, KeyConflict."""
+    """As in the API conventions."""
 
 
 STAYS = "cannot change: SDKs and buckets go by it; make another flag, and remove this one when nobody asks for it"

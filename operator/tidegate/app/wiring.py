@@ -26,10 +26,12 @@ from tidegate.app.probes import Probes
 from tidegate.app.settings import Settings
 from tidegate.engine.act import Actor
 from tidegate.engine.again import Again
+from tidegate.engine.asker import Asker
 from tidegate.engine.bundle import Bundle
 from tidegate.engine.calls import Calls
 from tidegate.engine.checkups import Checkups
 from tidegate.engine.events import Recorder
+from tidegate.engine.flags import FlagReconciler
 from tidegate.engine.gate import FORMS, WEBHOOK, GateCheck
 from tidegate.engine.jobs import Jobs
 from tidegate.engine.leader import Fenced, Leader
@@ -38,8 +40,9 @@ from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, WATCHED_BY_WEBHOOK, Operator
 from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached, Store
+from tidegate.engine.subject import Reconciles
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import Cluster, Kind
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, Kind
 
 if TYPE_CHECKING:
     from tidegate.app.webhook import Webhook
@@ -74,13 +77,14 @@ async def run(settings: Settings) -> int:
         gate = GateCheck(cluster, identity, meters, clock, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)
-        jobs, checkups = Jobs(cluster, clock), Checkups(prober, clock)
-        observer = Observer(
-            cluster, router, metrics, gate, clock, checkups, jobs, Calls(prober, clock), lambda: leader.term
-        )
+        jobs, checkups, calls = Jobs(cluster, clock), Checkups(prober, clock), Calls(prober, clock)
+        asker = Asker(metrics)
+        observer = Observer(cluster, router, asker, gate, clock, checkups, jobs, calls, lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
-        operator = Operator(kube, store, reconciler, meters, clock, leader, settings.namespace)
+        flags = FlagReconciler(cluster, asker, recorder, meters, clock)
+        reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
+        operator = Operator(kube, store, reconcilers, meters, clock, leader, settings.namespace)
         # Every replica answers the API server, leading or not.
         webhook = _webhook(Cached(kube, store), identity, meters, clock) if form is WEBHOOK else None
         probes = Probes(operator, gate, meters, clock, webhook.ready if webhook else None)

@@ -9,10 +9,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tidegate.api.conditions import Reason
+from tidegate.api.flag import FlagPhase, FlagStatus
+from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
 from tidegate.core import clamp
 
 _RELEASE = ("kind", "namespace", "name")
+_FLAG = ("namespace", "name")
+DEBT = (FlagCondition.STALE, FlagCondition.UNUSED)
+"""Conditions by which somebody is asked to remove a flag."""
 
 
 class Meters:
@@ -65,6 +70,14 @@ class Meters:
             registry=self.registry,
         )
 
+        self._flags = _Flags()
+        self.registry.register(self._flags)
+        self._turned_off = Counter(
+            "tidegate_flag_turned_off",
+            "Times that a flag was turned off by its analysis or a request",
+            (*_FLAG, "reason"),
+            registry=self.registry,
+        )
         self._gate = Gauge(
             "tidegate_gate_problem", "1 for what is wrong with the gate", ("reason",), registry=self.registry
         )
@@ -100,6 +113,21 @@ class Meters:
         """A release that is gone is shown no more."""
         self._releases.standing.pop((kind, namespace, name), None)
         self._releases.unreadable.discard((kind, namespace, name))
+
+    def flag(self, namespace: str, name: str, status: FlagStatus) -> None:
+        """Show where a flag stands."""
+        holding = {one.type for one in status.conditions if one.status == "True"}
+        milli = status.rollout.milli if status.rollout else None
+        debt = tuple(kind for kind in DEBT if kind in holding)
+        self._flags.standing[namespace, name] = (status.phase, milli, debt)
+
+    def turned_off(self, namespace: str, name: str, reason: FlagReason) -> None:
+        """Count a flag that was turned off."""
+        self._turned_off.labels(namespace, name, reason.value).inc()
+
+    def forget_flag(self, namespace: str, name: str) -> None:
+        """A flag that is gone is shown no more."""
+        self._flags.standing.pop((namespace, name), None)
 
     def reviewed(self, kind: str, seconds: float) -> None:
         """Time of one answer to the API server."""
@@ -137,3 +165,28 @@ class _Releases(Collector):
         yield phases
         yield weights
         yield unreadable
+
+
+class _Flags(Collector):
+    """Where each flag stands, made into series when somebody asks."""
+
+    def __init__(self) -> None:
+        self.standing: dict[tuple[str, str], tuple[FlagPhase, int | None, tuple[FlagCondition, ...]]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The series."""
+        phases = GaugeMetricFamily("tidegate_flag_phase", "1 for the phase that a flag is in", labels=(*_FLAG, "phase"))
+        shares = GaugeMetricFamily("tidegate_flag_percentage", "How much of everybody a rollout has", labels=_FLAG)
+        debts = GaugeMetricFamily(
+            "tidegate_flag_debt", "1 for a flag that somebody is asked to remove: Stale, Unused", labels=(*_FLAG, "why")
+        )
+        for key, (standing, milli, debt) in self.standing.items():
+            for phase in FlagPhase:
+                phases.add_metric([*key, phase.value], phase is standing)
+            if milli is not None:
+                shares.add_metric(key, milli / 1000)
+            for why in DEBT:
+                debts.add_metric([*key, why.value], why in debt)
+        yield phases
+        yield shares
+        yield debts

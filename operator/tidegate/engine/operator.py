@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tidegate.engine.gate import POLICY, WEBHOOK
 from tidegate.engine.leader import Leader
 from tidegate.engine.meters import Meters
 from tidegate.engine.queue import SOON, Queue
-from tidegate.engine.reconcile import Reconciler, ReleaseKey
 from tidegate.engine.refers import ANY_SERVICE, backends, references, selector
 from tidegate.engine.scene import ours
 from tidegate.engine.store import Store
+from tidegate.engine.subject import Reconciles, Subject
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
+    FEATURE_FLAGS,
     RELEASES,
     REPLICASETS,
     ROUTES,
@@ -33,7 +34,9 @@ from tidegate.ports.cluster import (
 
 log = logging.getLogger("tidegate.operator")
 
-_WORKLOADS = (*RELEASES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
+SUBJECTS = (*RELEASES, FEATURE_FLAGS)
+"""Kinds that are worked on."""
+_WORKLOADS = (*SUBJECTS, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
 WATCHED = (*_WORKLOADS, *POLICY.kinds)
 WATCHED_BY_WEBHOOK = (*_WORKLOADS, *WEBHOOK.kinds)
 """The same, where the gate is a webhook: a cluster may not know of policies."""
@@ -56,15 +59,17 @@ class Operator:
         self,
         cluster: Cluster,
         store: Store,
-        reconciler: Reconciler,
+        reconcilers: Mapping[Kind, Reconciles],
         meters: Meters,
         clock: Clock,
         leader: Leader,
         namespace: str = "",
     ) -> None:
-        self._cluster, self._store, self._reconciler, self._leader = cluster, store, reconciler, leader
+        self._cluster, self._store, self._leader = cluster, store, leader
+        self._reconcilers = reconcilers
+        """By the kinds that they are for."""
         self._meters, self._clock, self._namespace = meters, clock, namespace
-        self.queue: Queue[ReleaseKey] = Queue(clock)
+        self.queue: Queue[Subject] = Queue(clock)
         self.beat = clock.monotonic()
         """When the loop last turned (monotonic seconds)."""
         self.audited = False
@@ -145,21 +150,23 @@ class Operator:
             audit.end()
             if self.audited:
                 self._meters.drift.inc(len(audit.changed))
-            if kind in RELEASES:
+            if kind in SUBJECTS:
                 for namespace, name in audit.changed:
-                    self.queue.add(ReleaseKey(kind, namespace, name))
+                    self.queue.add(Subject(kind, namespace, name))
         self.audited, self._audited_at = True, began
         self._meters.audit.set(self._clock.now().timestamp())
-        for key in self._keys():
+        for key in self._keys(kinds=SUBJECTS):
             self.queue.add(key)
 
-    def _concerned(self, kind: Kind, obj: Object, before: Object | None) -> Iterable[ReleaseKey]:
-        """The releases that an object matters to, or did before."""
+    def _concerned(self, kind: Kind, obj: Object, before: Object | None) -> Iterable[Subject]:
+        """The releases and flags that an object matters to, or did before."""
         namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        if kind == FEATURE_FLAGS:
+            return self._sharing(obj, before)
         if kind in RELEASES:
             # Others of the same Deployment or Service may have waited for this one to go.
             shared = {one for states in (obj, before or obj) for (one,) in references(kind, states) or ()}
-            return {ReleaseKey(kind, namespace, name), *self._referring(namespace, shared - {ANY_SERVICE})}
+            return {Subject(kind, namespace, name), *self._referring(namespace, shared - {ANY_SERVICE})}
         if not kind.namespaced:
             return self._keys()
         if kind == DEPLOYMENTS:
@@ -175,11 +182,20 @@ class Operator:
         led_to = backends(obj) | (backends(before) if before else set())
         return self._referring(namespace, {f"{kind.name}/{name}", ANY_SERVICE, *led_to})
 
-    def _referring(self, namespace: str, to: set[str]) -> list[ReleaseKey]:
-        return [ReleaseKey(kind, *key) for kind in RELEASES for key in self._store.referring(kind, namespace, to)]
+    def _referring(self, namespace: str, to: set[str]) -> list[Subject]:
+        return [Subject(kind, *key) for kind in RELEASES for key in self._store.referring(kind, namespace, to)]
 
-    def _keys(self, namespace: str = "") -> list[ReleaseKey]:
-        return [ReleaseKey(kind, *key) for kind in RELEASES for key in self._store.keys(kind, namespace)]
+    def _sharing(self, obj: Object, before: Object | None) -> Iterable[Subject]:
+        """A flag; and those of its key and those that need it, where what it serves may be something else now."""
+        found = {Subject(FEATURE_FLAGS, obj["metadata"]["namespace"], obj["metadata"]["name"])}
+        if before is None or _served(before) != _served(obj):
+            to = {one for states in (obj, before or obj) for (one,) in references(FEATURE_FLAGS, states) or ()}
+            to |= {one.replace("flag=", "needs=", 1) for one in to if one.startswith("flag=")}
+            found |= {Subject(FEATURE_FLAGS, *key) for key in self._store.referring(FEATURE_FLAGS, "", to)}
+        return found
+
+    def _keys(self, namespace: str = "", kinds: Iterable[Kind] = RELEASES) -> list[Subject]:
+        return [Subject(kind, *key) for kind in kinds for key in self._store.keys(kind, namespace)]
 
     async def _sure_audit(self) -> None:
         delay = 0.5
@@ -191,7 +207,7 @@ class Operator:
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 30.0)
             else:
-                log.info("watching %d releases", len(self._keys()))
+                log.info("watching %d releases and flags", len(self._keys(kinds=SUBJECTS)))
                 return
 
     async def _auditor(self) -> None:
@@ -229,7 +245,7 @@ class Operator:
                 return
             self._working += 1
             try:
-                wake = await self._reconciler.reconcile(key)
+                wake = await self._reconcilers[key.kind].reconcile(key)
             except asyncio.CancelledError:
                 self.queue.done(key, failed=True)
                 raise
@@ -253,7 +269,12 @@ class Operator:
             finally:
                 self._working -= 1
 
-    def _failed(self, key: ReleaseKey, cause: str, error: ClusterError, after: float) -> None:
+    def _failed(self, key: Subject, cause: str, error: ClusterError, after: float) -> None:
         self._meters.errors.labels(cause).inc()
         log.warning("%s: %s", cause, error, extra={"release": str(key)})
         self.queue.done(key, failed=True, after=after)
+
+
+def _served(flag: Object) -> tuple[object, object]:
+    """What others of its set go by."""
+    return flag.get("spec"), (flag.get("status") or {}).get("accepted")

@@ -96,7 +96,7 @@ class Reconciler:
             return
         self._left[key] = event
         log.warning(event.message, extra={"release": str(key)})
-        await self._recorder.record(event, scene)
+        await self._recorder.record(event, scene.kind, scene.release)
 
     async def _carry_out(self, plan: Plan, key: Subject, scene: Scene, before: ReleaseStatus) -> None:
         await self._actor.carry_out(plan.urgent, scene)

@@ -1,18 +1,22 @@
 """What an object refers to, so that it is found again without a walk through all of its namespace.
 
-A reference is ``Kind/name`` of an object of the same namespace, the uid of one, or ``key=value`` of a label.
+A reference is ``Kind/name`` of an object of the same namespace, the uid of one, or ``key=value`` of a label; or, of a
+flag, ``flag=SET/KEY`` and ``needs=SET/KEY``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from tidegate.api.release import TrafficSpec
+from tidegate.core.flags.effective import Declared
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
 
 References = Iterable[tuple[str, ...]]
 """Each alone; those within a tuple together: who refers to them is asked for by all of them."""
@@ -91,9 +95,31 @@ def _route(obj: Object) -> References:
     return [(service,) for service in backends(obj)]
 
 
+def flag_reference(flag_set: str, key: str, *, needs: bool = False) -> str:
+    """By which a flag is found, or those that need it."""
+    return f"{'needs' if needs else 'flag'}={flag_set}/{key}"
+
+
+def _flag(obj: Object) -> References:
+    """Its own key, and those of the flags that it needs: as JSON, for a spec may be wrong elsewhere."""
+    spec, accepted = obj.get("spec") or {}, (obj.get("status") or {}).get("accepted") or "{}"
+    flag = Declared(obj["metadata"]["name"], obj["metadata"].get("namespace", ""), spec)
+    yield (flag_reference(flag.flag_set, flag.key),)
+    for key in {*prerequisites(spec), *prerequisites(json.loads(accepted))}:
+        yield (flag_reference(flag.flag_set, key, needs=True),)
+
+
+def prerequisites(spec: Mapping[str, Any]) -> list[str]:
+    """Keys of the flags that a flag names as its prerequisites."""
+    return [str(one.get("flag", "")) for one in spec.get("prerequisites") or ()]
+
+
 _OF: Mapping[Kind, Callable[[Object], References]] = {
     **dict.fromkeys(RELEASES, _release),
     REPLICASETS: _owned,
     SERVICES: _service,
     **dict.fromkeys(ROUTES, _route),
+    FEATURE_FLAGS: _flag,
 }
+ANYWHERE = (FEATURE_FLAGS,)
+"""Kinds whose references know no namespaces."""

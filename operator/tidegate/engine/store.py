@@ -14,7 +14,7 @@ from typing import Any
 
 from tidegate.core import depth
 from tidegate.engine.keep import FEW, slim
-from tidegate.engine.refers import references
+from tidegate.engine.refers import ANYWHERE, references
 from tidegate.ports.cluster import Cluster, Kind, NotFound, Object, PatchType
 
 Key = tuple[str, str]
@@ -86,7 +86,7 @@ class _Shelf:
         self._kind = kind
         self.kept: dict[Key, _Kept] = {}
         self._names: dict[str, set[str]] = defaultdict(set)
-        self._files: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._files: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._parsed: dict[str, Object] = {}
         """By text, of kinds of which there are few."""
 
@@ -128,30 +128,33 @@ class _Shelf:
         return [(namespace, name) for name in sorted(self._names.get(namespace, ()))]
 
     def referring(self, namespace: str, to: Collection[str]) -> list[Key]:
-        if references(self._kind, {"metadata": {}}) is None:
+        if references(self._kind, {"metadata": {"name": ""}}) is None:
             return self.keys(namespace)
-        found = {name for reference in to for name in self._files.get((namespace, reference), ())}
-        return [(namespace, name) for name in sorted(found)]
+        where = self._where(namespace)
+        return sorted({key for reference in to for key in self._files.get((where, reference), ())})
 
     def _file(self, key: Key, obj: Object) -> tuple[str, ...]:
         """Of references that stand together the rarest will do: whoever asks for all of them asks for it, too."""
-        namespace, name = key
+        where = self._where(key[0])
         filed = tuple(
-            min(together, key=lambda reference: len(self._files.get((namespace, reference), ())))
+            min(together, key=lambda reference: len(self._files.get((where, reference), ())))
             for together in references(self._kind, obj) or ()
         )
         for reference in filed:
-            self._files[namespace, reference].add(name)
+            self._files[where, reference].add(key)
         return filed
 
+    def _where(self, namespace: str) -> str:
+        return "" if self._kind in ANYWHERE else namespace
+
     def _unfile(self, key: Key, kept: _Kept) -> None:
-        namespace, name = key
+        where = self._where(key[0])
         self._parsed.pop(kept.text, None)
         for reference in kept.filed:
-            file = self._files[namespace, reference]
-            file.discard(name)
+            file = self._files[where, reference]
+            file.discard(key)
             if not file:
-                del self._files[namespace, reference]
+                del self._files[where, reference]
 
 
 class Audit:

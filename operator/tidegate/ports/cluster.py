@@ -139,6 +139,7 @@ class Watched(Cluster, Protocol):
 
         A reference is ``Kind/name`` of an object of the same namespace (of a release: its Deployment and its Service;
         of a route: its backends, and ``Service/*`` while a release has taken it), the uid of an owner, or
-        ``key=value`` of a label (of a Service).
+        ``key=value`` of a label (of a Service). Sets of flags know no namespaces, and neither do references to flags:
+        ``flag=SET/KEY`` is of one, ``needs=SET/KEY`` of another that needs it.
         """
         ...

@@ -15,9 +15,10 @@ import uuid
 from typing import Any
 
 from tidegate.api.release import RequestAction
-from tidegate.core.requests import REQUEST
+from tidegate.app.cli.connected import connected
+from tidegate.core.asked import REQUEST
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import RELEASES, Cluster, ClusterError, Kind, NotFound, Object, Rejected
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, ClusterError, Kind, NotFound, Object, Rejected
 
 VERBS = {
     "promote": (RequestAction.PROMOTE, "go straight to the last step, without bakes"),
@@ -36,7 +37,7 @@ def register(commands: Any) -> None:
     """Add the commands."""
     for verb, (action, what) in VERBS.items():
         parser = commands.add_parser(verb, help=what)
-        parser.add_argument("name", help="of the release, or Kind/name where releases of several kinds share it")
+        parser.add_argument("name", help="of the release, or Kind/name: of a flag featureflag/NAME")
         parser.add_argument("-n", "--namespace", help="default: the namespace of the kubeconfig's context")
         if action is RequestAction.APPROVE:
             parser.add_argument("--gate", default="", help="the one to approve; default: all that wait")
@@ -49,24 +50,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
-    from kubernetes.aio import config
-
     from tidegate.adapters.clock import SystemClock
-    from tidegate.adapters.kubernetes import KubeCluster, connect
 
-    cluster = KubeCluster(await connect())
     try:
-        namespace = args.namespace
-        if namespace is None:
-            _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
-            namespace = active["context"].get("namespace", "default")
-        gate = getattr(args, "gate", "")
-        told = await ask(cluster, SystemClock(), namespace, args.name, args.action, by=getpass.getuser(), gate=gate)
+        async with connected(args.namespace) as (cluster, namespace):
+            gate = getattr(args, "gate", "")
+            told = await ask(cluster, SystemClock(), namespace, args.name, args.action, by=getpass.getuser(), gate=gate)
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    finally:
-        await cluster.close()
     sys.stdout.write(f"{args.name}: {told['action']}: {told['outcome']} {told.get('message', '')}".rstrip() + "\n")
     return 0 if told["outcome"] == "Done" else 1
 
@@ -77,8 +69,7 @@ async def ask(
     """Write the request and wait for its answer. Raises ClusterError; no answer in time is an answer of ours."""
     kind, release = await _find(cluster, namespace, name)
     name = release["metadata"]["name"]
-    candidate = release.get("status", {}).get("candidate", {})
-    request = {"id": str(uuid.uuid4()), "action": action.value, "hash": candidate.get("hash", ""), "by": by}
+    request = {"id": str(uuid.uuid4()), "action": action.value, "hash": _hash(kind, release), "by": by}
     if gate:
         request["gate"] = gate
     note = {"metadata": {"annotations": {REQUEST: json.dumps(request)}}}
@@ -94,16 +85,26 @@ async def ask(
     return {"action": action.value, "outcome": "Unanswered", "message": waited}
 
 
+def _hash(kind: Kind, obj: Object) -> str:
+    """What a request must name: it is meant for nothing else."""
+    status = obj.get("status", {})
+    if kind == FEATURE_FLAGS:
+        return str(status.get("rollout", {}).get("digest", ""))
+    return str(status.get("candidate", {}).get("hash", ""))
+
+
 async def _find(cluster: Cluster, namespace: str, name: str) -> tuple[Kind, Object]:
-    """The release of this name, of whatever kind; or of the kind that is named before it, as kubectl does."""
+    """The release of this name, of whatever kind; or what is of the kind that is named before it, as kubectl does. A
+    flag always has its kind before it: releases are what a bare name has always been of."""
     wanted, _, plain = name.rpartition("/")
     found = []
-    for kind in RELEASES:
+    for kind in (*RELEASES, FEATURE_FLAGS) if wanted else RELEASES:
         if not wanted or wanted.lower() in (kind.name.lower(), kind.plural):
             with contextlib.suppress(NotFound):
                 found.append((kind, await cluster.get(kind, namespace, plain)))
     if not found:
-        raise NotFound(f"there is no release {name} in namespace {namespace}")
+        what = "" if wanted else "release "
+        raise NotFound(f"there is no {what}{name} in namespace {namespace}")
     if len(found) > 1:
         kinds = " or ".join(f"{kind.name}/{plain}" for kind, _ in found)
         raise Rejected(f"several releases are named {plain}: name one as {kinds}")

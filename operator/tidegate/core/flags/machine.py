@@ -1,0 +1,208 @@
+"""The decision on a flag: what is observed and the time in, a status out. Pure.
+
+A person's word goes before automation's: spec.enabled before all, requests before steps. Automation grows a rollout by
+the steps that are written, or turns the flag off; there is nothing else that it does.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from tidegate.api.conditions import ConditionStatus, set_conditions
+from tidegate.api.flag import FlagPhase, FlagSpec, Override
+from tidegate.api.flagwords import FlagCondition, FlagReason
+from tidegate.core.flags import debt, requests, rollout, telemetry, windows
+from tidegate.core.flags.check import Problem, read
+from tidegate.core.flags.draft import Draft, Flag, FlagPlan, Observed, arms
+from tidegate.core.flags.flagset import flag_set
+
+SOON = timedelta(milliseconds=20)
+"""A look that is due so soon is taken now, rather than decided again for."""
+_SHORT: dict[FlagPhase, tuple[ConditionStatus, ConditionStatus, ConditionStatus]] = {
+    # phase: Ready, Reconciling, Stalled
+    FlagPhase.SERVING: ("True", "False", "False"),
+    FlagPhase.KILLED: ("True", "False", "False"),
+    FlagPhase.ROLLING_OUT: ("False", "True", "False"),
+    FlagPhase.WAITING: ("False", "True", "False"),
+    FlagPhase.BREACHED: ("False", "False", "True"),
+    FlagPhase.INVALID: ("False", "False", "True"),
+}
+
+
+def decide(obs: Observed, now: datetime) -> FlagPlan:
+    """What the status is to say. The same question has the same answer, whenever it is asked."""
+    draft, flag = _draft(obs, now), obs.flag
+    draft.set(key=flag.declared.key, flag_set=flag.declared.flag_set)
+    if draft.spec is not None:
+        draft.set(bucketing=draft.spec.bucketing.revision)
+    if not draft.problems:
+        draft.set(accepted=json.dumps(dict(flag.declared.spec), sort_keys=True, separators=(",", ":")))
+    if draft.rival is None:
+        rollout.settle(draft)
+    requests.answer(draft)
+    debt.count(draft)
+    if draft.rival is None:
+        _stand(draft)
+    if draft.problems:
+        draft.say(FlagPhase.INVALID, FlagReason.INVALID_SPEC, _told(draft))
+    if draft.rival is not None:
+        where = f"FeatureFlag {draft.rival.declared.namespace}/{draft.rival.declared.name}"
+        told = f"key {flag.declared.key} of set {flag.declared.flag_set} is {where}'s, which came first: use another"
+        draft.say(FlagPhase.INVALID, FlagReason.KEY_CONFLICT, told)
+    _say_what_changed(draft)
+    debt.tend(draft)
+    return _plan(draft)
+
+
+def wants(obs: Observed, now: datetime) -> tuple[frozenset[str], frozenset[str]]:
+    """PromQL that a decision now is to have the answers of: of a look, and of how often the flag is evaluated."""
+    draft = _draft(obs, now)
+    status, spec, sides = draft.status, rollout.guard(draft), arms(obs.flag.declared, draft.spec)
+    looks: frozenset[str] = frozenset()
+    if spec and sides and not draft.off and status.analysis and status.analysis.journal:
+        from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
+
+        if analysis.next_look(spec, status.analysis) <= now + SOON:
+            looks = frozenset(analysis.queries(spec, sides))
+    under_way = spec is not None and not draft.off
+    if debt.due(status.counted_at, now, under_way=under_way) > now:
+        return looks, frozenset()
+    since = draft.rollout.started_at if under_way else None
+    return looks, telemetry.queries(obs.flag.declared, since, now, split=under_way)
+
+
+def _draft(obs: Observed, now: datetime) -> Draft:
+    spec, problems = _served(obs)
+    return Draft(obs, now, spec, problems, _rival(obs))
+
+
+def _stand(draft: Draft) -> None:
+    """Killed, off, or as far as the rollout may go."""
+    if draft.killed:
+        if draft.was(FlagCondition.KILLED) != "True":
+            draft.event(FlagReason.KILLED, "spec.enabled is false: off for everybody")
+        if draft.rollout.until is not None:
+            # The bake of a flag that nobody is served proves nothing: it begins anew.
+            draft.note(until=None, started_at=None, full_since=None)
+            draft.set(analysis=None)
+        draft.say(FlagPhase.KILLED, FlagReason.KILLED, "off for everybody by spec.enabled")
+        return
+    if draft.was(FlagCondition.KILLED) == "True":
+        draft.event(FlagReason.REVIVED, "spec.enabled is true again")
+    if draft.status.override is None:
+        rollout.turn(draft)
+    override = draft.status.override
+    if override is not None:
+        way = f"`kubectl tidegate retry featureflag/{draft.obs.flag.declared.name}` begins the rollout anew"
+        draft.say(FlagPhase.BREACHED, _why_off(override), f"off for everybody: {override.message}; {way}")
+
+
+def _rival(obs: Observed) -> Flag | None:
+    """The flag of the same key in the set that came first, if that is another one."""
+    mine = obs.flag.declared
+    same = [one for one in obs.peers if (one.declared.key, one.declared.flag_set) == (mine.key, mine.flag_set)]
+    first = min((obs.flag, *same), key=lambda one: one.age)
+    return None if first is obs.flag else first
+
+
+def _served(obs: Observed) -> tuple[FlagSpec | None, tuple[Problem, ...]]:
+    """The newest spec that can be served, and what is wrong with the newest."""
+    mine = obs.flag.declared
+    first: dict[str, Flag] = {}
+    for one in sorted(obs.peers, key=lambda one: one.age):
+        first.setdefault(one.declared.key, one)
+    made = flag_set([mine, *(one.declared for key, one in first.items() if key != mine.key)])
+    found = made.programs.get(mine.key)
+    problems = made.problems.get(mine.key, ())
+    if not problems and found is not None:
+        problems = tuple(_wrong_rollout(obs.flag, found.effective.spec))
+    newest = read(mine.spec)
+    if found is None:
+        return (newest if isinstance(newest, FlagSpec) else None), problems
+    return found.effective.spec, problems
+
+
+def _wrong_rollout(flag: Flag, spec: FlagSpec) -> list[Problem]:
+    """What keeps a rollout from growing that can be served: as if nothing were wrong it would go on unwatched."""
+    if spec.rollout is None:
+        return []
+    found = list(windows.wrong(spec.rollout.schedule.windows))
+    guarded = spec.rollout.analysis is not None and spec.rollout.analysis.metrics
+    if guarded and arms(flag.declared, spec) is None:
+        told = f"it serves {spec.default}, as is served to who is not in: there is nothing to compare; remove analysis"
+        found.append(Problem("spec.rollout", told))
+    return found
+
+
+def _say_what_changed(draft: Draft) -> None:
+    """Events of what is wrong, and of its end."""
+    if draft.rival is not None and draft.was(FlagCondition.KEY_CONFLICT) != "True":
+        draft.event(FlagReason.KEY_CONFLICT, draft.message, "Warning")
+    before = draft.was(FlagCondition.COMPILED)
+    if draft.problems and before != "False":
+        draft.event(FlagReason.INVALID_SPEC, _told(draft), "Warning")
+    elif not draft.problems and before == "False":
+        draft.event(FlagReason.ACCEPTED, "the newest spec is served")
+
+
+def _told(draft: Draft) -> str:
+    told = "; ".join(map(str, draft.problems))
+    rest = "the last spec that was right is served" if draft.spec is not None else "it is not served"
+    return f"{told}; until then {rest}"
+
+
+def _plan(draft: Draft) -> FlagPlan:
+    """The decision, with the status as a reader will find it."""
+    generation, before = draft.obs.flag.generation, draft.obs.flag.status.conditions
+    draft.set(
+        observed_generation=generation,
+        phase=draft.phase,
+        message=draft.message,
+        percentage=rollout.share(draft.rollout.milli).replace(" ", "") if draft.plan else "",
+        conditions=set_conditions(before, _conditions(draft), generation, draft.now),
+    )
+    return FlagPlan(draft.status, tuple(draft.events), draft.wake, draft.turned_off)
+
+
+def _conditions(draft: Draft) -> list[tuple[FlagCondition, ConditionStatus, FlagReason, str]]:
+    ready, reconciling, stalled = _SHORT[FlagPhase.BREACHED if draft.expired else draft.phase]
+    # The sentence with its numbers stands in status.message; a condition's must not flap.
+    said = draft.message if stalled == "True" else ""
+    override, conflict = draft.status.override, draft.rival is not None
+    return [
+        (FlagCondition.READY, ready, draft.reason, said),
+        (FlagCondition.RECONCILING, reconciling, draft.reason, said),
+        (FlagCondition.STALLED, stalled, draft.reason, said),
+        (
+            FlagCondition.COMPILED,
+            "False" if draft.problems else "True",
+            FlagReason.INVALID_SPEC if draft.problems else FlagReason.ACCEPTED,
+            "; ".join(map(str, draft.problems)),
+        ),
+        _whether(FlagCondition.KILLED, FlagReason.KILLED if draft.killed else None),
+        _whether(
+            FlagCondition.BREACHED, _why_off(override) if override else None, override.message if override else ""
+        ),
+        (FlagCondition.STALE, *debt.stale(draft)),
+        (FlagCondition.UNUSED, *debt.unused(draft)),
+        _whether(
+            FlagCondition.KEY_CONFLICT, FlagReason.KEY_CONFLICT if conflict else None, draft.message if conflict else ""
+        ),
+        _whether(
+            FlagCondition.SAMPLE_RATIO_MISMATCH,
+            FlagReason.SAMPLE_RATIO_MISMATCH if draft.mismatch else None,
+            draft.mismatch,
+        ),
+    ]
+
+
+def _whether(
+    type_: FlagCondition, why: FlagReason | None, message: str = ""
+) -> tuple[FlagCondition, ConditionStatus, FlagReason, str]:
+    return (type_, "True", why, message) if why else (type_, "False", FlagReason.SERVING, "")
+
+
+def _why_off(override: Override) -> FlagReason:
+    """A reason that another version knew and this one does not is a failed analysis."""
+    return FlagReason(override.reason) if override.reason in set(FlagReason) else FlagReason.ANALYSIS_FAILED

@@ -1,0 +1,110 @@
+"""What people ask of a flag's rollout: promote, pause, resume, abort, retry, skip a step, approve one.
+
+It is done only for the rollout that it names. Each goes before what automation would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tidegate.api.flagwords import FlagReason
+from tidegate.api.release import RequestAction
+from tidegate.core import asked
+from tidegate.core.asked import Request
+from tidegate.core.flags import rollout
+from tidegate.core.flags.draft import Draft
+
+
+def answer(draft: Draft) -> None:
+    """Do what is asked, unless it was answered before."""
+    request = asked.new(draft.obs.flag.request, draft.status.last_request)
+    if request is None:
+        return
+    refusal = _refusal(draft, request)
+    draft.set(last_request=asked.answered(request, refusal, draft.now))
+    if refusal:
+        draft.event(FlagReason.REQUEST_REFUSED, f"{request.told}: {refusal}", "Warning")
+    else:
+        draft.event(FlagReason.REQUEST_DONE, request.told)
+
+
+def _refusal(draft: Draft, request: Request) -> str:
+    """Do it, or say why not."""
+    action = request.named
+    if action is None:
+        return asked.no_request("status.rollout.digest")
+    if draft.rival is not None:
+        return "another flag of the set has its key, and is served instead"
+    if draft.plan is None or not draft.rollout.digest:
+        return "there is no rollout of which to ask that; spec.enabled turns a flag off"
+    if request.hash != draft.rollout.digest:
+        return f"it names {request.hash or 'no rollout'}, and status.rollout.digest is {draft.rollout.digest}"
+    if action in _GROWS and draft.killed:
+        return "spec.enabled is false"
+    if action in _GROWS and draft.status.override:
+        return f"the flag is off ({draft.status.override.reason}): ask for a retry, or write another rollout"
+    return _DO[action](draft, request)
+
+
+def _promote(draft: Draft, _: Request) -> str:
+    if draft.plan is None or rollout.following(draft.plan, draft.rollout) is None:
+        return "there is no step left"
+    draft.note(hurried=True, paused=False)
+    return ""
+
+
+def _pause(draft: Draft, _: Request) -> str:
+    if draft.plan is None or rollout.following(draft.plan, draft.rollout) is None:
+        return "there is no step left that could be held"
+    draft.note(paused=True, hurried=False)
+    return ""
+
+
+def _resume(draft: Draft, _: Request) -> str:
+    if not draft.rollout.paused:
+        return "it is not paused by a request"
+    draft.note(paused=False)
+    return ""
+
+
+def _abort(draft: Draft, request: Request) -> str:
+    if draft.status.override:
+        return f"the flag is off already ({draft.status.override.reason})"
+    draft.turn_off(FlagReason.ABORTED, f"{request.told}: off for everybody")
+    return ""
+
+
+def _retry(draft: Draft, request: Request) -> str:
+    if draft.status.override is None:
+        return "it was not turned off by its analysis or a request"
+    draft.event(FlagReason.RETRIED, f"{request.told}: the rollout begins anew")
+    rollout.begin(draft, draft.rollout.digest)
+    return ""
+
+
+def _skip_step(draft: Draft, _: Request) -> str:
+    if draft.rollout.until is None or draft.rollout.full_since is not None:
+        return "no step bakes"
+    draft.note(skipped=True)
+    return ""
+
+
+def _approve(draft: Draft, _: Request) -> str:
+    step = rollout.waits_for_approval(draft.plan, draft.rollout, draft.now) if draft.plan else None
+    if step is None:
+        return "no step waits for an approval"
+    draft.note(approved=step)
+    return ""
+
+
+_DO: Mapping[RequestAction, Callable[[Draft, Request], str]] = {
+    RequestAction.PROMOTE: _promote,
+    RequestAction.PAUSE: _pause,
+    RequestAction.RESUME: _resume,
+    RequestAction.ABORT: _abort,
+    RequestAction.RETRY: _retry,
+    RequestAction.SKIP_STEP: _skip_step,
+    RequestAction.APPROVE: _approve,
+}
+_GROWS = frozenset(_DO) - {RequestAction.ABORT, RequestAction.RETRY}
+"""What makes no sense of a flag that is off."""

@@ -1,0 +1,121 @@
+"""Flags: read with what they need, decided upon, and their status written. There is nothing else to be done to one.
+
+They need no gate: nobody's pods are held, and what is served follows from the status.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from tidegate.api.flag import FlagStatus
+from tidegate.core import reading
+from tidegate.core.asked import REQUEST
+from tidegate.core.flags import telemetry
+from tidegate.core.flags.draft import Flag, FlagPlan, Observed
+from tidegate.core.flags.effective import Declared
+from tidegate.core.flags.flagset import MOST_NEEDED
+from tidegate.core.flags.machine import decide, wants
+from tidegate.engine.asker import Asker
+from tidegate.engine.events import Recorder
+from tidegate.engine.meters import Meters
+from tidegate.engine.refers import flag_reference, prerequisites
+from tidegate.engine.statuses import Statuses
+from tidegate.engine.subject import Subject
+from tidegate.ports.clock import Clock
+from tidegate.ports.cluster import FEATURE_FLAGS, NotFound, Object, Watched
+
+log = logging.getLogger("tidegate.flags")
+
+UNREADABLE = timedelta(seconds=30)
+"""How long until a flag whose status cannot be read is looked at again."""
+
+
+class FlagReconciler:
+    """Brings one flag to where it should be by now. Raises ClusterError; then it is asked again."""
+
+    def __init__(self, cluster: Watched, asker: Asker, recorder: Recorder, meters: Meters, clock: Clock) -> None:
+        self._cluster, self._asker, self._recorder, self._meters, self._clock = cluster, asker, recorder, meters, clock
+        self._statuses: Statuses[FlagPlan] = Statuses(cluster)
+
+    async def reconcile(self, key: Subject) -> datetime | None:
+        """When to be asked again though nothing was seen to change."""
+        try:
+            obj = await self._cluster.get(key.kind, key.namespace, key.name)
+        except NotFound:
+            self._meters.forget_flag(key.namespace, key.name)
+            self._statuses.forget(key)
+            return None
+        flag = read_flag(obj)
+        if flag.unreadable:
+            # A status that is not understood must not be overwritten: whoever wrote it can go on by it.
+            self._meters.errors.labels("unreadable").inc()
+            log.warning("its status is of another version: %s", flag.unreadable, extra={"release": str(key)})
+            return self._clock.now() + UNREADABLE
+        if untold := self._statuses.landed(key, flag.status):
+            await self._tell(untold, obj)
+        plan = decide(await self._observe(flag), self._clock.now())
+        if plan.status != flag.status:
+            await self._statuses.write(key, key.kind, obj, plan)
+        await self._tell(plan, obj)
+        self._meters.flag(key.namespace, key.name, plan.status)
+        return plan.wake
+
+    async def _tell(self, plan: FlagPlan, obj: Object) -> None:
+        meta = obj["metadata"]
+        for event in plan.events:
+            log.info(event.message, extra={"release": f"{FEATURE_FLAGS.name}/{meta['namespace']}/{meta['name']}"})
+            await self._recorder.record(event, FEATURE_FLAGS, obj)
+        if plan.turned_off:
+            self._meters.turned_off(meta["namespace"], meta["name"], plan.turned_off)
+
+    async def _observe(self, flag: Flag) -> Observed:
+        """With the flags that it is decided with, and what the metrics answer where it is time to ask."""
+        obs = Observed(flag, await self._peers(flag))
+        looks, counts = wants(obs, self._clock.now())
+        answers = await self._asker.ask(flag.uid, looks) if looks else None
+        begun = flag.status.rollout.started_at if flag.status.rollout else None
+        counted = self._asker.ask_aside(flag.uid, begun, counts) if counts else None
+        return Observed(flag, obs.peers, answers, None if counted is None else telemetry.by_role(counted))
+
+    async def _peers(self, flag: Flag) -> tuple[Flag, ...]:
+        """Flags of its key; those that it needs, and those that they need, as far as anything would be served by."""
+        found: dict[str, Flag] = {}
+        flag_set, keys, todo = flag.declared.flag_set, set[str](), [flag.declared.key, *_needed(flag)]
+        while todo and len(keys) <= 2 * MOST_NEEDED:
+            key = todo.pop(0)
+            if key in keys:
+                continue
+            keys.add(key)
+            for obj in await self._cluster.referring(FEATURE_FLAGS, "", {flag_reference(flag_set, key)}):
+                other = read_flag(obj)
+                if other.uid == flag.uid or (other.declared.key, other.declared.flag_set) != (key, flag_set):
+                    continue
+                found[other.uid] = other
+                todo += _needed(other)
+        return tuple(found.values())
+
+
+def _needed(flag: Flag) -> list[str]:
+    return [*prerequisites(flag.declared.spec), *prerequisites(json.loads(flag.status.accepted or "{}"))]
+
+
+def read_flag(obj: Object) -> Flag:
+    """A FeatureFlag as a value; what is wrong with its spec is found when it is compiled."""
+    meta, unreadable = obj["metadata"], ""
+    status: FlagStatus | None = None
+    try:
+        status = FlagStatus.model_validate(obj.get("status") or {})
+    except ValidationError as error:
+        unreadable = reading.mistakes((("status", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+    return Flag(
+        Declared(meta["name"], meta.get("namespace", ""), obj.get("spec") or {}, status),
+        uid=meta.get("uid", ""),
+        generation=int(meta.get("generation", 1)),
+        created=meta.get("creationTimestamp", ""),
+        request=(meta.get("annotations") or {}).get(REQUEST, ""),
+        unreadable=unreadable,
+    )

@@ -1,0 +1,84 @@
+"""`tidegate flags`: the table, the trace, and whom a change would move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.app.cli import flags
+from tidegate.app.main import main
+from tidegate.engine.flags import read_flag
+
+BEFORE = """\
+kind: FeatureFlag
+metadata: {name: new-checkout}
+spec:
+  rollout: {steps: [{percentage: 100}]}
+"""
+ANEW = BEFORE.replace("{steps", "{by: account, steps")
+
+
+def flag(name: str = "new-checkout", *, stale: bool = False, **spec: Any) -> Any:
+    condition = {
+        "type": "Stale",
+        "status": "True" if stale else "False",
+        "reason": "Stale",
+        "message": "remove it" if stale else "",
+        "lastTransitionTime": "2026-01-05T09:00:00Z",
+    }
+    status = {"serving": "on", "percentage": "100%", "phase": "Serving", "conditions": [condition]}
+    meta = {"name": name, "namespace": "shop", "uid": name, "creationTimestamp": "2026-01-05T09:00:00Z"}
+    return read_flag({"metadata": meta, "spec": spec, "status": status})
+
+
+def test_the_table_and_what_should_go() -> None:
+    known = [flag(), flag("old-cart", stale=True, owner="team-cart")]
+    assert "new-checkout  on       100%" in flags.listed(known)
+    listed = flags.listed(known, stale=True).splitlines()
+    assert len(listed) == 2
+    assert listed[1].split()[:2] == ["shop", "old-cart"]
+    assert listed[1].endswith("team-cart  remove it")
+    assert flags.listed([flag()], stale=True) == "no flag should go\n"
+
+
+def test_an_answer_with_its_trace() -> None:
+    rule = {"name": "beta", "when": {"attribute": "plan", "equals": "beta"}, "serve": "on"}
+    told = flags.explained([flag(rules=[rule])], "shop", "new-checkout", flags.context(["plan=beta"]))
+    assert told.startswith("new-checkout = true  (on, TARGETING_MATCH)\n  → rule beta")
+    with pytest.raises(flags.Wrong, match="There are: new-checkout"):
+        flags.explained([flag()], "shop", "nowhere", {})
+
+
+def test_what_a_context_is() -> None:
+    assert flags.context(["plan=beta", "age=42", "user.vip=true", "note=a=b"]) == {
+        "plan": "beta",
+        "age": 42,
+        "user": {"vip": True},
+        "note": "a=b",
+    }
+    with pytest.raises(flags.Wrong, match="KEY=VALUE"):
+        flags.context(["plan"])
+
+
+def test_whom_a_change_would_move(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
+    before.write_text(BEFORE)
+    after.write_text(ANEW)
+    assert main(["flags", "diff", str(before), str(after), "--users", "500"]) == 0
+    assert capsys.readouterr().out == "nobody of 500 users is served anything else\n"
+    assert main(["flags", "diff", str(before), str(after), "--users", "2000", "--percentage", "50"]) == 0
+    told = capsys.readouterr().out
+    assert "new-checkout: " in told
+    assert "% go from on to off" in told, "who has no account waits for 100 %"
+    after.write_text(BEFORE.replace("spec:", "spec:\n  enabled: false"))
+    assert main(["flags", "diff", str(before), str(after), "--users", "100"]) == 0
+    assert capsys.readouterr().out == "of 100 users:\n  new-checkout: 100 % go from on to off\n"
+
+
+def test_a_file_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(BEFORE.replace("[{percentage: 100}]", "[{percentage: 101}]"))
+    assert main(["flags", "diff", str(wrong), str(wrong)]) == 1
+    assert "new-checkout: spec.rollout.steps[0].percentage" in capsys.readouterr().err
