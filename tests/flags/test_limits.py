@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ async def sent(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(10):
-            answer = asyncio.create_task(reader.read(1 << 20))
+            answer = asyncio.create_task(reader.read())
             for part in parts:
                 writer.write(part)
                 await writer.drain()
@@ -87,6 +88,28 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -
         gateway.now(flag("one"))
         answer = await sent(gateway.port, HEAD + b"content-length: 100000000\r\n\r\n", *[b"x" * 60_000] * 5)
         assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_requests_one_behind_the_other_are_answered_in_turn_whichever_way_they_go(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"), flag("two"))
+        single = HEAD + b"content-length: 2\r\n\r\n{}"
+        every = single.replace(b"flags/one", b"flags")
+        asked = single + every + single.replace(b"one", b"two") + single.replace(b"one", b"%6fne") + every + single
+        last = single.replace(b"host: x", b"connection: close")
+        answer = await sent(gateway.port, asked + last)
+        keys = re.findall(
+            rb'(\{"flags":|"key":"one"|"key":"two")', re.sub(rb'("flags":\[).*?("eventStreams)', rb"\1\2", answer)
+        )
+        assert keys == [
+            b'"key":"one"',
+            b'{"flags":',
+            b'"key":"two"',
+            b'"key":"one"',
+            b'{"flags":',
+            *[b'"key":"one"'] * 2,
+        ]
+        assert answer.count(b"HTTP/1.1 200 OK") == 7
 
 
 async def test_who_reads_nothing_ends(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The API server as seen from a Pod, without the official client: for who has little memory and needs little of it.
 
-The official client takes 20 MB as it is imported, for models that we leave aside anyway; that is a fifth of what a flag
+The official client takes 11 MB as it is imported, for models that we leave aside anyway; that is a tenth of what a flag
 gateway may have. What it does for us within a Pod is here: the account's token, which changes every hour, and its CA.
 """
 

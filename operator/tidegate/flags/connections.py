@@ -2,14 +2,20 @@
 
 uvicorn waits for the rest of a request for ever, and keeps headers of any size. One look a second over all connections
 costs less than a timer for each request.
+
+Evaluations are answered as soon as the last byte is read: they never wait, so they need none of what ASGI makes to let
+them wait, which costs more than all else (docs/decisions.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from tidegate.flags.answers import BODY, Headers, Response
 
 HEAD = 16 * 1024
 """Bytes of URL and headers."""
@@ -19,15 +25,22 @@ IDLE = 75.0
 """Seconds between requests."""
 READING = 30.0
 """Seconds in which who is told something has to take some of it."""
+LINGERING = 1.0
+"""Seconds for who sends too much to see that it is too much."""
 LOOKING = 1.0
+NOT_MODIFIED = 304
 _FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class Connections:
-    """All connections of a server."""
+AtOnce = Callable[[str, Headers, str, bytes], Response]
+"""Path, headers, address and body in, an answer out."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+
+class Connections:
+    """All connections of a server. What is posted to ``quick`` and below is answered by ``at_once``."""
+
+    def __init__(self, most: int, quick: str, at_once: AtOnce) -> None:
+        self._most, self._quick, self._at_once = most, quick.encode(), at_once
         self._open: set[Guarded] = set()
 
     def protocol(self) -> type[Guarded]:
@@ -35,6 +48,9 @@ class Connections:
         connections = self
 
         class Counted(Guarded):
+            quick, below = self._quick, self._quick + b"/"
+            at_once = staticmethod(self._at_once)
+
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
                 super().connection_made(transport)
                 connections._open.add(self)
@@ -68,10 +84,16 @@ class Connections:
 class Guarded(HttpToolsProtocol):
     """One connection."""
 
+    quick: bytes
+    below: bytes
+    at_once: AtOnce
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head = self._partial = 0
         self._in_head = True
+        self._body: bytearray | None = None
+        """Of a request that is answered at once."""
         self.until: float | None = None
         """When it is ended, as things are."""
 
@@ -113,10 +135,56 @@ class Guarded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """What follows is the body."""
         self._in_head = False
-        super().on_headers_complete()
+        if (self.url == self.quick or self.url.startswith(self.below)) and self._may_be_answered_at_once():
+            self._body = bytearray()
+        else:
+            super().on_headers_complete()
+
+    def _may_be_answered_at_once(self) -> bool:
+        """Nothing is before it, and nothing about it is unusual."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and b"%" not in self.url
+            and b"?" not in self.url
+            and self.url.isascii()
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._body is None:
+            super().on_body(body)
+        elif len(self._body) <= BODY:
+            self._body += body
+            if len(self._body) > BODY:
+                # Refused, whatever else comes. Closed at once, the answer might not be read: the rest is on its way.
+                self._answer(bytes(self._body))
+                self.until = self.loop.time() + LINGERING
+
+    def _answer(self, body: bytes) -> bool:
+        """Whether it was the last answer."""
+        client = self.client[0] if self.client else ""
+        status, text, headers = self.at_once(self.url.decode(), dict(self.headers), client, body)
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        length = b"\r\n" if status == NOT_MODIFIED else b"content-length: %d\r\n\r\n" % len(text)
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, length, text)))
+        self.server_state.total_requests += 1
+        self.until = self.loop.time() + IDLE
+        return any(name == b"connection" for name, _ in headers)
 
     def on_message_complete(self) -> None:
         """All of it has come; now it is for us."""
+        if self._body is not None:
+            body, self._body = bytes(self._body), None
+            if len(body) > BODY or self._answer(body):
+                self.transport.close()
+            return
         self.until = None
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:

@@ -6,6 +6,7 @@ What is kept is some bits for all of an arm. Nobody can be found in them, and no
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from mmh3 import mmh3_32_uintdigest as murmur3
 
@@ -27,7 +28,7 @@ class Distinct:
 
     def add(self, key: str) -> None:
         """A key was seen."""
-        place = murmur3(_SALT + key.encode("utf-8", "surrogatepass"))
+        place = _place(key)
         byte, bit = (place & (_BITS - 1)) >> 3, 1 << (place & 7)
         if not self._bits[byte] & bit:
             self._bits[byte] |= bit
@@ -45,6 +46,12 @@ class Distinct:
         if self._set < _FULL * _BITS:
             return _linear(self._set, _BITS)
         return _ONE_IN * _linear(self._few_set, _FEW_BITS) if self._few_set < _FEW_BITS else None
+
+
+@lru_cache(maxsize=1)
+def _place(key: str) -> int:
+    """All flags that somebody asks for see the same key, one after the other."""
+    return murmur3(_SALT + key.encode("utf-8", "surrogatepass"))
 
 
 def _linear(ones: int, bits: int) -> float:

@@ -36,6 +36,7 @@ from tidegate.ports.clock import Clock
 Scope = MutableMapping[str, Any]
 CLOSE: Header = (b"connection", b"close")
 _ONE = ofrep.PATH + "/"
+_TOO_LARGE = failure(413, f"the body is larger than {BODY} bytes", CLOSE, code="PARSE_ERROR")
 
 
 class Gateway:
@@ -80,13 +81,28 @@ class Gateway:
             else:
                 response, what = await self._answer(scope, method, path, headers, receive)
         except TooLarge:
-            response, what = failure(413, f"the body is larger than {BODY} bytes", CLOSE, code="PARSE_ERROR"), "other"
+            response, what = _TOO_LARGE, "other"
         except Gone:
             return
         self._meters.answered(what, response.status)
         age = (b"x-config-age", self._freshness.header)
         last = (CLOSE,) if self.leaving else ()
         await respond(send, response, (age, *more, *last), head=method == "HEAD")
+
+    def at_once(self, path: str, headers: Headers, peer: str, body: bytes) -> Response:
+        """Evaluations, for a connection that has read all of what it was asked."""
+        caller = self._who(peer, headers)
+        if isinstance(caller, Response):
+            response = caller
+        elif len(body) > BODY:
+            response = _TOO_LARGE
+        else:
+            response = self._evaluated(caller, path, headers, body)
+        self._meters.answered("bulk" if path == ofrep.PATH else "single", response.status)
+        more = self._cors.headers(headers.get(b"origin"))
+        last = (CLOSE,) if self.leaving else ()
+        age = (b"x-config-age", self._freshness.header)
+        return response._replace(headers=(*response.headers, age, *more, *last))
 
     async def _answer(
         self, scope: Scope, method: str, path: str, headers: Headers, receive: Receive
@@ -105,17 +121,23 @@ class Gateway:
             ), "other"
         if method != allowed and not (method == "HEAD" and what == "sync"):
             return failure(405, f"{allowed} is to be used here", (b"allow", allowed.encode()), CLOSE), what
-        caller = self._who(scope, headers)
+        client = scope.get("client")
+        caller = self._who(client[0] if client else "", headers)
         if isinstance(caller, Response):
             return caller, what
         if what == "sync":
             return self._sync(caller, path, headers), what
         body = await body_of(receive)
-        if what == "single":
-            return self._ofrep.one(caller, path[len(_ONE) :], body), what
-        return await self._ofrep.all(caller, headers, scope["query_string"], body), what
+        if what == "bulk":
+            await self._ofrep.catch_up(caller, scope["query_string"])
+        return self._evaluated(caller, path, headers, body), what
 
-    def _who(self, scope: Scope, headers: Headers) -> Caller | Response:
+    def _evaluated(self, caller: Caller, path: str, headers: Headers, body: bytes) -> Response:
+        if path == ofrep.PATH:
+            return self._ofrep.all(caller, headers, body)
+        return self._ofrep.one(caller, path[len(_ONE) :], body)
+
+    def _who(self, peer: str, headers: Headers) -> Caller | Response:
         """Who asks, if there is something to tell and it may ask now."""
         if not self._freshness.known:
             return failure(503, "no flags are known yet", (b"retry-after", b"1"), CLOSE)
@@ -127,23 +149,21 @@ class Gateway:
         selector = headers.get(b"flagd-selector")
         caller = self._access.who(token, selected(selector.decode("latin-1")) if selector else "")
         digest = b"" if isinstance(caller, Refused) else caller.digest
-        wait = self._rates.wait((digest, self._peer(scope, headers)), self._clock.monotonic())
+        wait = self._rates.wait((digest, self._asking(peer, headers)), self._clock.monotonic())
         if wait:
             return failure(429, "too many requests", (b"retry-after", b"%d" % math.ceil(wait)))
         if isinstance(caller, Refused):
             return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE, code="GENERAL")
         return caller
 
-    def _peer(self, scope: Scope, headers: Headers) -> str:
+    def _asking(self, peer: str, headers: Headers) -> str:
         """The address that asks; behind proxies that are known, the one that they name."""
-        client = scope.get("client")
-        peer = client[0] if client else ""
         if not self._proxies or b"x-forwarded-for" not in headers:
-            return str(peer)
+            return peer
         told = headers[b"x-forwarded-for"].decode("latin-1").split(",")
         while told and self._is_proxy(peer):
             peer = told.pop().strip()
-        return str(peer)
+        return peer
 
     def _is_proxy(self, peer: str) -> bool:
         try:

@@ -51,9 +51,9 @@ class Ofrep:
             log.exception("flag %s of %s could not be evaluated", key, caller.flag_set)
             return failure(500, "the flag could not be evaluated; the gateway's log says why")
 
-    async def all(self, caller: Caller, headers: Headers, query: bytes, body: bytes) -> Response:
+    def all(self, caller: Caller, headers: Headers, body: bytes) -> Response:
         """All flags that the token sees."""
-        view = await self._view(caller, query)
+        view = self._catalog.of(caller.flag_set).views[caller.kind]
         tag = f'"{view.revision}-{blake2b(body, digest_size=8).hexdigest()}"'.encode()
         known = headers.get(b"if-none-match")
         if known is not None and tag in known:
@@ -65,21 +65,21 @@ class Ofrep:
         whole = b'{"flags":[' + view.answers(context) + b"]," + self._beside(caller, view) + b"}"
         return Response(200, whole, (JSON, (b"etag", tag)))
 
-    async def _view(self, caller: Caller, query: bytes) -> View:
-        """What is served; if another gateway has told of something newer, as soon as this one knows it."""
-        view = self._catalog.of(caller.flag_set).views[caller.kind]
+    async def catch_up(self, caller: Caller, query: bytes) -> None:
+        """If another gateway has told of something newer, wait until this one knows it."""
         told = parse_qs(query.decode("latin-1")).get("flagConfigEtag") if query else None
-        if not told or told[0].strip('"') in view.known:
-            return view
+        if not told or self._knows(caller, told[0]):
+            return
         changed = self._changes.next(caller.flag_set, at_once=True)
-        view = self._catalog.of(caller.flag_set).views[caller.kind]
-        if told[0].strip('"') not in view.known:
+        if not self._knows(caller, told[0]):
             try:
                 async with asyncio.timeout(CATCHING_UP):
                     await changed.wait()
             except TimeoutError:
                 pass
-        return self._catalog.of(caller.flag_set).views[caller.kind]
+
+    def _knows(self, caller: Caller, tag: str) -> bool:
+        return tag.strip('"') in self._catalog.of(caller.flag_set).views[caller.kind].known
 
     @staticmethod
     def _beside(caller: Caller, view: View) -> bytes:

@@ -33,10 +33,10 @@ class Kind(StrEnum):
 class Said:
     """One answer of a flag, as JSON."""
 
-    __slots__ = ("tally", "text")
+    __slots__ = ("answer", "tally", "text")
 
-    def __init__(self, text: bytes, tally: Tally) -> None:
-        self.text, self.tally = text, tally
+    def __init__(self, answer: Answer, text: bytes, tally: Tally) -> None:
+        self.answer, self.text, self.tally = answer, text, tally
 
 
 class Arms:
@@ -96,7 +96,8 @@ class Flag:
         self.definition = f"{json.dumps(self.key)}:{_json(told)}".encode()
         metadata = {"flagSetId": set_name, **told["metadata"]}
         self._head, self._tail = f'{{"key":{json.dumps(self.key)},"reason":"', f',"metadata":{_json(metadata)}}}'
-        self._said: dict[tuple[str, Reason], Said] = {}
+        self._said: dict[int, Said] = {}
+        """By the identity of the answer, which is kept: a compiled flag makes each of its answers once."""
         self._tallies = tallies
 
     @property
@@ -107,7 +108,7 @@ class Flag:
     def answer(self, context: Context, mode: int) -> bytes:
         """What is said to who asks."""
         answer = self.evaluate(context)
-        said = self._said.get((answer.variant, answer.reason)) or self._say(answer)
+        said = self._said.get(id(answer)) or self._say(answer)
         said.tally[mode] += 1
         if self.arms is not None:
             self.arms.saw(context, answer)
@@ -116,13 +117,13 @@ class Flag:
     def always(self) -> Said:
         """The one answer of a static flag."""
         answer = self.evaluate({})
-        return self._said.get((answer.variant, answer.reason)) or self._say(answer)
+        return self._said.get(id(answer)) or self._say(answer)
 
     def _say(self, answer: Answer) -> Said:
         variant = json.dumps(answer.variant)
         text = f'{self._head}{answer.reason.value}","variant":{variant},"value":{_json(answer.value)}{self._tail}'
         tally = self._tallies.setdefault(answer.variant, [0, 0])
-        said = self._said[answer.variant, answer.reason] = Said(text.encode(), tally)
+        said = self._said[id(answer)] = Said(answer, text.encode(), tally)
         return said
 
 

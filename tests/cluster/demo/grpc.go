@@ -46,7 +46,7 @@ func (c *checkout) Check(ctx context.Context, request *grpc_health_v1.HealthChec
 		case <-ctx.Done():
 		}
 	}
-	c.counters.grpc.count(code.String(), time.Since(start))
+	c.counters.grpc.count(code.String(), "", time.Since(start))
 	if code != codes.OK {
 		return nil, status.Error(code, c.config.version)
 	}

@@ -7,6 +7,9 @@
 //	LATENCY_MS     how long an answer to / takes
 //	NOT_READY      "1": /healthz answers 503
 //	DATABASE       what /health/deep says of it (default "ok"; with anything else it answers 503)
+//	FLAG           a feature flag that is read for each answer to /, at the gateway FLAGS_URL with the token FLAGS_TOKEN,
+//	               for the X-User who asks or else for somebody at random; X-Version then ends with its variant: v1+on
+//	ON_ERROR_RATE  ERROR_RATE of the answers to whom the flag is on (default: the same)
 //	GET            asks this URL, says what was answered in its termination message and ends: with 0 if that was 200
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
 //	DRAIN_MS       how long it takes new requests after SIGTERM (default 3000); it ends when those it has are answered,
@@ -40,6 +43,7 @@ const (
 type settings struct {
 	version   string
 	errorRate float64
+	onRate    float64
 	latency   time.Duration
 	notReady  bool
 	database  string
@@ -61,14 +65,21 @@ func main() {
 		database:  text("DATABASE", "ok"),
 		drain:     time.Duration(number("DRAIN_MS", 3000) * float64(time.Millisecond)),
 	}
-	if config.errorRate < 0 || config.errorRate > 1 {
-		log.Fatalf("ERROR_RATE must lie between 0 and 1, not %v", config.errorRate)
+	config.onRate = number("ON_ERROR_RATE", config.errorRate)
+	for name, rate := range map[string]float64{"ERROR_RATE": config.errorRate, "ON_ERROR_RATE": config.onRate} {
+		if rate > 1 {
+			log.Fatalf("%s must lie between 0 and 1, not %v", name, rate)
+		}
 	}
 	var draining atomic.Bool
-	counters := newCounters()
+	switchOf, err := newFlag(os.Getenv("FLAG"), os.Getenv("FLAGS_URL"), os.Getenv("FLAGS_TOKEN"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	counters := newCounters(switchOf)
 	lasting := &streams{version: config.version}
 	server := &http.Server{
-		Addr: address, Handler: handler(config, counters, lasting, &draining), ReadHeaderTimeout: 10 * time.Second,
+		Addr: address, Handler: handler(config, switchOf, counters, lasting, &draining), ReadHeaderTimeout: 10 * time.Second,
 	}
 	grpcServer := newGRPC(config, counters, lasting)
 	listener, err := net.Listen("tcp", grpcAddress)
@@ -112,7 +123,7 @@ func end(server *http.Server, grpcServer *grpc.Server, lasting *streams) {
 	<-calls
 }
 
-func handler(config settings, counters *counters, lasting *streams, draining *atomic.Bool) http.Handler {
+func handler(config settings, flag *flag, counters *counters, lasting *streams, draining *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stream", lasting.lines)
 	mux.HandleFunc("/socket", lasting.socket)
@@ -134,7 +145,11 @@ func handler(config settings, counters *counters, lasting *streams, draining *at
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		code := http.StatusOK
-		if config.errorRate > 0 && rand.Float64() < config.errorRate {
+		variant, rate := flag.variant(r), config.errorRate
+		if variant == on {
+			rate = config.onRate
+		}
+		if rate > 0 && rand.Float64() < rate {
 			code = http.StatusInternalServerError
 		}
 		if config.latency > 0 {
@@ -144,7 +159,10 @@ func handler(config settings, counters *counters, lasting *streams, draining *at
 			}
 		}
 		// Counted before it is sent: whoever has read the answer finds it in the metrics.
-		counters.http.count(strconv.Itoa(code), time.Since(start))
+		counters.http.count(strconv.Itoa(code), variant, time.Since(start))
+		if variant != "" {
+			w.Header().Set("X-Version", config.version+"+"+variant)
+		}
 		w.WriteHeader(code)
 		fmt.Fprintln(w, config.version)
 	})

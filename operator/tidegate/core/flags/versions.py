@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 _NUMBER = "(?:0|[1-9][0-9]*)"
@@ -28,8 +29,9 @@ class Version(NamedTuple):
     """The words of a pre-release: numbers come before words."""
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Version | None:
-    """A version, or None where it is none."""
+    """A version, or None where it is none. Few are asked about, and again in each flag."""
     if len(text) > _LONGEST:
         return None
     found = _VERSION.fullmatch(text) or _VERSION.fullmatch(_padded(text))
