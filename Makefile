@@ -11,7 +11,7 @@ CLUSTER := $(BIN)/python -m tests.cluster
 
 ## @ Everything
 .PHONY: demo
-demo: install ## Set up, then four acts under load: promoted, reverted, git revert, kill -9 (KEEP=1 leaves the cluster)
+demo: install ## Set up, then five acts under load: promoted, reverted, git revert, kill -9, a flag (KEEP=1 leaves the cluster)
 	$(BIN)/python -m tests.demo
 
 .PHONY: test

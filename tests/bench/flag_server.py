@@ -63,7 +63,7 @@ async def main(port: int) -> int:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async for line in lines:
         asked = line.decode().strip()
-        began = time.monotonic()
+        began = time.time()
         if asked == "kill":
             parts.catalog.put(flag("switch", defaultVariant="on", clientSide=True, enabled=False))
         else:

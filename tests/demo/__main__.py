@@ -58,7 +58,8 @@ def _on(cluster: Cluster, shown: View) -> int:
             shown.act("What was promised")
             shown.claims(claims)
             held = sum(claim.held for claim in claims)
-            skipped = "" if record.restored else ", act 3 skipped"
+            acts = {"3": record.restored, "5": record.switched}
+            skipped = "".join(f", act {number} skipped" for number, played in acts.items() if not played)
             times = f"set up in {ready - began:.0f} s, shown in {ended - ready:.0f} s"
             shown.say(f"{held} of {len(claims)} claims held{skipped}; {times}")
             if note := busy(record.load):

@@ -20,6 +20,8 @@ SLOWEST_PROMOTION = 60.0
 with nothing else to do take 7, and 40 with twelve times as much to do as they can."""
 SLOWEST_RETURN = 5.0
 """Seconds from the template set back to the last request that reaches the version that was taken back."""
+SLOWEST_OFF = 1.0
+"""Seconds from a flag turned off to the last request that it is on for."""
 BUSY = 250.0
 """Milliseconds that half of all answers may take before a machine is too busy for times to mean much."""
 NEAR = 5
@@ -144,6 +146,18 @@ class Absence:
     """When the operator was back, in seconds of the epoch."""
 
 
+@dataclass(frozen=True)
+class Switched:
+    """A feature flag grew until it did harm."""
+
+    percentages: tuple[float, ...]
+    """How far it was seen to be, in turn."""
+    status: Json
+    """Of the flag, at its end."""
+    load: Result
+    """Of the application that reads it."""
+
+
 @dataclass
 class Record:
     """What was seen of the story."""
@@ -155,6 +169,8 @@ class Record:
     absent: Absence
     restored: Restoration | None = None
     """None: there was no git."""
+    switched: Switched | None = None
+    """None: pods had no way to the gateway."""
     touched: tuple[str, ...] = ()
     """Fields of the Deployment's spec that were ever seen otherwise than their owner wrote them."""
     deadlines: tuple[int | None, int | None] = (None, None)
@@ -168,7 +184,8 @@ class Record:
 def check(record: Record) -> list[Claim]:
     """Every claim, in the order of the story."""
     restored = _restored(record.restored, record.load) if record.restored else ()
-    return [*_good(record), *_bad(record), *restored, *_absent(record.absent), *_users(record)]
+    switched = _switched(record.switched) if record.switched else ()
+    return [*_good(record), *_bad(record), *restored, *_absent(record.absent), *_users(record), *switched]
 
 
 def beyond_bakes(release: Json, bakes: float) -> float:
@@ -297,6 +314,31 @@ def _users(record: Record) -> Iterator[Claim]:
         "after each act nothing of ours was left in Services and routes",
         not record.left,
         ", ".join(record.left) or "0 left",
+    )
+
+
+def _switched(switched: Switched) -> Iterator[Claim]:
+    load, status = switched.load, switched.status
+    on = "v1+on"
+    share = f"on for {load.of(on):,} of {load.total:,} requests"
+    told = ", ".join(f"{percentage:g} %" for percentage in switched.percentages)
+    grown = switched.percentages == (1, 10)
+    yield Claim("the flag grew by itself as long as it did no harm", grown, f"{told}; {share}")
+    override = status.get("override") or {}
+    off = override.get("reason") == "AnalysisFailed" and status.get("phase") == "Breached"
+    yield Claim("the flag was turned off by itself, on evidence", off, str(status.get("message")))
+    last, since = load.last_sent(on), override.get("since")
+    took = None if last is None or since is None else max(0.0, last - datetime.fromisoformat(since).timestamp())
+    yield Claim(
+        "the flag turned off → last request that it was on for",
+        took is not None and took <= SLOWEST_OFF,
+        "it was never on, or never off" if took is None else f"{took:.1f} s (at most {SLOWEST_OFF:.0f} s)",
+    )
+    others = load.failed(but=on)
+    yield Claim(
+        "no request failed but those that the flag was on for",
+        not others and load.total > 0,
+        f"{sum(others.values())} of {load.total:,}",
     )
 
 

@@ -7,7 +7,6 @@ All faults are on the real wire, between the real operator and the real API serv
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from tests.e2e.conftest import STEADY
 from tests.rig.app import LOOKING, App, at_once
 from tests.rig.load import Load
 from tests.rig.operator import NAMESPACE, Operator
+from tests.rig.outage import frozen
 from tests.rig.wire import (
     BROKEN,
     BUSY,
@@ -219,13 +219,8 @@ def stopped(cluster: Cluster, wire: Wire) -> Iterator[None]:
         with wire.down():
             yield
         return
-    (pid,) = (daemon.pid for daemon in cluster.daemons() if daemon.name == "kube-apiserver")
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(cluster):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def endure(behind: Behind, trouble: AbstractContextManager[None], seconds: float = BRIEFLY) -> list[Request]:

@@ -59,7 +59,7 @@ if (name === 'ofrep') {
 } else if (name === 'flagd') {
   const { FlagdProvider } = require('@openfeature/flagd-provider');
   server(new FlagdProvider({
-    resolverType: 'in-process', host: '127.0.0.1', port: where.grpc, tls: false,
+    resolverType: 'in-process', host: where.host, port: where.grpc, tls: false,
     selector: `flagSetId=${where.set},token=${where.token}`,
   }));
 } else {

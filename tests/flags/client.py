@@ -17,7 +17,7 @@ else:
 
     provider = FlagdProvider(
         resolver_type=ResolverType.IN_PROCESS,
-        host="127.0.0.1",
+        host=where["host"],
         port=where["grpc"],
         tls=False,
         deadline_ms=10_000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,11 @@ class Client:
     watches: bool
     """It is told of changes."""
 
-    async def start(self, where: dict[str, Any]) -> Asked:
-        """Run it. Raises Unavailable."""
+    async def start(self, where: dict[str, Any], enter: Sequence[str] = ()) -> Asked:
+        """Run it, behind a command that leads to another network. Raises Unavailable."""
         command, environment = self.environment.command(str(HERE / self.script))
         process = await asyncio.create_subprocess_exec(
+            *enter,
             *command,
             self.name,
             json.dumps(where),

@@ -46,7 +46,7 @@ async def test_an_sdk(client: Client, tmp_path: Path, record_property: Callable[
     async with running(tmp_path) as gateway:
         # Python's provider 0.6 hashes by v3, JavaScript's 0.16 by v2; over OFREP it is all the same.
         gateway.now(*flags("v2" if client.environment is NODE else "v3"))
-        where = {"url": gateway.url, "grpc": gateway.grpc, "set": "shop", "token": SERVER}
+        where = {"url": gateway.url, "host": "127.0.0.1", "grpc": gateway.grpc, "set": "shop", "token": SERVER}
         try:
             asked = await client.start(where)
         except Unavailable as error:

@@ -46,9 +46,8 @@ class Life:
 
     def decide(self) -> FlagPlan:
         """Once, now."""
-        flag = Flag(
-            Declared("new-checkout", "shop", self.spec, self.status), "u1", self.generation, "2026", self.request
-        )
+        declared = Declared("new-checkout", "shop", self.spec, self.status, "2026")
+        flag = Flag(declared, "u1", self.generation, self.request)
         obs = Observed(flag, self.peers)
         looks, counts = wants(obs, self.now)
         answers = self.metrics(looks, self.now) if looks else None

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.cluster import artifacts
-from tidegate.ports.cluster import RELEASES
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES
 
 CHECKS = Path(__file__).parents[2] / "manifests/health"
 KEY = "resource.customizations.health.tidegate.dev_CanaryRelease"
@@ -39,7 +39,7 @@ def flux_check() -> Json:
     """The entries of healthCheckExprs, which are the same for each kind."""
     checks = yaml.safe_load((CHECKS / "flux.yaml").read_text())["spec"]["healthCheckExprs"]
     (check,) = {json.dumps({**check, "kind": "CanaryRelease"}, sort_keys=True) for check in checks}
-    assert {check["kind"] for check in checks} == {kind.name for kind in RELEASES}
+    assert {check["kind"] for check in checks} == {kind.name for kind in (*RELEASES, FEATURE_FLAGS)}
     said: Json = json.loads(check)
     return said
 

@@ -145,13 +145,16 @@ class Load(Generator):
         grpc: bool = False,
         of: int = 1,
         url: str = "",
+        post: str = "",
+        token: str = "",
     ) -> None:
         """``of`` is how many loads share the rate that is wished for. Each of them goes on until it had ``ENOUGH``."""
         self._rate, self._enough = max(rate, WISHED // of), ENOUGH if WISHED else 0
         self._timeout = timeout
         aim = ["-url", url or cluster.gateway_url, "-host", host, "-rate", str(self._rate)]
         clients = ["-workers", str(workers), "-timeout", f"{timeout}s"]
-        super().__init__(cluster, folder / f"load-{host}.jsonl", *aim, *clients, *(["-grpc"] if grpc else []))
+        how = [*(["-grpc"] if grpc else []), *(["-post", post] if post else []), *(["-token", token] if token else [])]
+        super().__init__(cluster, folder / f"load-{host}.jsonl", *aim, *clients, *how)
 
     def stop(self) -> Result:
         """Stop, and what came of it."""

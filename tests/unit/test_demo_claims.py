@@ -14,6 +14,7 @@ from tests.demo.claims import (
     Restoration,
     Reversion,
     Span,
+    Switched,
     beyond_bakes,
     busy,
     check,
@@ -50,6 +51,13 @@ def span(**counts: int) -> Span:
     )
 
 
+def read(**changes: int) -> Result:
+    """The load of the application that reads a flag."""
+    counts = {"v1+off 200": 5000, "v1+on 200": 100, "v1+on 500": 40, **changes}
+    sent = {"v1+off 200": 300.0, "v1+on 200": BACK + 0.4, "v1+on 500": BACK + 0.2}
+    return Result(sum(counts.values()), counts, {}, {}, {"last_sent": sent, "latency_ms": {"p50": 3.2}})
+
+
 def record() -> Record:
     return Record(
         load=load(),
@@ -75,6 +83,15 @@ def record() -> Record:
             ready={"stable": 6, "candidate": 2, "old": 0},
             back=BACK,
         ),
+        switched=Switched(
+            (1, 10),
+            {
+                "phase": "Breached",
+                "message": "errors 70 % vs 0 %",
+                "override": {"reason": "AnalysisFailed", "since": "2026-01-01T10:00:25.000Z"},
+            },
+            read(),
+        ),
         deadlines=(600, 600),
     )
 
@@ -83,7 +100,7 @@ def put(whole: Any, path: str, value: object) -> Any:
     """The same with one thing otherwise: ``good.pods``."""
     name, _, rest = path.partition(".")
     if isinstance(whole, dict):
-        return {**whole, name: value}
+        return {**whole, name: put(whole[name], rest, value) if rest else value}
     return replace(whole, **{name: put(getattr(whole, name), rest, value) if rest else value})
 
 
@@ -135,6 +152,10 @@ def test_all_hold() -> None:
         ("deadlines", (600, 1), "no field of the Deployment", "600 s before, 1 s after"),
         ("changed", ("Service spec, after act 1",), "the Service and the HTTPRoute", "Service spec, after act 1"),
         ("left", ("Service checkout-canary",), "nothing of ours", "Service checkout-canary"),
+        ("switched.percentages", (1,), "the flag grew", "1 %; on for 140 of 5,140 requests"),
+        ("switched.status.override.reason", "Aborted", "the flag was turned off", "errors 70 % vs 0 %"),
+        ("switched.status.override.since", "2026-01-01T10:00:24Z", "the flag turned off", "1.4 s (at most 1 s)"),
+        ("switched.load", read(**{"v1+off 500": 1}), "no request failed but those", "1 of 5,141"),
     ],
 )
 def test_one_thing_goes_wrong(path: str, value: object, text: str, figure: str) -> None:
@@ -175,6 +196,11 @@ def test_without_git_its_act_is_not_claimed() -> None:
     claims = check(replace(record(), restored=None))
     assert len(claims) == len(check(record())) - 4
     assert all(claim.held for claim in claims)
+
+
+def test_a_flag_that_was_never_on_proves_nothing() -> None:
+    never = put(record(), "switched.load", replace(read(), raw={"last_sent": {}, "latency_ms": {}}))
+    assert failed(never) == {"the flag turned off → last request that it was on for": "it was never on, or never off"}
 
 
 def test_extensions_count_as_bakes_and_are_told() -> None:

@@ -55,7 +55,7 @@ def kept(out: str) -> Path:
 
 def test_all_claims_held(cluster: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert played(monkeypatch, record) == 0
-    assert "18 of 18 claims held; set up" in capsys.readouterr().out
+    assert "22 of 22 claims held; set up" in capsys.readouterr().out
     assert cluster.calls == ["up", "down"]
 
 
@@ -71,7 +71,7 @@ def test_one_did_not(cluster: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert played(monkeypatch, lambda: replace(record(), left=("Service checkout-canary",))) == 1
     out, err = capsys.readouterr()
     assert "✗ after each act nothing of ours was left in Services and routes: Service checkout-canary" in out
-    assert err == "demo: 1 of 18 claims did not hold\n"
+    assert err == "demo: 1 of 22 claims did not hold\n"
     assert kept(out).is_dir()
     shutil.rmtree(kept(out))
     assert cluster.calls == ["up", "down"]
@@ -92,5 +92,5 @@ def test_an_act_that_was_skipped_is_told(
     cluster: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert played(monkeypatch, lambda: replace(record(), restored=None)) == 0
-    assert "14 of 14 claims held, act 3 skipped; set up" in capsys.readouterr().out
+    assert "18 of 18 claims held, act 3 skipped; set up" in capsys.readouterr().out
     assert cluster.calls == ["up", "down"]

@@ -217,7 +217,7 @@ def test_a_spec_that_cannot_be_served_grows_nothing_and_hurts_nobody() -> None:
 
 
 def test_the_older_of_two_with_one_key_is_served() -> None:
-    other = Flag(Declared("first", "shop", {"key": "new-checkout"}), "u0", created="2025")
+    other = Flag(Declared("first", "shop", {"key": "new-checkout"}, created="2025"), "u0")
     flag = Life({"rollout": {"steps": STEPS}}, peers=[other]).passes(days=1)
     assert (flag.rollout.milli, flag.condition("KeyConflict")) == (0, "True")
     assert flag.status

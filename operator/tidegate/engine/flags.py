@@ -16,7 +16,7 @@ from tidegate.core import reading
 from tidegate.core.asked import REQUEST
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.draft import Flag, FlagPlan, Observed
-from tidegate.core.flags.effective import Declared
+from tidegate.core.flags.effective import declared_of
 from tidegate.core.flags.flagset import MOST_NEEDED
 from tidegate.core.flags.machine import decide, wants
 from tidegate.engine.asker import Asker
@@ -112,10 +112,9 @@ def read_flag(obj: Object) -> Flag:
     except ValidationError as error:
         unreadable = reading.mistakes((("status", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
     return Flag(
-        Declared(meta["name"], meta.get("namespace", ""), obj.get("spec") or {}, status),
+        declared_of(obj, status),
         uid=meta.get("uid", ""),
         generation=int(meta.get("generation", 1)),
-        created=meta.get("creationTimestamp", ""),
         request=(meta.get("annotations") or {}).get(REQUEST, ""),
         unreadable=unreadable,
     )

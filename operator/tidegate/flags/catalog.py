@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from tidegate.api.flag import FlagStatus
 from tidegate.core.flags.compile import compile_set
-from tidegate.core.flags.effective import Choice, Declared, choice
-from tidegate.core.flags.flagset import chosen_set
+from tidegate.core.flags.effective import Choice, Declared, choice, declared_of
+from tidegate.core.flags.flagset import chosen_set, eldest
 from tidegate.core.flags.program import Program
 from tidegate.flags.served import Arms, Flag, Served, Tally
 
@@ -36,15 +36,9 @@ class _Entry:
     """A FeatureFlag."""
 
     declared: Declared
-    created: str
     choice: Choice
     good: Mapping[str, Any] | None
     """The last spec that could be served by itself, for when a newer one cannot."""
-
-    @property
-    def age(self) -> tuple[str, str, str]:
-        """The oldest of a key comes first."""
-        return self.created, self.declared.namespace, self.declared.name
 
 
 class Catalog:
@@ -73,13 +67,13 @@ class Catalog:
 
     def put(self, obj: Object) -> None:
         """A FeatureFlag, new or changed."""
-        declared = _declared(obj)
+        declared = declared_of(obj, _status(obj.get("status") or {}))
         name = declared.namespace, declared.name
         before = self._entries.get(name)
         if before and before.declared == declared:
             return
         self._drop(name)
-        self._entries[name] = _entry(declared, obj["metadata"].get("creationTimestamp", ""), before)
+        self._entries[name] = _entry(declared, before)
         self._members.setdefault(declared.flag_set, set()).add(name)
         self._touch(declared.flag_set)
 
@@ -130,16 +124,10 @@ class Catalog:
                 told(name)
 
     def _make(self, name: str) -> None:
-        entries: dict[str, _Entry] = {}
-        late: list[Name] = []
-        for entry in sorted(
-            (self._entries[member] for member in self._members.get(name, ())), key=lambda entry: entry.age
-        ):
-            if entry.declared.key in entries:
-                late.append((entry.declared.namespace, entry.declared.name))
-            else:
-                entries[entry.declared.key] = entry
-        self.conflicts[name] = tuple(late)
+        members = {member: self._entries[member] for member in self._members.get(name, ())}
+        entries = eldest(members.values(), lambda entry: entry.declared)
+        late = (member for member, entry in members.items() if entries[entry.declared.key] is not entry)
+        self.conflicts[name] = tuple(sorted(late))
         before = self.sets.get(name)
         if before:
             before.settle()
@@ -177,10 +165,10 @@ def _arms(program: Program, before: Flag | None) -> Arms | None:
     return Arms(program)
 
 
-def _entry(declared: Declared, created: str, before: _Entry | None) -> _Entry:
+def _entry(declared: Declared, before: _Entry | None) -> _Entry:
     found = choice(declared)
     if not found.problems:
-        return _Entry(declared, created, found, declared.spec)
+        return _Entry(declared, found, declared.spec)
     good = before.good if before else None
     log.warning(
         "FeatureFlag %s/%s: %s",
@@ -191,12 +179,7 @@ def _entry(declared: Declared, created: str, before: _Entry | None) -> _Entry:
     if not found.candidates and good is not None:
         status = (declared.status or FlagStatus()).model_copy(update={"accepted": _text(good)})
         found = choice(replace(declared, status=status))
-    return _Entry(declared, created, found, good)
-
-
-def _declared(obj: Object) -> Declared:
-    metadata, spec = obj["metadata"], obj.get("spec")
-    return Declared(metadata["name"], metadata.get("namespace", ""), spec or {}, _status(obj.get("status") or {}))
+    return _Entry(declared, found, good)
 
 
 def _status(status: Mapping[str, Any]) -> FlagStatus | None:
@@ -218,7 +201,7 @@ def _object(entry: _Entry) -> Object:
     status = declared.status.model_dump(mode="json", by_alias=True, exclude_defaults=True) if declared.status else {}
     if entry.good is not None and not status.get("accepted"):
         status["accepted"] = _text(entry.good)
-    metadata = {"namespace": declared.namespace, "name": declared.name, "creationTimestamp": entry.created}
+    metadata = {"namespace": declared.namespace, "name": declared.name, "creationTimestamp": declared.created}
     return {"metadata": metadata, "spec": declared.spec, "status": status}
 
 

@@ -63,7 +63,7 @@ class Arms:
         """Somebody was answered."""
         if answer.reason is Reason.DEFAULT:
             arm = self.outside
-        elif answer.reason is Reason.SPLIT and not any(holds(context) for holds in self._by_rule):
+        elif answer.reason is Reason.SPLIT and not (self._by_rule and any(holds(context) for holds in self._by_rule)):
             arm = self.inside
         else:
             return

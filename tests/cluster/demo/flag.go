@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/open-feature/go-sdk-contrib/providers/ofrep"
 	"github.com/open-feature/go-sdk/openfeature"
+	"golang.org/x/time/rate"
 )
 
 const on, off = "on", "off"
@@ -18,9 +20,11 @@ const on, off = "on", "off"
 type flag struct {
 	key    string
 	client *openfeature.Client
+	// limit is what the code behind the flag can do.
+	limit *rate.Limiter
 }
 
-func newFlag(key, url, token string) (*flag, error) {
+func newFlag(key, url, token string, perSecond float64) (*flag, error) {
 	if key == "" {
 		return nil, nil
 	}
@@ -33,8 +37,15 @@ func newFlag(key, url, token string) (*flag, error) {
 	if err := openfeature.SetProviderAndWait(ofrep.NewProvider(url, options...)); err != nil {
 		return nil, err
 	}
-	return &flag{key: key, client: openfeature.NewDefaultClient()}, nil
+	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
+	if math.IsInf(perSecond, 1) {
+		limit.SetLimit(rate.Inf)
+	}
+	return &flag{key: key, client: openfeature.NewDefaultClient(), limit: limit}, nil
 }
+
+// copes is whether the code behind the flag can do one more.
+func (f *flag) copes() bool { return f.limit.Allow() }
 
 // variant is what is served to who asks. Where nobody answers it is off, as the code says.
 func (f *flag) variant(r *http.Request) string {

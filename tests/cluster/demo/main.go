@@ -9,7 +9,7 @@
 //	DATABASE       what /health/deep says of it (default "ok"; with anything else it answers 503)
 //	FLAG           a feature flag that is read for each answer to /, at the gateway FLAGS_URL with the token FLAGS_TOKEN,
 //	               for the X-User who asks or else for somebody at random; X-Version then ends with its variant: v1+on
-//	ON_ERROR_RATE  ERROR_RATE of the answers to whom the flag is on (default: the same)
+//	ON_PER_SECOND  how many answers a second are no 500 to whom the flag is on (default: all)
 //	GET            asks this URL, says what was answered in its termination message and ends: with 0 if that was 200
 //	EXIT_AT_START  "1": exits with 1 at once, as a release that crash-loops
 //	DRAIN_MS       how long it takes new requests after SIGTERM (default 3000); it ends when those it has are answered,
@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -43,7 +44,6 @@ const (
 type settings struct {
 	version   string
 	errorRate float64
-	onRate    float64
 	latency   time.Duration
 	notReady  bool
 	database  string
@@ -65,14 +65,12 @@ func main() {
 		database:  text("DATABASE", "ok"),
 		drain:     time.Duration(number("DRAIN_MS", 3000) * float64(time.Millisecond)),
 	}
-	config.onRate = number("ON_ERROR_RATE", config.errorRate)
-	for name, rate := range map[string]float64{"ERROR_RATE": config.errorRate, "ON_ERROR_RATE": config.onRate} {
-		if rate > 1 {
-			log.Fatalf("%s must lie between 0 and 1, not %v", name, rate)
-		}
+	if config.errorRate > 1 {
+		log.Fatalf("ERROR_RATE must lie between 0 and 1, not %v", config.errorRate)
 	}
 	var draining atomic.Bool
-	switchOf, err := newFlag(os.Getenv("FLAG"), os.Getenv("FLAGS_URL"), os.Getenv("FLAGS_TOKEN"))
+	perSecond := number("ON_PER_SECOND", math.Inf(1))
+	switchOf, err := newFlag(os.Getenv("FLAG"), os.Getenv("FLAGS_URL"), os.Getenv("FLAGS_TOKEN"), perSecond)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -145,11 +143,8 @@ func handler(config settings, flag *flag, counters *counters, lasting *streams, 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		code := http.StatusOK
-		variant, rate := flag.variant(r), config.errorRate
-		if variant == on {
-			rate = config.onRate
-		}
-		if rate > 0 && rand.Float64() < rate {
+		variant := flag.variant(r)
+		if config.errorRate > 0 && rand.Float64() < config.errorRate || variant == on && !flag.copes() {
 			code = http.StatusInternalServerError
 		}
 		if config.latency > 0 {

@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -42,6 +43,8 @@ type options struct {
 	service    string
 	lasting    string
 	last       time.Duration
+	post       string
+	token      string
 }
 
 func main() {
@@ -58,6 +61,8 @@ func main() {
 	flag.StringVar(&o.service, "service", "checkout", "the service that the gRPC calls ask for")
 	flag.StringVar(&o.lasting, "lasting", "", "hold connections: stream (a long answer), socket (WebSocket), call (a gRPC stream)")
 	flag.DurationVar(&o.last, "last", 20*time.Second, "how long to hold each, in whole seconds")
+	flag.StringVar(&o.post, "post", "", "send POST requests with this JSON")
+	flag.StringVar(&o.token, "token", "", "a bearer token to send")
 	flag.Parse()
 	if o.url == "" || o.rate <= 0 || o.workers < 1 || o.maxWorkers < o.workers || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: load -url URL [-rate 100] [-workers 8] …; a rate above 0, 1 worker or more")
@@ -117,11 +122,21 @@ func sender(ctx context.Context, o options, tally *tally) (func(), error) {
 	}, err
 }
 
-// overHTTP sends GET requests.
+// overHTTP sends GET requests, or POST requests with what is to be posted.
 func overHTTP(o options) (func() (key, failure string), error) {
-	request, err := http.NewRequest(http.MethodGet, o.url, nil)
+	method := http.MethodGet
+	if o.post != "" {
+		method = http.MethodPost
+	}
+	request, err := http.NewRequest(method, o.url, strings.NewReader(o.post))
 	if err != nil {
 		return nil, err
+	}
+	if o.post != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if o.token != "" {
+		request.Header.Set("Authorization", "Bearer "+o.token)
 	}
 	if o.host != "" {
 		request.Host = o.host
@@ -140,7 +155,11 @@ func overHTTP(o options) (func() (key, failure string), error) {
 
 // answer sends one request; failure is the text of what came instead of an answer of the service.
 func answer(client *http.Client, request *http.Request) (key, failure string) {
-	response, err := client.Do(request.Clone(request.Context()))
+	clone := request.Clone(request.Context())
+	if request.GetBody != nil {
+		clone.Body, _ = request.GetBody() // of a text in memory: it cannot fail
+	}
+	response, err := client.Do(clone)
 	if err != nil {
 		text := withoutPorts(err)
 		return "error: " + text, text

@@ -18,7 +18,7 @@ from tidegate.core.flags.check import read
 from tidegate.core.flags.compile import compile_set
 from tidegate.core.flags.draft import Flag
 from tidegate.core.flags.effective import rollout_digest
-from tidegate.core.flags.flagset import flag_set
+from tidegate.core.flags.flagset import eldest, flag_set
 from tidegate.core.flags.trace import trace
 from tidegate.engine.flags import read_flag
 from tidegate.ports.cluster import FEATURE_FLAGS, Cluster, ClusterError, Object
@@ -132,11 +132,8 @@ def explained(flags: Iterable[Flag], name: str, key: str, who: Mapping[str, Any]
 
 def served(flags: Iterable[Flag], name: str) -> list[Flag]:
     """The flags of a set; of several with one key the oldest."""
-    first: dict[str, Flag] = {}
-    for one in sorted(flags, key=lambda flag: flag.age):
-        if one.declared.flag_set == name:
-            first.setdefault(one.declared.key, one)
-    return list(first.values())
+    mine = (one for one in flags if one.declared.flag_set == name)
+    return list(eldest(mine, lambda one: one.declared).values())
 
 
 def over(before: Sequence[Flag], after: Sequence[Flag]) -> list[Flag]:

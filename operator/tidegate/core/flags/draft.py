@@ -24,8 +24,6 @@ class Flag:
     declared: Declared
     uid: str = ""
     generation: int = 1
-    created: str = ""
-    """creationTimestamp: of several flags with one key in a set the oldest is served."""
     request: str = ""
     """The annotation tidegate.dev/request."""
     unreadable: str = ""
@@ -35,11 +33,6 @@ class Flag:
     def status(self) -> FlagStatus:
         """As it was read."""
         return self.declared.status or FlagStatus()
-
-    @property
-    def age(self) -> tuple[str, str, str]:
-        """The least is the oldest."""
-        return self.created, self.declared.namespace, self.declared.name
 
 
 @dataclass(frozen=True)

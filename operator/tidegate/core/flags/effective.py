@@ -27,6 +27,13 @@ class Declared:
     spec: Mapping[str, Any]
     """As JSON: one that is not valid must not keep its kill switch from working."""
     status: FlagStatus | None = None
+    created: str = ""
+    """creationTimestamp: of several flags with one key in a set the oldest is served."""
+
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """The least is the oldest."""
+        return self.created, self.namespace, self.name
 
     @property
     def key(self) -> str:
@@ -37,6 +44,13 @@ class Declared:
     def flag_set(self) -> str:
         """The set that it is in."""
         return str(self.spec.get("flagSet") or self.namespace)
+
+
+def declared_of(obj: Mapping[str, Any], status: FlagStatus | None) -> Declared:
+    """From JSON of the API server, with its status as it was read."""
+    meta = obj["metadata"]
+    made = meta.get("creationTimestamp", "")
+    return Declared(meta["name"], meta.get("namespace", ""), obj.get("spec") or {}, status, made)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tidegate.core.flags.check import Problem
 from tidegate.core.flags.effective import Choice, Declared, Effective, choice
 from tidegate.core.flags.program import Program, program
 
+F = TypeVar("F")
 MOST_NEEDED = 16
 """Flags that one is evaluated with, at most: SDKs that evaluate in process get all of them written into it."""
 
@@ -22,6 +24,14 @@ class FlagSet:
     problems: Mapping[str, tuple[Problem, ...]]
     """What is wrong with newest specs, by key. Such a flag is served by its last spec that was right; the off variant
     is where that one's prerequisites are gone too; and not at all if it never was right."""
+
+
+def eldest(flags: Iterable[F], declared: Callable[[F], Declared]) -> dict[str, F]:
+    """Of several flags with one key the oldest is served. Those of one set, by key."""
+    first: dict[str, F] = {}
+    for flag in sorted(flags, key=lambda one: declared(one).age):
+        first.setdefault(declared(flag).key, flag)
+    return first
 
 
 def flag_set(flags: Iterable[Declared]) -> FlagSet:

@@ -15,7 +15,7 @@ from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import debt, requests, rollout, telemetry, windows
 from tidegate.core.flags.check import Problem, read
 from tidegate.core.flags.draft import Draft, Flag, FlagPlan, Observed, arms
-from tidegate.core.flags.flagset import flag_set
+from tidegate.core.flags.flagset import eldest, flag_set
 
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
@@ -102,16 +102,14 @@ def _rival(obs: Observed) -> Flag | None:
     """The flag of the same key in the set that came first, if that is another one."""
     mine = obs.flag.declared
     same = [one for one in obs.peers if (one.declared.key, one.declared.flag_set) == (mine.key, mine.flag_set)]
-    first = min((obs.flag, *same), key=lambda one: one.age)
+    first = eldest((obs.flag, *same), lambda one: one.declared)[mine.key]
     return None if first is obs.flag else first
 
 
 def _served(obs: Observed) -> tuple[FlagSpec | None, tuple[Problem, ...]]:
     """The newest spec that can be served, and what is wrong with the newest."""
     mine = obs.flag.declared
-    first: dict[str, Flag] = {}
-    for one in sorted(obs.peers, key=lambda one: one.age):
-        first.setdefault(one.declared.key, one)
+    first = eldest(obs.peers, lambda one: one.declared)
     made = flag_set([mine, *(one.declared for key, one in first.items() if key != mine.key)])
     found = made.programs.get(mine.key)
     problems = made.problems.get(mine.key, ())
