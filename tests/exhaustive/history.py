@@ -24,6 +24,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateState
 from tidegate.api.release import Phase, RequestAction
 from tidegate.core.jobs import JOB_NAME
+from tidegate.engine.operator import WATCHED
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     HTTPROUTES,
@@ -40,7 +41,7 @@ ANSWERED_IN = 1.0
 BUSY = 4000
 """Requests a minute that are more than releases under way need: six in a row by two routers made 2,001. Without a pause
 between them there would be 20,000."""
-IDLE = 12
+IDLE = len(WATCHED)
 """Requests in a minute at rest: those of an audit."""
 
 

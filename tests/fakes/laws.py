@@ -20,6 +20,7 @@ from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
+    FEATURE_FLAGS,
     INGRESSES,
     JOBS,
     LEASES,
@@ -285,6 +286,7 @@ _THEIRS: Mapping[Kind, Callable[[Object], Object]] = {
     REPLICASETS: _replicaset,
     SERVICES: _service,
     **dict.fromkeys(RELEASES, _release),
+    FEATURE_FLAGS: _bare,
     **dict.fromkeys(ROUTES, _route),
     TRAEFIK_SERVICES: _traefik_service,
 }

@@ -79,7 +79,7 @@ class Process:
         observer = Observer(cached, routers, asker, gate, own, checkups, jobs, calls, lambda: self.leader.term)
         recorder = Recorder(cached, own, name)
         reconciler = Reconciler(cached, gate, observer, Actor(cached, routers, jobs), recorder, meters, own)
-        flags = FlagReconciler(cached, asker, recorder, meters, own)
+        flags = FlagReconciler(cached, gate, asker, recorder, meters, own)
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         self.operator = Operator(self.line, store, reconcilers, meters, own, self.leader)
         self.watch.told = self.operator.told

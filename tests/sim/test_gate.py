@@ -14,11 +14,11 @@ from tests.sim.world import NAMESPACE, QUICK, World, deployment
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.standing import NUMBER
-from tidegate.engine.gate import READ_IN, needed
-from tidegate.engine.reconcile import STANDING_BY
+from tidegate.engine.gate import READ_IN, STANDING_BY, needed
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,
     DEPLOYMENTS,
+    FEATURE_FLAGS,
     POLICIES,
     POLICY_BINDINGS,
     REPLICASETS,
@@ -452,7 +452,7 @@ def policy(world: World, failure: str = "Fail") -> None:
     world.cluster.patch_as("admin", POLICIES, "", "tidegate-replicasets", {"spec": {"failurePolicy": failure}})
 
 
-async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_releases() -> None:
+async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_releases_and_flags() -> None:
     world = await World.begin(spec={**QUICK, "steps": [{"weight": 25, "bake": "20s"}]})
     world.release("v2")
     await world.until(world.baking(1))
@@ -461,6 +461,7 @@ async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_rel
         world.cluster.patch_as("admin", POLICIES, "", name, {"spec": THEIRS})
     await world.wait(1)
     written = ours(world)
+    world.cluster.create_as("user", FEATURE_FLAGS, NAMESPACE, {"metadata": {"name": "flag"}, "spec": {}})
     await world.wait(90)
     assert ours(world) == written, "not even a status"
     assert world.baking(1)()
@@ -470,4 +471,7 @@ async def test_the_gate_of_another_installation_is_left_alone_and_so_are_its_rel
         assert policy
         world.cluster.patch_as("admin", POLICIES, "", name, {"spec": policy["spec"]})
     await world.ends("Promoted", within=STANDING_BY.total_seconds() + 60)
+    flag = world.cluster.find(FEATURE_FLAGS, NAMESPACE, "flag")
+    assert flag
+    assert flag["status"]["phase"] == "Serving"
     assert world.meters.registry.get_sample_value("tidegate_gate_problem", {"reason": "GateForeign"}) == 0

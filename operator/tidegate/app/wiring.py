@@ -82,7 +82,7 @@ async def run(settings: Settings) -> int:
         observer = Observer(cluster, router, asker, gate, clock, checkups, jobs, calls, lambda: leader.term)
         recorder = Recorder(cluster, clock, socket.gethostname())
         reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
-        flags = FlagReconciler(cluster, asker, recorder, meters, clock)
+        flags = FlagReconciler(cluster, gate, asker, recorder, meters, clock)
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         operator = Operator(kube, store, reconcilers, meters, clock, leader, settings.namespace)
         # Every replica answers the API server, leading or not.

@@ -1,6 +1,7 @@
 """Flags: read with what they need, decided upon, and their status written. There is nothing else to be done to one.
 
-They need no gate: nobody's pods are held, and what is served follows from the status.
+They need no gate: nobody's pods are held, and what is served follows from the status. Where it is another
+installation's, that one writes to flags, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tidegate.core.flags.flagset import MOST_NEEDED
 from tidegate.core.flags.machine import decide, wants
 from tidegate.engine.asker import Asker
 from tidegate.engine.events import Recorder
+from tidegate.engine.gate import STANDING_BY, GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.refers import flag_reference, prerequisites
 from tidegate.engine.statuses import Statuses
@@ -37,12 +39,17 @@ UNREADABLE = timedelta(seconds=30)
 class FlagReconciler:
     """Brings one flag to where it should be by now. Raises ClusterError; then it is asked again."""
 
-    def __init__(self, cluster: Watched, asker: Asker, recorder: Recorder, meters: Meters, clock: Clock) -> None:
-        self._cluster, self._asker, self._recorder, self._meters, self._clock = cluster, asker, recorder, meters, clock
+    def __init__(
+        self, cluster: Watched, gate: GateCheck, asker: Asker, recorder: Recorder, meters: Meters, clock: Clock
+    ) -> None:
+        self._cluster, self._gate, self._asker = cluster, gate, asker
+        self._recorder, self._meters, self._clock = recorder, meters, clock
         self._statuses: Statuses[FlagPlan] = Statuses(cluster)
 
     async def reconcile(self, key: Subject) -> datetime | None:
         """When to be asked again though nothing was seen to change."""
+        if await self._gate.foreign():
+            return self._clock.now() + STANDING_BY
         try:
             obj = await self._cluster.get(key.kind, key.namespace, key.name)
         except NotFound:

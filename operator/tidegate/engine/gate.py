@@ -109,7 +109,7 @@ class GateCheck:
         return (problem,) if problem else ()
 
     async def foreign(self) -> Problem | None:
-        """The gate is another installation's: its releases are none of ours, and nothing may be written to them."""
+        """The gate is another installation's: nothing may be written to releases or flags, which are its own."""
         return next((each for each in await self.problems() if each.reason is Reason.GATE_FOREIGN), None)
 
     async def _one(self, kind: Kind, obj: Object) -> Problem | None:
@@ -137,6 +137,8 @@ class GateCheck:
             log.info("the gate stands")
 
 
+STANDING_BY = timedelta(seconds=30)
+"""Between two looks whether the gate is still another installation's."""
 READ_IN = timedelta(seconds=5)
 """How long API servers may take to read a gate that was put back. They look at policies once a second."""
 WORST = (Reason.GATE_FOREIGN, Reason.GATE_MISSING, Reason.GATE_CHANGED)

@@ -16,7 +16,7 @@ from tidegate.core.machine import decide
 from tidegate.core.plan import Event, Plan
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
-from tidegate.engine.gate import GateCheck
+from tidegate.engine.gate import STANDING_BY, GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
@@ -29,8 +29,6 @@ log = logging.getLogger("tidegate.reconcile")
 
 UNREADABLE = timedelta(seconds=30)
 """How long until a release that cannot be read is looked at again."""
-STANDING_BY = timedelta(seconds=30)
-"""Between two looks whether the gate is still another installation's."""
 
 
 class Reconciler:
