@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -112,16 +114,65 @@ async def test_requests_one_behind_the_other_are_answered_in_turn_whichever_way_
         assert answer.count(b"HTTP/1.1 200 OK") == 7
 
 
-async def test_who_reads_nothing_ends(tmp_path: Path) -> None:
+async def test_a_trailer_that_does_not_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ASKING", 60.0)
     async with running(tmp_path) as gateway:
-        gateway.now(*(flag(f"flag-{number}", description="x" * 1000) for number in range(300)))
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
-        asked = f"GET /flagd/v1/shop.json HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SERVER}\r\n\r\n".encode()
-        writer.write(asked * 300)
-        await until(lambda: len(gateway.parts.http._connections) == 0)
+        gateway.now(flag("one"))
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\nx: ")
+        pieces = 0
+        with contextlib.suppress(ConnectionError):
+            while pieces < 100:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                pieces += 1
+        assert pieces < 100
+        assert (await gateway.post("/one"))[0] == 200
+
+
+async def test_as_many_requests_as_one_likes_may_come_in_one_piece_and_the_last_be_cut(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        asked = HEAD + b"content-length: 2\r\n\r\n{}"
+        last = asked.replace(b"host: x", b"connection: close")
+        answer = await sent(gateway.port, asked * 200 + last[:30], last[30:], pause=0.1)
+        assert answer.count(b"HTTP/1.1 200 OK") == 201
+
+
+async def test_nothing_may_wait_for_an_answer_without_an_end(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        listen = f"GET {uri} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+        for behind in (b"GET / HTTP/1.1\r\n\r\n" * 3000, HEAD + b"content-length: 2\r\n\r\n{}"):
+            await sent(gateway.port, listen, behind, pause=0.1)
+        await until(lambda: gateway.parts.events.listening == 0)
+
+
+async def test_so_many_requests_may_wait_for_the_answer_before_and_no_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        fetch = f"GET /flagd/v1/shop.json HTTP/1.1\r\nauthorization: Bearer {SERVER}\r\n\r\n".encode()
+        assert (await sent(gateway.port, fetch * 33)).count(b"200 OK") == 33
+        assert await sent(gateway.port, fetch * 34) == b""
+
+
+@pytest.mark.parametrize("path", ["GET /flagd/v1/shop.json", "POST /ofrep/v1/evaluate/flags"])
+async def test_who_reads_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(connections, "IDLE", 60.0)
+    async with running(tmp_path) as gateway:
+        variants = [{"name": "off", "value": "x" * 5000}]
+        gateway.now(*(flag(f"flag-{n}", type="String", variants=variants, offVariant="off") for n in range(300)))
+        asked = f"{path} HTTP/1.1\r\nauthorization: Bearer {SERVER}\r\ncontent-length: 0\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", gateway.port)) as one:
+            await until(lambda: len(gateway.parts.http._connections) == 1)
+            (connection,) = gateway.parts.http._connections._open
+            while not connection.flow.write_paused:
+                one.sendall(asked)
+                await asyncio.sleep(0.02)
+            one.sendall(asked)
+            await until(lambda: len(gateway.parts.http._connections) == 0)
         assert (await gateway.post("/flag-1"))[0] == 200
-        writer.close()
-        assert reader is not None
 
 
 async def test_there_are_so_many_connections_and_no_more(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from tidegate.core.flags import versions
 from tidegate.core.flags.versions import comparison, parse
 
 IN_ORDER = ("1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0")
@@ -28,6 +29,12 @@ def test_the_same_version(text: str) -> None:
 def test_no_version_compares_with_nothing(text: str) -> None:
     assert parse(text) is None
     assert not comparison("!=1.0.0")(text)
+
+
+def test_what_is_too_long_for_a_version_is_not_kept() -> None:
+    kept = versions._parsed.cache_info().currsize
+    assert parse("1" * 60_000) is None
+    assert versions._parsed.cache_info().currsize == kept
 
 
 @pytest.mark.parametrize(

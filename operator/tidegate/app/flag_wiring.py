@@ -27,7 +27,7 @@ from tidegate.flags.freshness import Freshness
 from tidegate.flags.grpc_sync import GrpcSync
 from tidegate.flags.http import Gateway
 from tidegate.flags.meters import Meters
-from tidegate.flags.ofrep import PATH, Ofrep
+from tidegate.flags.ofrep import PATH, STREAM, Ofrep
 from tidegate.flags.rates import Rates
 from tidegate.flags.server import HttpServer, bind
 from tidegate.ports.clock import Clock
@@ -70,7 +70,8 @@ class Parts:
         )
         self.sync = GrpcSync(self.catalog, self.changes, self.access, self.freshness, settings.streams)
         self.meters.gauges = {"sse": lambda: self.events.listening, "grpc": lambda: self.sync.listening}
-        self.http = HttpServer(self.gateway, Connections(settings.connections, PATH, self.gateway.at_once))
+        connections = Connections(settings.connections, PATH, self.gateway.at_once, STREAM)
+        self.http = HttpServer(self.gateway, connections)
         self.probes = FlagProbes(self.gateway, self.freshness, self.meters)
 
     async def serve(self, stop: asyncio.Event, beside: Collection[Coroutine[Any, Any, None]]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakValueDictionary
 
 GATHER = 0.1
 """Seconds from a change until it is told: who is told asks anew, all at once."""
@@ -13,8 +14,9 @@ class Changes:
 
     def __init__(self, gather: float = GATHER) -> None:
         self._gather = gather
-        self._at_once: dict[str, asyncio.Event] = {}
-        self._gathered: dict[str, asyncio.Event] = {}
+        # Not kept by us: whoever waits may have made up the name.
+        self._at_once = WeakValueDictionary[str, asyncio.Event]()
+        self._gathered = WeakValueDictionary[str, asyncio.Event]()
         self._due: set[str] = set()
         self.closed = False
         """Nothing more is told: who waits is to go."""

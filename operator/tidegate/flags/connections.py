@@ -10,6 +10,7 @@ them wait, which costs more than all else (docs/decisions.md).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,10 @@ from tidegate.flags.answers import BODY, Headers, Response
 
 HEAD = 16 * 1024
 """Bytes of URL and headers."""
+MOST = HEAD + 4 * BODY
+"""Bytes of a request, with what its body comes in, and after it."""
+WAITING = 32
+"""Requests of a connection that wait for the answer to the one before."""
 ASKING = 10.0
 """Seconds from the first byte of a request to its last."""
 IDLE = 75.0
@@ -37,10 +42,11 @@ AtOnce = Callable[[str, Headers, str, bytes], Response]
 
 
 class Connections:
-    """All connections of a server. What is posted to ``quick`` and below is answered by ``at_once``."""
+    """All connections of a server. What is posted to ``quick`` and below is answered by ``at_once``; the answer to
+    ``endless`` ends with its connection."""
 
-    def __init__(self, most: int, quick: str, at_once: AtOnce) -> None:
-        self._most, self._quick, self._at_once = most, quick.encode(), at_once
+    def __init__(self, most: int, quick: str, at_once: AtOnce, endless: str) -> None:
+        self._most, self._quick, self._at_once, self._endless = most, quick.encode(), at_once, endless
         self._open: set[Guarded] = set()
 
     def protocol(self) -> type[Guarded]:
@@ -50,6 +56,7 @@ class Connections:
         class Counted(Guarded):
             quick, below = self._quick, self._quick + b"/"
             at_once = staticmethod(self._at_once)
+            endless = self._endless
 
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
                 super().connection_made(transport)
@@ -76,7 +83,7 @@ class Connections:
 
     def look(self, now: float) -> None:
         """End those whose time is up."""
-        for connection in [one for one in self._open if one.until is not None and one.until < now]:
+        for connection in [one for one in self._open if min(one.until, one.taking) < now]:
             # Not closed: that waits until all is sent, and who reads nothing is one of them.
             connection.transport.abort()
 
@@ -87,15 +94,18 @@ class Guarded(HttpToolsProtocol):
     quick: bytes
     below: bytes
     at_once: AtOnce
+    endless: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head = self._partial = 0
+        self._head = self._came = 0
         self._in_head = True
         self._body: bytearray | None = None
         """Of a request that is answered at once."""
-        self.until: float | None = None
+        self.until = math.inf
         """When it is ended, as things are."""
+        self.taking = math.inf
+        """When it is ended if nothing more of what it is told is taken, whatever else it does."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """It has as long for its first request as for one of which something has come."""
@@ -103,16 +113,27 @@ class Guarded(HttpToolsProtocol):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """A head that goes on and on is not known as such until it ends."""
-        super().data_received(data)
-        if self._in_head:
-            self._partial += len(data)
-            if self._partial > HEAD and not self.transport.is_closing():
-                self.send_400_response("The headers are too large.")
+        """What goes on and on is not known as such until it ends, so it is counted as it comes: in pieces, as nobody
+        says how much of one is of the request that begins in it, and none of that is counted."""
+        for at in range(0, len(data), HEAD):
+            if self._came > MOST or (at and self.transport.is_closing()):
+                return
+            piece = data[at : at + HEAD]
+            self._came += len(piece)
+            super().data_received(piece)
+            if self._came > HEAD:
+                self._bound()
+
+    def _bound(self) -> None:
+        refused = self._body is not None and len(self._body) > BODY
+        if self._in_head and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+        elif self._came > MOST and not refused:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._in_head, self._head, self._partial = True, 0, 0
+        self._in_head, self._head, self._came = True, 0, 0
         self.until = self.loop.time() + ASKING
         super().on_message_begin()
 
@@ -137,6 +158,8 @@ class Guarded(HttpToolsProtocol):
         self._in_head = False
         if (self.url == self.quick or self.url.startswith(self.below)) and self._may_be_answered_at_once():
             self._body = bytearray()
+        elif self._waits_in_vain():
+            self.transport.abort()
         else:
             super().on_headers_complete()
 
@@ -155,6 +178,13 @@ class Guarded(HttpToolsProtocol):
             and b"?" not in self.url
             and self.url.isascii()
         )
+
+    def _waits_in_vain(self) -> bool:
+        """Of all that waits only the newest is told when the connection ends: behind an answer without an end, it would
+        be the wrong one, and the other would never end."""
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        return len(self.pipeline) >= WAITING or self.cycle.scope["path"] == self.endless
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -185,7 +215,7 @@ class Guarded(HttpToolsProtocol):
             if len(body) > BODY or self._answer(body):
                 self.transport.close()
             return
-        self.until = None
+        self.until = math.inf
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self.until = self.loop.time() + IDLE
@@ -198,11 +228,10 @@ class Guarded(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         """More was said than is taken."""
-        self.until = self.loop.time() + READING
+        self.taking = self.loop.time() + READING
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """It was taken."""
-        done = self.cycle is None or self.cycle.response_complete
-        self.until = self.loop.time() + IDLE if done else None
+        self.taking = math.inf
         super().resume_writing()

@@ -34,6 +34,8 @@ from tidegate.flags.served import Kind
 from tidegate.ports.clock import Clock
 
 Scope = MutableMapping[str, Any]
+ADDRESS = 45
+"""Characters of the longest address. Who asks is kept; what says that it is one may be anything."""
 CLOSE: Header = (b"connection", b"close")
 _ONE = ofrep.PATH + "/"
 _TOO_LARGE = failure(413, f"the body is larger than {BODY} bytes", CLOSE, code="PARSE_ERROR")
@@ -163,7 +165,7 @@ class Gateway:
         told = headers[b"x-forwarded-for"].decode("latin-1").split(",")
         while told and self._is_proxy(peer):
             peer = told.pop().strip()
-        return peer
+        return peer[:ADDRESS]
 
     def _is_proxy(self, peer: str) -> bool:
         try:

@@ -29,11 +29,14 @@ class Version(NamedTuple):
     """The words of a pre-release: numbers come before words."""
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> Version | None:
-    """A version, or None where it is none. Few are asked about, and again in each flag."""
-    if len(text) > _LONGEST:
-        return None
+    """A version, or None where it is none."""
+    return _parsed(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Version | None:
+    """Few are asked about, and again in each flag."""
     found = _VERSION.fullmatch(text) or _VERSION.fullmatch(_padded(text))
     if found is None:
         return None
