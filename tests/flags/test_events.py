@@ -107,3 +107,28 @@ async def test_listeners_end_when_the_gateway_does(tmp_path: Path) -> None:
         await event(answer)
     async with asyncio.timeout(5):
         assert b"data" not in await answer.read()
+
+
+async def test_who_s_token_is_gone_hears_of_no_change_any_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one", clientSide=True))
+        async with listening(gateway) as answer:
+            await event(answer)
+            (tmp_path / "shop.client").write_text("another-token-of-shop\n")
+            gateway.parts.access.look()
+            gateway.now(flag("one", clientSide=True, defaultVariant="on"))
+            async with asyncio.timeout(5):
+                assert b"data" not in await answer.read()
+            assert (await gateway.get(answer.url.path_qs))[0] == 401
+
+
+async def test_nothing_is_kept_for_sets_that_nobody_waits_for(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        changes = gateway.parts.changes
+        waits = changes.next("shop")
+        for number in range(10):
+            changes.next(f"made-up-{number}")
+        assert set(changes._gathered) == {"shop"}
+        gateway.now(flag("one"))
+        async with asyncio.timeout(5):
+            await waits.wait()

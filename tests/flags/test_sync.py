@@ -12,7 +12,8 @@ import grpc.aio
 import pytest
 
 from tests.flags.running import CLIENT, SERVER, Running, flag, running
-from tidegate.flags.grpc_sync import SERVICE, message, texts
+from tidegate.flags import grpc_sync
+from tidegate.flags.grpc_sync import OPTIONS, SERVICE, message, texts
 
 SHOP = "flagSetId=shop"
 
@@ -61,6 +62,33 @@ async def test_a_stream_tells_the_set_and_its_changes(tmp_path: Path) -> None:
         assert json.loads(second)["flags"]["one"]["defaultVariant"] == "on"
         assert gateway.parts.sync.listening == 1
         call.cancel()
+
+
+async def test_a_stream_ends_with_the_change_after_its_token_went(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway, channel(gateway) as line:
+        gateway.now(flag("one"))
+        call = line.unary_stream(f"/{SERVICE}/SyncFlags")(request(), metadata=(("authorization", f"Bearer {SERVER}"),))
+        async with asyncio.timeout(10):
+            await call.read()
+            (tmp_path / "shop.server").write_text("another-token-of-shop\n")
+            gateway.parts.access.look()
+            gateway.now(flag("one", defaultVariant="on"))
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call.read()
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_no_stream_lasts_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = {**dict(OPTIONS), "grpc.max_connection_age_ms": 300, "grpc.max_connection_age_grace_ms": 100}
+    assert hasty.keys() == dict(OPTIONS).keys()
+    monkeypatch.setattr(grpc_sync, "OPTIONS", tuple(hasty.items()))
+    async with running(tmp_path) as gateway, channel(gateway) as line:
+        gateway.now(flag("one"))
+        call = line.unary_stream(f"/{SERVICE}/SyncFlags")(request(), metadata=(("authorization", f"Bearer {SERVER}"),))
+        async with asyncio.timeout(10):
+            await call.read()
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call.read()
 
 
 async def test_one_answer_and_what_flagd_has_given_up(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Parts:
         self.freshness = Freshness(clock)
         self.meters = Meters(self.catalog, self.freshness)
         self.access = Open(self.catalog.sets) if settings.open else Access(Path(settings.tokens))
-        self.events = Events(self.catalog, self.changes, settings.streams)
+        self.events = Events(self.catalog, self.changes, self.access, settings.streams)
         self.gateway = Gateway(
             self.catalog,
             Ofrep(self.catalog, self.changes),

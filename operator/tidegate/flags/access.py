@@ -21,7 +21,7 @@ log = logging.getLogger("tidegate.flags")
 
 SHORTEST = 16
 """Characters of a token: a shorter one could be guessed."""
-_HASH = re.compile(r"sha256:([0-9a-f]{64})")
+_HASH = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 SELECTED = "flagSetId="
 
 
@@ -60,8 +60,8 @@ class Access:
             seen = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
             if seen == self._seen:
                 return
-            texts = {file.name: file.read_text(encoding="utf-8") for file in files}
-        except (OSError, UnicodeDecodeError) as error:
+            texts = {file.name: text for file in files if (text := _text(file)) is not None}
+        except OSError as error:
             log.warning("tokens: %s: %s; those known before still hold", self._folder, error)
             return
         self._seen, self._callers = seen, callers(texts)
@@ -77,6 +77,10 @@ class Access:
         if selected and selected != caller.flag_set:
             return Refused(403, "this token is of another flag set")
         return caller
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether it may still be told: its token may be gone by now."""
+        return self._callers.get(caller.digest) == caller
 
     def listener(self, flag_set: str, ticket: str) -> Caller | Refused:
         """By the ticket of a stream's URL."""
@@ -103,6 +107,10 @@ class Open:
             return Refused(400, f"say which flag set: Flagd-Selector: {SELECTED}NAME")
         return Caller(selected, Kind.SERVER, "", b"")
 
+    def holds(self, _: Caller) -> bool:
+        """Nobody's token is gone."""
+        return True
+
     def listener(self, flag_set: str, _: str) -> Caller | Refused:
         """The same."""
         return self.who("", flag_set)
@@ -121,13 +129,33 @@ def callers(texts: Mapping[str, str]) -> dict[bytes, Caller]:
             if not token or token.startswith("#"):
                 continue
             hashed = _HASH.fullmatch(token)
-            if not hashed and len(token) < SHORTEST:
-                log.warning("tokens: %s, line %d: less than %d characters, and left out", name, number, SHORTEST)
+            if not hashed and (wrong := _wrong(token)):
+                log.warning("tokens: %s, line %d: %s, and left out", name, number, wrong)
                 continue
             digest = bytes.fromhex(hashed[1]) if hashed else hashlib.sha256(token.encode()).digest()
             ticket = hmac.new(digest, b"tidegate flag events", hashlib.sha256).hexdigest()[:32]
-            found[digest] = Caller(flag_set, Kind(kind), ticket, digest)
+            caller = Caller(flag_set, Kind(kind), ticket, digest)
+            kept = found.setdefault(digest, caller)
+            if kept[:2] != caller[:2]:
+                kept = found[digest] = min(kept, caller, key=lambda one: one.kind is not Kind.CLIENT)
+                told = f"{kept.flag_set}.{kept.kind.value}"
+                log.warning("tokens: %s, line %d: another file has it too, and it is one of %s", name, number, told)
     return found
+
+
+def _wrong(token: str) -> str:
+    """Why it is no token, or nothing."""
+    if len(token) < SHORTEST:
+        return f"less than {SHORTEST} characters"
+    return "no SHA-256, which has 64 digits in hex," if token.lower().startswith("sha256:") else ""
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        log.warning("tokens: file %s is not UTF-8, and left out", file.name)
+        return None
 
 
 def selected(text: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 
-from tidegate.flags.access import Caller
+from tidegate.flags.access import Access, Caller, Open
 from tidegate.flags.answers import Header, Headers, Receive, Response, Send, failure
 from tidegate.flags.catalog import Catalog
 from tidegate.flags.changes import Changes
@@ -29,8 +29,8 @@ HEADERS: tuple[Header, ...] = (
 class Events:
     """Those who listen."""
 
-    def __init__(self, catalog: Catalog, changes: Changes, most: int) -> None:
-        self._catalog, self._changes, self._most = catalog, changes, most
+    def __init__(self, catalog: Catalog, changes: Changes, access: Access | Open, most: int) -> None:
+        self._catalog, self._changes, self._access, self._most = catalog, changes, access, most
         self.listening = 0
 
     def full(self) -> Response | None:
@@ -61,7 +61,7 @@ class Events:
 
     async def _tell(self, caller: Caller, known: str, send: Send) -> None:
         said = f"retry: {random.randint(*AGAIN)}\n\n".encode()  # noqa: S311 - spreads listeners out, hides nothing
-        while not self._changes.closed:
+        while not self._changes.closed and self._access.holds(caller):
             changed = self._changes.next(caller.flag_set)
             revision = self._catalog.of(caller.flag_set).views[caller.kind].revision
             if revision != known:

@@ -44,6 +44,9 @@ OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST),
     ("grpc.max_metadata_size", REQUEST),
     ("grpc.so_reuseport", 0),
+    # Whose token is gone is not told of it while nothing changes; nor does anybody else stay with one gateway for ever.
+    ("grpc.max_connection_age_ms", 1_800_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
 )
 
 
@@ -88,6 +91,8 @@ class GrpcSync:
                     known = served.revision
                     yield message(served.document)
                 await changed.wait()
+                if not self._access.holds(caller):
+                    await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "this token holds no more")
         finally:
             self.listening -= 1
 
