@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.flags.running import STEPS, flag
+from tidegate.core.flags.compile import compile_set
+from tidegate.flags import catalog as catalog_module
 from tidegate.flags.catalog import Catalog
 from tidegate.flags.served import SINGLE, Kind
 
@@ -42,6 +46,57 @@ def test_a_spec_that_cannot_be_served_leaves_the_last_that_could() -> None:
     made.put(flag("one", **BAD, enabled=False))
     made.refresh()
     assert b'"off"' in said(made, "one"), "its kill switch works all the same"
+
+
+def test_true_is_not_one() -> None:
+    def limit(value: object) -> Json:
+        variants = [{"name": "on", "value": {"limit": value}}, {"name": "off", "value": {}}]
+        return flag("one", type="Object", variants=variants, defaultVariant="on", offVariant="off")
+
+    made = catalog(limit(1))
+    for value, text in ((True, b"true"), (1.0, b"1.0"), (1, b"1")):
+        made.put(limit(value))
+        made.refresh()
+        assert b'"limit":' + text + b"}" in said(made, "one")
+
+
+def test_an_object_that_nobody_foresaw_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    odd = flag("odd", defaultVariant="on")
+    made = catalog(odd)
+    made.put({**odd, "spec": "no object"})
+    made.put({"kind": "nothing"})
+    made.refresh()
+    assert b'"on"' in said(made, "odd"), "what is known of it is served"
+    assert caplog.text.count("is left as it was") == 2
+
+
+def test_an_accepted_spec_that_cannot_be_read_is_none() -> None:
+    for text in ("{", "[]", "null", "[" * 100_000):
+        broken = flag("one", defaultVariant="on")
+        broken["status"] = {"accepted": text}
+        assert b'"on"' in said(catalog(broken), "one")
+        assert not catalog({**broken, "spec": BAD}).sets["shop"].flags
+
+
+def test_a_set_that_cannot_be_made_hurts_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(programs: Json) -> Json:
+        if "bad" in programs:
+            raise RuntimeError
+        return compile_set(programs)
+
+    made, told = catalog(flag("bad", namespace="books")), list[str]()
+    before = made.of("books")
+    made.listen(told.append)
+    monkeypatch.setattr(catalog_module, "compile_set", fails)
+    made.put(flag("bad", namespace="books", defaultVariant="on"))
+    for name in ("shop", "depot", "yard"):
+        made.put(flag("one", namespace=name))
+    made.refresh()
+    assert sorted(told) == ["depot", "shop", "yard"]
+    assert made.of("books") is before
+    assert "flag set books cannot be made" in caplog.text
 
 
 def test_the_last_good_spec_outlives_the_process() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.adapters.listed import Listed
 from tidegate.adapters.listwatch import ListWatch
-from tidegate.ports.cluster import FEATURE_FLAGS, Kind, Object, Unavailable
+from tidegate.ports.cluster import FEATURE_FLAGS, Kind, NotFound, Object, Rejected, Unavailable
 
 Json = dict[str, Any]
 
@@ -90,8 +90,8 @@ class Seen:
         self.told.append("broken")
 
 
-async def tell(*story: object) -> tuple[Seen, Server, Clock]:
-    clock, seen = Clock(), Seen()
+async def tell(*story: object, clock: Clock | None = None) -> tuple[Seen, Server, Clock]:
+    clock, seen = clock or Clock(), Seen()
     server = Server(clock, *story)
     watching = asyncio.create_task(ListWatch(server, FEATURE_FLAGS, "", seen, clock).run())  # type: ignore[arg-type]  # it is like one
     await asyncio.wait({watching}, timeout=5)
@@ -138,3 +138,23 @@ async def test_a_break_within_a_watch_loses_nothing() -> None:
     seen, server, _ = await tell([obj("a")], half, events(("ADDED", obj("c", "12"))))
     assert seen.told == ["+a", "only a", "ok", "+b", "ok", "broken", "+c", "ok"]
     assert server.asked == ["list", "watch 10", "watch 11", "watch 12"]
+
+
+def lasting(clock: Clock, seconds: float, error: Exception) -> Iterator[object]:
+    """A watch that stands for so long, and is cut."""
+    clock.time += seconds
+    yield error
+
+
+async def test_a_watch_that_stood_is_asked_for_again_without_a_long_pause() -> None:
+    clock = Clock()
+    cuts = [lasting(clock, 300.0, Unavailable("cut after 300 s")) for _ in range(8)]
+    _, _, clock = await tell([obj("a")], *cuts, clock=clock)
+    assert clock.slept == [0.25] * 8
+
+
+async def test_a_watch_that_is_refused_is_begun_by_a_list() -> None:
+    seen, server, clock = await tell([obj("a")], Rejected("410: too old"), [obj("b")], NotFound("404"), [obj("b")])
+    assert seen.told == ["+a", "only a", "ok", "broken", "+b", "only b", "ok", "broken", "+b", "only b", "ok"]
+    assert server.asked == ["list", "watch 10", "list", "watch 10", "list", "watch 10"]
+    assert clock.slept == [0.25, 0.5]

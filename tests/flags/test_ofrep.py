@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.flags.running import CLIENT, SERVER, STEPS, flag, running
+from tidegate.core.flags.attributes import Context
+from tidegate.core.flags.compile import Answer
 
 Json = dict[str, Any]
 BETA: Json = {"name": "beta", "when": {"attribute": "plan", "equals": "beta"}, "serve": "on"}
@@ -53,11 +55,42 @@ async def test_all_flags_and_then_nothing_new(tmp_path: Path) -> None:
         assert {one["key"]: one["variant"] for one in body["flags"]}["new"] == "off"
 
 
+async def test_a_new_token_is_told_anew_where_to_listen(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(*FLAGS)
+        tag = (await gateway.post("", token=CLIENT))[2]["etag"]
+        (tmp_path / "shop.client").write_text("another-token-of-shop\n")
+        gateway.parts.access.look()
+        status, body, _ = await gateway.post("", token="another-token-of-shop", **{"if-none-match": tag})
+        assert status == 200
+        assert (await gateway.post("", token="another-token-of-shop"))[1] == body
+
+
+async def test_a_flag_that_cannot_be_evaluated_hurts_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(_: Context) -> Answer:
+        raise ZeroDivisionError
+
+    async with running(tmp_path) as gateway:
+        gateway.now(*FLAGS)
+        gateway.parts.catalog.of("shop").flags["inner"].evaluate = fails
+        status, body, _ = await gateway.post("", {"targetingKey": "secret-person"})
+        assert status == 200
+        inner, new = body["flags"]
+        assert (inner["key"], inner["errorCode"], new["variant"]) == ("inner", "GENERAL", "off")
+        assert "value" not in inner
+        assert (await gateway.post("/inner", {}))[0] == 500
+    assert len([one for one in caplog.records if one.exc_info and "flag inner" in one.message]) == 2
+    assert "secret-person" not in caplog.text
+
+
 async def test_a_client_sees_what_is_meant_for_it_only(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(*FLAGS)
         _, body, _ = await gateway.post("", token=CLIENT)
         assert [one["key"] for one in body["flags"]] == ["new"]
+        assert "owner" not in body["flags"][0]["metadata"]
+        assert "owner" not in (await gateway.post("/new", {"plan": "beta"}, token=CLIENT))[1]["metadata"]
+        assert (await gateway.post("/new", {"plan": "beta"}))[1]["metadata"]["owner"] == "team"
         status, body, _ = await gateway.post("/inner", token=CLIENT)
         assert (status, body["errorCode"]) == (404, "FLAG_NOT_FOUND")
         status, raw, _ = await gateway.get("/flagd/v1/shop.json", token=CLIENT)
@@ -142,6 +175,13 @@ async def test_too_often(tmp_path: Path) -> None:
         status, _, headers = await gateway.post("/new")
         assert (status, headers["retry-after"]) == (429, "1")
         assert (await gateway.post("/new", token=CLIENT))[0] == 200, "another token has its own rate"
+
+
+async def test_what_a_proxy_tells_is_no_longer_than_an_address(tmp_path: Path) -> None:
+    async with running(tmp_path, rate=5.0, proxies="127.0.0.0/8") as gateway:
+        gateway.now(*FLAGS)
+        assert (await gateway.post("/new", **{"x-forwarded-for": "x" * 8000}))[0] == 200
+        assert all(len(address) <= 45 for _, address in gateway.parts.gateway._rates._full)
 
 
 async def test_pages_of_listed_origins_may_ask(tmp_path: Path) -> None:

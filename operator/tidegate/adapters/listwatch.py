@@ -7,16 +7,19 @@ stands, for it says how old its answers are, and has one kind and little memory.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection
 from typing import Protocol
 
 from tidegate.adapters.kubernetes import KubeCluster
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import ClusterError, Kind, Object
+from tidegate.ports.cluster import ClusterError, Kind, NotFound, Object, Rejected
 
 LASTING = 600
 """Seconds after which the API server is to end a watch, and a third more at most, so that not all end at once."""
-LONGEST_DELAY = 10.0
+SHORTEST_DELAY, LONGEST_DELAY = 0.25, 10.0
+STANDING = 1.0
+"""Seconds after which a watch has stood: what ends it is news, and not the same as before."""
 
 log = logging.getLogger("tidegate.watch")
 Name = tuple[str, str]
@@ -54,25 +57,41 @@ class ListWatch:
         self._observer, self._clock = observer, clock
         self._version = ""
         """From which to watch; none: to be listed first."""
+        self._began = math.inf
+        """When the watch did."""
 
     async def run(self) -> None:
         """Until cancelled. What fails is tried again, ever later, without an end."""
-        delay = 0.25
+        delay = SHORTEST_DELAY
         while True:
-            try:
-                if not self._version:
-                    await self._list()
-                before = self._clock.monotonic()
-                await self._watch()
-                if self._clock.monotonic() - before > 1:
-                    delay = 0.25
-                    continue
-                # An API server that ends each watch at once is not asked without a pause.
-            except ClusterError as error:
+            error = await self._once()
+            stood = self._clock.monotonic() - self._began > STANDING
+            if stood:
+                delay = SHORTEST_DELAY
+            if error:
                 self._observer.broken()
                 log.warning("%s: %s; again in %.1f s", self._kind.plural, error, delay)
+            elif stood:
+                # An API server that ends each watch at once is not asked without a pause.
+                continue
             await self._clock.sleep(delay * (0.75 + self._clock.jitter() / 2))
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _once(self) -> ClusterError | None:
+        """Why it broke, if it did."""
+        self._began = math.inf
+        try:
+            if not self._version:
+                await self._list()
+            self._began = self._clock.monotonic()
+            await self._watch()
+        except (NotFound, Rejected) as error:
+            # Asked the same way it would say the same again: mostly 410, the version is forgotten.
+            self._version = ""
+            return error
+        except ClusterError as error:
+            return error
+        return None
 
     async def _list(self) -> None:
         names: set[Name] = set()

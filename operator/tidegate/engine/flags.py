@@ -6,7 +6,6 @@ installation's, that one writes to flags, too.
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import datetime, timedelta
 
@@ -17,7 +16,7 @@ from tidegate.core import reading
 from tidegate.core.asked import REQUEST
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.draft import Flag, FlagPlan, Observed
-from tidegate.core.flags.effective import declared_of
+from tidegate.core.flags.effective import accepted_spec, declared_of
 from tidegate.core.flags.flagset import MOST_NEEDED
 from tidegate.core.flags.machine import decide, wants
 from tidegate.engine.asker import Asker
@@ -107,7 +106,7 @@ class FlagReconciler:
 
 
 def _needed(flag: Flag) -> list[str]:
-    return [*prerequisites(flag.declared.spec), *prerequisites(json.loads(flag.status.accepted or "{}"))]
+    return [*prerequisites(flag.declared.spec), *prerequisites(accepted_spec(flag.status.accepted) or {})]
 
 
 def read_flag(obj: Object) -> Flag:

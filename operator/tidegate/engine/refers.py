@@ -6,14 +6,13 @@ flag, ``flag=SET/KEY`` and ``needs=SET/KEY``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from tidegate.api.release import TrafficSpec
-from tidegate.core.flags.effective import Declared
+from tidegate.core.flags.effective import Declared, accepted_spec
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
 from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
@@ -102,10 +101,10 @@ def flag_reference(flag_set: str, key: str, *, needs: bool = False) -> str:
 
 def _flag(obj: Object) -> References:
     """Its own key, and those of the flags that it needs: as JSON, for a spec may be wrong elsewhere."""
-    spec, accepted = obj.get("spec") or {}, (obj.get("status") or {}).get("accepted") or "{}"
+    spec, accepted = obj.get("spec") or {}, (obj.get("status") or {}).get("accepted") or ""
     flag = Declared(obj["metadata"]["name"], obj["metadata"].get("namespace", ""), spec)
     yield (flag_reference(flag.flag_set, flag.key),)
-    for key in {*prerequisites(spec), *prerequisites(json.loads(accepted))}:
+    for key in {*prerequisites(spec), *prerequisites(accepted_spec(accepted) or {})}:
         yield (flag_reference(flag.flag_set, key, needs=True),)
 
 

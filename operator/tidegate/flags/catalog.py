@@ -66,14 +66,21 @@ class Catalog:
         return self.sets.get(name) or Served(name, {}, None)
 
     def put(self, obj: Object) -> None:
-        """A FeatureFlag, new or changed."""
+        """A FeatureFlag, new or changed. None of them may end the watch, which all others are told by."""
+        try:
+            self._put(obj)
+        except Exception:
+            log.exception("a FeatureFlag cannot be read, and is left as it was: %.200r", obj)
+
+    def _put(self, obj: Object) -> None:
         declared = declared_of(obj, _status(obj.get("status") or {}))
         name = declared.namespace, declared.name
         before = self._entries.get(name)
-        if before and before.declared == declared:
+        if before and before.declared == declared and _text(before.declared.spec) == _text(declared.spec):
             return
+        entry = _entry(declared, before)
         self._drop(name)
-        self._entries[name] = _entry(declared, before)
+        self._entries[name] = entry
         self._members.setdefault(declared.flag_set, set()).add(name)
         self._touch(declared.flag_set)
 
@@ -119,7 +126,11 @@ class Catalog:
         """Make what was touched anew, and tell."""
         touched, self._touched = self._touched, set()
         for name in touched:
-            self._make(name)
+            try:
+                self._make(name)
+            except Exception:
+                log.exception("flag set %s cannot be made, and stays as it was", name)
+                continue
             for told in self._listeners:
                 told(name)
 
@@ -145,13 +156,18 @@ class Catalog:
         for gone in tallies.keys() - programs.keys():
             del tallies[gone]
         kept = before.flags if before else {}
-        same = {key: kept[key] for key, one in programs.items() if key in kept and kept[key].program == one}
+        same = {key: kept[key] for key, one in programs.items() if key in kept and _alike(kept[key].program, one)}
         fresh = {key: program for key, program in programs.items() if key not in same}
         made = {
             key: Flag(name, fresh[key], evaluate, tallies.setdefault(key, {}), _arms(fresh[key], kept.get(key)))
             for key, evaluate in compile_set(fresh).items()
         }
         return {key: same.get(key) or made[key] for key in programs}
+
+
+def _alike(one: Program, other: Program) -> bool:
+    """As JSON too: to Python 1 is True, and to those who are served it is not."""
+    return one == other and _text(one.variants) == _text(other.variants)
 
 
 def _arms(program: Program, before: Flag | None) -> Arms | None:

@@ -1,7 +1,7 @@
 """OFREP: one flag, or all that a token sees, evaluated for who asks.
 
-An answer of all of them has an ETag of what is served and of the context as it was sent. Whoever sends the same again
-with it is told that nothing has changed, and nothing is read or evaluated.
+An answer of all of them has an ETag of what is served, of who asks and of the context as it was sent. Whoever sends the
+same again with it is told that nothing has changed, and nothing is read or evaluated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tidegate.flags.access import Caller
 from tidegate.flags.answers import JSON, BadRequest, Headers, Response, context_of, failure
 from tidegate.flags.catalog import Catalog
 from tidegate.flags.changes import Changes
-from tidegate.flags.served import SINGLE, View
+from tidegate.flags.served import FAILED, SINGLE, View
 
 log = logging.getLogger("tidegate.flags")
 
@@ -49,12 +49,12 @@ class Ofrep:
         except Exception:
             # A traceback has lines of code, and nothing of the context.
             log.exception("flag %s of %s could not be evaluated", key, caller.flag_set)
-            return failure(500, "the flag could not be evaluated; the gateway's log says why")
+            return failure(500, FAILED)
 
     def all(self, caller: Caller, headers: Headers, body: bytes) -> Response:
         """All flags that the token sees."""
         view = self._catalog.of(caller.flag_set).views[caller.kind]
-        tag = f'"{view.revision}-{blake2b(body, digest_size=8).hexdigest()}"'.encode()
+        tag = f'"{view.revision}-{blake2b(body, digest_size=8, key=caller.digest).hexdigest()}"'.encode()
         known = headers.get(b"if-none-match")
         if known is not None and tag in known:
             return Response(304, headers=((b"etag", tag),))

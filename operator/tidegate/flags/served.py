@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import json
+import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -16,6 +18,9 @@ from tidegate.core.flags.flagd import definition
 from tidegate.core.flags.program import Program, Split
 from tidegate.flags.distinct import Distinct
 
+log = logging.getLogger("tidegate.flags")
+
+FAILED = "the flag could not be evaluated; the gateway's log says why"
 SINGLE, BULK = 0, 1
 Tally = list[int]
 """Evaluations, asked for one by one and in bulk."""
@@ -75,6 +80,7 @@ class Flag:
     """A flag, ready to answer."""
 
     __slots__ = (
+        "_discreet",
         "_head",
         "_said",
         "_tail",
@@ -95,15 +101,24 @@ class Flag:
         told = definition(program)
         self.definition = f"{json.dumps(self.key)}:{_json(told)}".encode()
         metadata = {"flagSetId": set_name, **told["metadata"]}
-        self._head, self._tail = f'{{"key":{json.dumps(self.key)},"reason":"', f',"metadata":{_json(metadata)}}}'
+        self._head, self._tail = f'{{"key":{json.dumps(self.key)},"reason":"', _tail(metadata)
         self._said: dict[int, Said] = {}
         """By the identity of the answer, which is kept: a compiled flag makes each of its answers once."""
         self._tallies = tallies
+        self._discreet: Flag | None = None
+        if metadata.pop("owner", None):
+            self._discreet = copy.copy(self)
+            self._discreet._said, self._discreet._tail = {}, _tail(metadata)
 
     @property
     def static(self) -> bool:
         """One answer for everybody."""
         return self.program.static
+
+    @property
+    def for_clients(self) -> Flag:
+        """The same, for those who are not to know whose it is."""
+        return self._discreet or self
 
     def answer(self, context: Context, mode: int) -> bytes:
         """What is said to who asks."""
@@ -113,6 +128,11 @@ class Flag:
         if self.arms is not None:
             self.arms.saw(context, answer)
         return said.text
+
+    @property
+    def failed(self) -> bytes:
+        """What is said to who asks for all flags where this one could not be evaluated."""
+        return f'{{"key":{json.dumps(self.key)},"errorCode":"GENERAL","errorDetails":"{FAILED}"}}'.encode()
 
     def always(self) -> Said:
         """The one answer of a static flag."""
@@ -125,6 +145,10 @@ class Flag:
         tally = self._tallies.setdefault(answer.variant, [0, 0])
         said = self._said[id(answer)] = Said(answer, text.encode(), tally)
         return said
+
+
+def _tail(metadata: Mapping[str, object]) -> str:
+    return f',"metadata":{_json(metadata)}}}'
 
 
 def _json(value: object) -> str:
@@ -152,9 +176,16 @@ class View:
             self.known.append(self.revision)
 
     def answers(self, context: Context) -> bytes:
-        """All of it, as the elements of a list."""
+        """All of it, as the elements of a list. A flag that cannot be evaluated hurts no other."""
         self._asked += 1
-        parts = [flag.answer(context, BULK) for flag in self.dynamic]
+        parts = []
+        for flag in self.dynamic:
+            try:
+                parts.append(flag.answer(context, BULK))
+            except Exception:
+                # A traceback has lines of code, and nothing of the context.
+                log.exception("flag %s could not be evaluated", flag.key)
+                parts.append(flag.failed)
         if self._block:
             parts.append(self._block)
         return b",".join(parts)
@@ -171,7 +202,7 @@ class Served:
 
     def __init__(self, name: str, flags: Mapping[str, Flag], before: Served | None) -> None:
         self.name, self.flags = name, flags
-        mine = [flag for flag in flags.values() if flag.client_side]
+        mine = [flag.for_clients for flag in flags.values() if flag.client_side]
         self.views: dict[Kind, View] = {
             Kind.SERVER: View(flags.values(), before.views[Kind.SERVER] if before else None),
             Kind.CLIENT: View(mine, before.views[Kind.CLIENT] if before else None),

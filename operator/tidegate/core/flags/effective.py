@@ -85,12 +85,21 @@ def choice(declared: Declared) -> Choice:
     newest = read(declared.spec)
     status = declared.status or FlagStatus()
     specs = [newest] if isinstance(newest, FlagSpec) else []
-    if status.accepted:
-        accepted = read(json.loads(status.accepted))
+    if (before := accepted_spec(status.accepted)) is not None:
+        accepted = read(before)
         specs += [accepted] if isinstance(accepted, FlagSpec) and accepted not in specs else []
     killed = declared.spec.get("enabled") is False
     candidates = tuple(_effective(declared.key, spec, status, killed=killed or not spec.enabled) for spec in specs)
     return Choice(candidates, () if isinstance(newest, FlagSpec) else newest)
+
+
+def accepted_spec(text: str) -> Mapping[str, Any] | None:
+    """The spec that a status has as accepted. One that cannot be read is none: whoever wrote it, the flag goes on."""
+    try:
+        found = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def rollout_digest(spec: FlagSpec) -> str:
