@@ -43,12 +43,30 @@ async def test_a_gateway_begins_with_what_another_kept_and_says_how_old_it_is(
         assert (body["variant"], headers["x-config-age"]) == ("on", "0")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"at": "yesterday", "flags/1": []}', '{"at": "2026-01-01", "flags/2": []}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"flags/1": 7}', '{"flags/2": []}'])
 def test_one_that_cannot_be_read_is_left_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / snapshot.FILE).write_text(text)
     assert snapshot.read(tmp_path) is None
+
+
+async def test_one_that_is_still_right_gets_no_older_while_the_watch_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flag_wiring, "KEEPING", 0.02)
+    monkeypatch.setattr(flag_wiring, "CONFIRMING", 0.02)
+    hours_ago = datetime.now(UTC) - timedelta(hours=3)
+    snapshot.write(tmp_path, [flag("one")], hours_ago)
+
+    def age() -> timedelta:
+        return datetime.now(UTC) - (snapshot.read(tmp_path) or ([], hours_ago))[1]
+
+    async with running(open=True, known=False) as gateway:
+        keeping = asyncio.create_task(keep(gateway.parts, tmp_path))
+        await asyncio.sleep(0.2)
+        assert age() > timedelta(hours=2), "nobody knows whether it is right"
+        gateway.parts.freshness.confirmed()
+        await until(lambda: age() < timedelta(minutes=1))
+        keeping.cancel()
 
 
 def test_there_need_be_none(tmp_path: Path) -> None:
@@ -60,5 +78,7 @@ def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> Non
     snapshot.write(tmp_path, [{"a": 1}], now)
     with pytest.raises(TypeError):
         snapshot.write(tmp_path, [{"a": object()}], now)
-    assert snapshot.read(tmp_path) == ([{"a": 1}], now)
+    objects, at = snapshot.read(tmp_path) or ([], now)
+    assert objects == [{"a": 1}]
+    assert abs(at - now) < timedelta(milliseconds=1)
     assert [file.name for file in tmp_path.iterdir()] == [snapshot.FILE]

@@ -160,6 +160,15 @@ def test_who_watches_one_namespace_may_do_nothing_in_others(helm: Path) -> None:
     assert one["Role/tidegate-let-go"]["metadata"]["namespace"] == "shop"
 
 
+def test_a_flag_gateway_of_one_namespace_has_rights_in_no_other(helm: Path) -> None:
+    objects = rendered(helm, "--set=flags.enabled=true,watchNamespace=shop")
+    assert not {"ClusterRole/tidegate-flags", "ClusterRoleBinding/tidegate-flags"} & objects.keys()
+    role, binding = objects["Role/tidegate-flags"], objects["RoleBinding/tidegate-flags"]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "shop"
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tidegate-flags"}
+    assert binding["subjects"][0]["namespace"] == "tidegate-system"
+
+
 def test_an_account_that_exists_is_exempted_and_not_made(helm: Path) -> None:
     objects = rendered(helm, "--set=serviceAccount.create=false,serviceAccount.name=mine")
     assert "ServiceAccount/tidegate" not in objects

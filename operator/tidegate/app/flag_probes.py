@@ -1,4 +1,7 @@
-"""What the kubelet and Prometheus ask the flag gateway, on a port that nobody else can reach."""
+"""What the kubelet and Prometheus ask the flag gateway, on a port of its own, which is in no Service and asks for no
+token. Whoever reaches the pod reads names of sets, flags and variants there, and how often they are asked for; no rule,
+and nothing of a context.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Collection, Coroutine
@@ -39,6 +40,8 @@ GATHER = 0.02
 """Seconds in which changes of flags are gathered before a set is made anew."""
 KEEPING = 5.0
 """Seconds between two snapshots, at least."""
+CONFIRMING = 60.0
+"""Seconds after which a snapshot is confirmed, or tried again: how old it is says when it was right, not written."""
 LOOKING = 10.0
 """Seconds between two looks at the tokens: the kubelet takes a minute to write them."""
 
@@ -160,12 +163,20 @@ async def keep(parts: Parts, folder: Path) -> None:
     changed = asyncio.Event()
     parts.catalog.listen(lambda _: changed.set())
     while True:
-        await changed.wait()
-        changed.clear()
-        if parts.freshness.known:
-            objects: list[Object] = list(parts.catalog.objects())
-            try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRMING):
+                await changed.wait()
+        pause = KEEPING
+        try:
+            if not changed.is_set():
+                if parts.freshness.standing:
+                    snapshot.confirm(folder, parts.clock.now())
+            elif parts.freshness.known:
+                changed.clear()
+                objects: list[Object] = list(parts.catalog.objects())
                 await asyncio.to_thread(snapshot.write, folder, objects, parts.clock.now())
-            except OSError as error:
-                log.warning("snapshot: %s", error)
-        await parts.clock.sleep(KEEPING)
+        except OSError as error:
+            log.warning("snapshot: %s", error)
+            changed.set()
+            pause = CONFIRMING
+        await parts.clock.sleep(pause)

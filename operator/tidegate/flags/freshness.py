@@ -11,7 +11,8 @@ class Freshness:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: float | None = None
-        self._standing = False
+        self.standing = False
+        """Whether the watch does: what is known is what the API server has."""
         self._told = -1
         self._header = b"0"
 
@@ -22,12 +23,12 @@ class Freshness:
 
     def confirmed(self) -> None:
         """A list was taken, or the watch has said something: it stands."""
-        self._since, self._standing = self._clock.monotonic(), True
+        self._since, self.standing = self._clock.monotonic(), True
 
     def broken(self) -> None:
         """The watch does not stand: what is known gets older from when it was last confirmed."""
-        if self._standing:
-            self._since, self._standing = self._clock.monotonic(), False
+        if self.standing:
+            self._since, self.standing = self._clock.monotonic(), False
 
     def loaded(self, age: float) -> None:
         """A snapshot of this age, in seconds, was read."""
@@ -37,14 +38,14 @@ class Freshness:
     @property
     def age(self) -> int:
         """Seconds; 0 while the watch stands."""
-        if self._standing or self._since is None:
+        if self.standing or self._since is None:
             return 0
         return max(0, int(self._clock.monotonic() - self._since))
 
     @property
     def header(self) -> bytes:
         """The age as text."""
-        age = 0 if self._standing else self.age
+        age = 0 if self.standing else self.age
         if age != self._told:
             self._told, self._header = age, b"%d" % age
         return self._header

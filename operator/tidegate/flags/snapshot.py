@@ -1,4 +1,5 @@
-"""The last known good flags in a file: what a gateway begins with while the API server is away."""
+"""The last known good flags in a file: what a gateway begins with while the API server is away. Its date says when they
+were last known to be right."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ FORMAT = "flags/1"
 
 def write(folder: Path, objects: Sequence[dict[str, Any]], now: datetime) -> None:
     """All of it or nothing: whoever reads meanwhile, or after a crash, has the one before."""
-    whole = {"at": now.isoformat(), FORMAT: objects}
     handle, name = tempfile.mkstemp(dir=folder, prefix=".flags-")
     try:
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is open already
-            json.dump(whole, file, separators=(",", ":"))
+            json.dump({FORMAT: objects}, file, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
+        _date(Path(name), now)
         Path(name).replace(folder / FILE)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -35,12 +36,22 @@ def write(folder: Path, objects: Sequence[dict[str, Any]], now: datetime) -> Non
         raise
 
 
+def confirm(folder: Path, now: datetime) -> None:
+    """It is what is known now, too."""
+    with contextlib.suppress(FileNotFoundError):
+        _date(folder / FILE, now)
+
+
+def _date(file: Path, now: datetime) -> None:
+    os.utime(file, (now.timestamp(), now.timestamp()))
+
+
 def read(folder: Path) -> tuple[list[dict[str, Any]], datetime] | None:
-    """Its objects, and when it was taken. None where there is none that can be read."""
+    """Its objects, and when it was last known to be right. None where there is none that can be read."""
     file = folder / FILE
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
-        return list(whole[FORMAT]), datetime.fromisoformat(whole["at"])
+        return list(whole[FORMAT]), datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
