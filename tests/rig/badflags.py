@@ -84,6 +84,17 @@ REFUSED: dict[str, tuple[Json, str]] = {
     ),
     "a query for both": (_metric("sum(rate(errors_total[1m]))"), "give the bare name of a counter"),
     "a query of a release": (_metric('errors_total{hash="{{revision}}"}'), "metric errors: analysis: of and to must"),
+    "a router that knows no variants": (
+        {
+            "rollout": {
+                **_ROLLOUT,
+                "analysis": {"metrics": [{"name": "errors", "preset": "ErrorRatio", "max": "5%", "from": "Router"}]},
+            }
+        },
+        "from: Router is of releases",
+    ),
+    "a share that is nobody": ({"rollout": {"steps": [{"percentage": 0.0001}]}}, "at most three decimal places"),
+    "a share that is everybody": ({"rollout": {"steps": [{"percentage": 99.9996}]}}, "at most three decimal places"),
     "a prerequisite twice": (
         {"prerequisites": [{"flag": "a", "variants": ["on"]}, {"flag": "a", "variants": ["off"]}]},
         "name each flag once",
@@ -102,6 +113,7 @@ CHANGED: dict[str, tuple[Json, Json, str]] = {
 ACCEPTED: dict[str, Json] = {
     "nothing": {},
     "a rule goes": {"rules": []},
+    "thousandths": {"rollout": {"steps": [{"percentage": one} for one in (0.001, 0.057, 33.333, 64.005, 99.999)]}},
     "everything": {
         "key": "new-checkout",
         "flagSet": "shop",

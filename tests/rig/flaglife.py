@@ -50,7 +50,7 @@ class Life:
         flag = Flag(declared, "u1", self.generation, self.request)
         obs = Observed(flag, self.peers)
         looks, counts = wants(obs, self.now)
-        answers = self.metrics(looks, self.now) if looks else None
+        answers = None if looks is None else self.metrics(looks, self.now)
         plan = decide(Observed(flag, self.peers, answers, self.counts(self.now) if counts else None), self.now)
         # As the API server would give it back.
         self.status = FlagStatus.model_validate(json.loads(json.dumps(plan.status.wire())))
@@ -141,4 +141,5 @@ def counted(inside: int, outside: int, share: float, gateways: int = 1) -> Mappi
         Role.GATEWAYS: (series(inside, variant="on"), series(outside, variant="off")),
         Role.HOOKS: (),
         Role.USERS: tuple(people),
+        Role.UNSEEN: (),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tidegate.api.release import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags.draft import Flag
 from tidegate.core.flags.effective import Declared
+from tidegate.core.flags.telemetry import Role
 
 Json = dict[str, Any]
 ERRORS: Json = {"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%"}
@@ -274,3 +277,189 @@ def test_a_missing_answer_is_not_zero() -> None:
     flag.counts = lambda _: dict.fromkeys(counted(0, 0, 0), Missing("down"))
     flag.decide()
     assert flag.later(days=60).condition("Unused") == "Unknown"
+
+
+def proven(*steps: Json) -> Life:
+    flag = life(*steps, analysis={**GUARD, "advance": "Proven"}, minExposures=0)
+    flag.metrics = app(errors_in=0.001, errors_out=0.05, rate=2000)
+    return flag
+
+
+def test_each_step_is_proven_by_its_own_evidence() -> None:
+    flag = proven(*({"percentage": share, "bake": "2d"} for share in (1, 10, 50)), {"percentage": 100})
+    begun = []
+    for share in (1000, 10_000, 50_000, 100_000):
+        while flag.decide() and flag.milli < share:
+            assert flag.wake
+            flag.now = max(flag.wake, flag.now + timedelta(milliseconds=1))
+        assert flag.milli == share, "one step at a time"
+        begun.append(flag.now)
+    assert all(later - sooner > timedelta(seconds=30) for sooner, later in pairwise(begun))
+    assert begun[-1] < MONDAY + timedelta(hours=1), "early, all the same"
+
+
+def test_a_step_that_is_proven_early_waits_for_somebody_all_the_same() -> None:
+    flag = proven({"percentage": 10, "bake": "2d"}, {"percentage": 50, "approval": "Manual"})
+    flag.passes(hours=1)
+    assert (flag.milli, flag.condition("Ready"), flag.rollout.approved) == (10_000, "False", None)
+    assert flag.status
+    assert "approve" in flag.status.message
+    assert flag.ask(RequestAction.APPROVE) == "Done"
+    assert flag.milli == 50_000
+
+
+def test_what_is_approved_is_a_share() -> None:
+    sunday = {"windows": [{"days": ["Sun"]}]}
+    flag = life({"percentage": 5}, {"percentage": 20, "approval": "Manual"}).passes(hours=1)
+    flag.writes(rollout={**flag.spec["rollout"], "schedule": sunday})
+    assert flag.ask(RequestAction.APPROVE) == "Done"
+    assert flag.milli == 5000
+    flag.writes(rollout={"steps": [{"percentage": 5}, {"percentage": 100, "approval": "Manual"}]})
+    assert flag.passes(days=7).milli == 5000, "nobody approved of everybody"
+
+
+def late(at: timedelta) -> Any:
+    """An application that is as good as before until then, and fails for who is in from then on."""
+
+    def answers(queries: frozenset[str], now: datetime) -> Mapping[str, Answer]:
+        def count(when: float, share: float) -> float:
+            passed, good = when - MONDAY.timestamp(), at.total_seconds()
+            return 50 * (0.01 * min(passed, good) + share * max(0.0, passed - good))
+
+        found: dict[str, Answer] = {}
+        for query in queries:
+            share = 0.3 if '~"on"' in query else 0.01
+            times = [MONDAY.timestamp() + 15 * n for n in range(int((now - MONDAY).total_seconds() / 15) + 1)][-17:]
+            bad = tuple((when, float(int(count(when, share)))) for when in times)
+            good = tuple((when, float(int(50 * (when - MONDAY.timestamp()) - count(when, share)))) for when in times)
+            found[query] = tuple(Series({"pod": "a", "code": code}, one) for code, one in (("200", good), ("500", bad)))
+        return found
+
+    return answers
+
+
+@pytest.mark.parametrize("bake", ["2m", "6h"])
+def test_a_step_that_waits_for_somebody_is_watched_like_one_that_bakes(bake: str) -> None:
+    flag = life(
+        {"percentage": 5, "bake": bake}, {"percentage": 100, "approval": "Manual"}, analysis=GUARD, minExposures=0
+    )
+    flag.metrics = late(timedelta(hours=3))
+    assert flag.passes(hours=3).milli == 5000
+    assert flag.passes(minutes=5).milli == 0
+    assert flag.condition("Breached") == "True"
+
+
+def test_no_data_and_thin_evidence_do_not_turn_off_a_rollout_that_has_ended() -> None:
+    policy = {"onUnknown": {"then": "Revert"}, "onInconclusive": {"then": "Revert"}}
+    flag = life({"percentage": 50, "bake": "1h"}, analysis={**GUARD, **policy}, minExposures=0)
+    flag.metrics = late(timedelta(days=9))
+    assert flag.passes(hours=3).condition("Ready") == "True"
+    flag.metrics = lambda queries, _: dict.fromkeys(queries, Missing("down"))
+    assert (flag.passes(days=1).milli, flag.condition("Ready")) == (50_000, "True")
+    flag.metrics = late(timedelta(days=1, hours=4))
+    assert flag.passes(hours=4).milli == 0, "a breach turns it off as ever"
+
+
+def test_a_bake_may_be_made_longer_and_shorter() -> None:
+    flag = life({"percentage": 5, "bake": "1h"}, {"percentage": 100}).passes(minutes=30)
+    flag.writes(rollout={"steps": [{"percentage": 5, "bake": "7d"}, {"percentage": 100}]})
+    assert flag.passes(days=6).milli == 5000
+    flag.writes(rollout={"steps": [{"percentage": 5, "bake": "2h"}, {"percentage": 100}]})
+    assert flag.milli == 100_000
+
+
+def test_what_rules_serve_is_not_what_the_rollout_serves() -> None:
+    flag = Life(
+        {
+            "type": "String",
+            "variants": [{"name": name, "value": name} for name in ("blue", "red", "green")],
+            "offVariant": "red",
+            "defaultVariant": "blue",
+            "rollout": {"serve": "green", "steps": [{"percentage": 5, "bake": "1h"}], "analysis": GUARD},
+        }
+    )
+    flag.metrics = app(errors_in=0.01)
+    at = MONDAY.timestamp()
+    served = tuple(Series({"variant": name}, ((at, count),)) for name, count in (("blue", 5e3), ("red", 5e3)))
+    flag.counts = lambda _: {**counted(0, 0, 0.05), Role.GATEWAYS: served, Role.USERS: ()}
+    flag.passes(hours=3)
+    assert flag.status
+    assert "there are 0 in and 5000 out" in flag.status.message
+
+
+def payments(**spec: Any) -> Flag:
+    return Flag(Declared("pay", "shop", {"defaultVariant": "on", **spec}, None, "2025"), "u2")
+
+
+def test_nobody_is_in_while_a_prerequisite_is_off_and_the_bake_begins_anew_afterwards() -> None:
+    flag = Life({"prerequisites": [{"flag": "pay", "variants": ["on"]}], "rollout": {"steps": STEPS}})
+    flag.peers = [payments()]
+    assert flag.passes(minutes=50).milli == 1000
+    flag.peers = [payments(enabled=False)]
+    flag.passes(days=20)
+    assert flag.status
+    assert (flag.rollout.milli, flag.status.phase, flag.status.serving) == (1000, FlagPhase.WAITING, "off")
+    assert (flag.condition("Ready"), flag.condition("Stale")) == ("False", "False")
+    assert "prerequisite pay serves off to everybody" in flag.status.message
+    assert "prerequisite pay" in flag.ask(RequestAction.PROMOTE)
+    flag.peers = [payments()]
+    assert flag.passes(minutes=50).milli == 1000
+    assert flag.passes(minutes=20).milli == 10_000
+
+
+def test_a_rollout_that_cannot_grow_is_served_all_the_same_and_promoted_by_nobody() -> None:
+    nowhere = {"schedule": {"windows": [{"timeZone": "Mars/North"}]}}
+    flag = life({"percentage": 5, "bake": "1h"}, {"percentage": 100}).passes(minutes=1)
+    flag.writes(owner="ada", rollout={**flag.spec["rollout"], **nowhere})
+    assert flag.status
+    assert "until then the rollout does not grow" in flag.status.message
+    assert json.loads(flag.status.accepted)["owner"] == "ada"
+    assert "the spec is to be mended first" in flag.ask(RequestAction.PROMOTE)
+    flag.writes(rollout={"steps": [{"percentage": 5, "bake": "1h"}, {"percentage": 100, "approval": "Manual"}]})
+    assert flag.passes(days=2).milli == 5000
+
+
+def test_who_evaluates_uncounted_may_do_so_all_the_time() -> None:
+    at = MONDAY.timestamp()
+    streams = (Series({}, ((at, 2.0),)),)
+    bulk = (Series({"variant": "off", "mode": "bulk"}, ((at, 9.0),)),)
+    in_process, browsers, servers = Life({}), Life({"clientSide": True}), Life({})
+    in_process.counts = lambda _: {**counted(0, 0, 0), Role.UNSEEN: streams}
+    browsers.counts = servers.counts = lambda _: {**counted(0, 0, 0), Role.GATEWAYS: bulk}
+    for flag in (in_process, browsers, servers):
+        flag.passes(days=31)
+    assert [flag.condition("Unused") for flag in (in_process, browsers, servers)] == ["Unknown", "Unknown", "True"]
+
+
+def test_none_are_not_the_same_as_nobody_counts() -> None:
+    flag = life(*STEPS, analysis=GUARD)
+    flag.metrics = app(errors_in=0.01)
+    flag.counts = lambda _: counted(0, 0, 0)
+    flag.passes(hours=2)
+    assert flag.status
+    assert "there are 0 in and 0 out" in flag.status.message
+
+
+def test_a_flag_that_is_killed_has_no_arms_to_be_of_other_sizes() -> None:
+    flag = life({"percentage": 50, "bake": "1h"}, {"percentage": 100}, analysis=GUARD)
+    flag.metrics, flag.counts = app(errors_in=0.01), lambda _: counted(9000, 1000, 0.5)
+    assert flag.passes(minutes=10).condition("SampleRatioMismatch") == "True"
+    assert flag.writes(enabled=False).condition("SampleRatioMismatch") == "False"
+
+
+def test_stale_says_who_is_served_something_else() -> None:
+    rule = {"name": "free", "when": {"attribute": "plan", "equals": "free"}, "serve": "off"}
+    flag = Life({"rules": [rule], "rollout": {"steps": [{"percentage": 100}]}}).passes(days=15)
+    assert flag.status
+    stale = next(one for one in flag.status.conditions if one.type == "Stale")
+    assert stale.message.startswith("on for everybody, but for its rules, since")
+
+
+def test_a_spec_that_would_not_fit_twice_is_told() -> None:
+    flag = Life({"description": "x", "variants": [{"name": "on", "value": True}], "offVariant": "on"})
+    flag.decide()
+    large = [{"name": f"v{number}", "value": "x" * 9000} for number in range(32)]
+    flag.writes(type="String", variants=large, offVariant="v0")
+    assert flag.status
+    assert "bytes as JSON, of at most 262144" in flag.status.message
+    assert len(flag.status.accepted) < 1000

@@ -18,7 +18,7 @@ from tidegate.core.questions import Arms
 def test_what_is_asked_is_known_again() -> None:
     asked = telemetry.queries(Declared("new", "shop", {"flagSet": "web"}), MONDAY, MONDAY, split=True)
     assert set(telemetry.by_role(dict.fromkeys(asked, ()))) == set(Role)
-    assert 'sum by (variant) (increase(tidegate_flag_evaluations_total{flag_set="web",flag="new"}[60s]))' in asked
+    assert 'sum by (variant, mode) (increase(tidegate_flag_evaluations_total{flag_set="web",flag="new"}[60s]))' in asked
 
 
 def test_who_is_not_counted_was_not_served_zero_times() -> None:

@@ -12,9 +12,9 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from tidegate.api.analysis import COUNTER_NAME, AnalysisSpec, AnalysisStatus, is_counter_name
+from tidegate.api.analysis import COUNTER_NAME, AnalysisSpec, AnalysisStatus, CounterSource, is_counter_name
 from tidegate.api.base import Duration, Model, Named, Rules, Time
 from tidegate.api.conditions import Condition
 from tidegate.api.release import RequestStatus
@@ -249,8 +249,12 @@ class When(Test):
         return (compared, combined) == wanted, self._names_no_built_in()
 
 
-Split = Annotated[dict[str, Annotated[int, Field(ge=0, le=100_000)]], Field(min_length=1, max_length=16)]
-"""Variants by their weights."""
+Split = Annotated[
+    dict[str, Annotated[int, Field(ge=0, le=100_000)]],
+    Field(min_length=1, max_length=16),
+    AfterValidator(lambda weights: dict(sorted(weights.items()))),
+]
+"""Variants by their weights, in the order of their names: a file's order is lost in the cluster, and users go by it."""
 SOMEBODY = "split: at least one weight must be above 0"
 ONE_OF_SERVE_AND_SPLIT = "give exactly one of serve and split"
 NOT_SERVE_AND_SPLIT = "give serve or split, not both"
@@ -303,6 +307,9 @@ class Approval(StrEnum):
     """Somebody: `kubectl tidegate approve featureflag/NAME`."""
 
 
+THOUSANDTHS = "percentage: at most three decimal places: what is finer is nobody, or everybody"
+
+
 class RolloutStep(Model):
     """A share of everybody, and how long it is watched."""
 
@@ -312,6 +319,20 @@ class RolloutStep(Model):
     """How long it is watched before the next."""
     approval: Approval = Approval.AUTOMATIC
     """Manual: the step is entered when somebody approves."""
+
+    cel_rules: ClassVar[Rules] = (
+        (
+            "[self.percentage * 1000.0 - double(int(self.percentage * 1000.0 + 0.5))]"
+            ".all(rest, rest < 0.000001 && rest > -0.000001)",
+            THOUSANDTHS,
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _is_no_finer_than_buckets(self) -> Self:
+        if abs(self.percentage * 1000 - round(self.percentage * 1000)) > 1e-6:
+            raise ValueError(f"{THOUSANDTHS} (got {self.percentage!r})")
+        return self
 
 
 class Weekday(StrEnum):
@@ -358,6 +379,9 @@ TELLS_VARIANTS_APART = (
 )
 
 
+NO_ROUTER = "analysis: from: Router is of releases: no router knows who is served what; leave it out, or set from: Pods"
+
+
 _TELLS_NOTHING = (
     "has(self.analysis.metrics[i].ratio) && [self.analysis.metrics[i].ratio.of, self.analysis.metrics[i].ratio.to]"
     f".exists(q, !q.matches('{COUNTER_NAME}') && !q.contains('{{{{variant}}}}'))"
@@ -402,6 +426,11 @@ class Rollout(Model):
                 f" + {_literal(': ' + TELLS_VARIANTS_APART)}",
             ),
         ),
+        (
+            "!has(self.analysis) || !has(self.analysis.metrics) || self.analysis.metrics.all(m, !has(m.from) ||"
+            " m.from != 'Router')",
+            NO_ROUTER,
+        ),
         (f"!has(self.by) || !self.by.matches({_quoted(BUILT_IN)})", NO_BUILT_IN.replace("attribute", "by")),
     )
 
@@ -418,6 +447,8 @@ class Rollout(Model):
             queries = (metric.ratio.of, metric.ratio.to) if metric.ratio else ()
             if not all(is_counter_name(query) or "{{variant}}" in query for query in queries):
                 raise ValueError(f"metric {metric.name}: {TELLS_VARIANTS_APART}")
+            if metric.source is CounterSource.Router:
+                raise ValueError(f"metric {metric.name}: {NO_ROUTER}")
         if re.search(BUILT_IN, self.by):
             raise ValueError(NO_BUILT_IN.replace("attribute", "by"))
         return self
@@ -658,6 +689,10 @@ class RolloutStatus(Model):
     """When the step began."""
     until: Time | None = None
     """When its bake ends."""
+    bake: Duration | None = None
+    """How long that is, as the spec had it: another length moves the end."""
+    passed: bool = False
+    """The last step has passed: only a failed analysis changes anything now."""
     full_since: Time | None = None
     """Since when everybody is in."""
     extensions: int = 0
@@ -668,8 +703,8 @@ class RolloutStatus(Model):
     """The step that the analysis last looked at."""
     paused: bool = False
     """Held by a request."""
-    approved: int = 0
-    """The step that somebody approved."""
+    approved: int | None = None
+    """The share, in thousandths of a percent, that somebody approved."""
     skipped: bool = False
     """The rest of the bake is skipped by a request."""
     hurried: bool = False
@@ -682,7 +717,7 @@ class Exposure(Model):
     variant: str
     """Which."""
     evaluations: int = 0
-    """Since the step began."""
+    """Since the step began, while an analysis watches; else in the last two hours. Answers in bulk are not counted."""
 
 
 class FlagStatus(Model):

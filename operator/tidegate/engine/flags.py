@@ -82,7 +82,7 @@ class FlagReconciler:
         """With the flags that it is decided with, and what the metrics answer where it is time to ask."""
         obs = Observed(flag, await self._peers(flag))
         looks, counts = wants(obs, self._clock.now())
-        answers = await self._asker.ask(flag.uid, looks) if looks else None
+        answers = await self._asker.ask(flag.uid, looks) if looks is not None else None
         begun = flag.status.rollout.started_at if flag.status.rollout else None
         counted = self._asker.ask_aside(flag.uid, begun, counts) if counts else None
         return Observed(flag, obs.peers, answers, None if counted is None else telemetry.by_role(counted))

@@ -17,6 +17,8 @@ from tidegate.api.flag import FlagSpec, FlagType
 
 SAFE = 2**53 - 1
 """JavaScript holds no greater integer exactly."""
+MOST_BYTES = 256 * 1024
+"""Of a spec as JSON: the status keeps another copy of what is served, and etcd takes objects of 1.5 MiB."""
 _RIGHT = {
     FlagType.BOOLEAN: "true or false",
     FlagType.STRING: "a text, in quotes where YAML would take it for something else",
@@ -45,7 +47,7 @@ def read(spec: Mapping[str, Any]) -> FlagSpec | tuple[Problem, ...]:
         found = FlagSpec.model_validate(spec)
     except ValidationError as error:
         return tuple(_problem(one["loc"], one["msg"]) for one in error.errors(include_url=False, include_input=False))
-    problems = tuple(_wrong_values(found))
+    problems = (*_too_large(spec), *_wrong_values(found))
     return problems or found
 
 
@@ -71,6 +73,12 @@ def _wrong_values(spec: FlagSpec) -> Iterator[Problem]:
                 f"variant {variant.name} is {json.dumps(variant.value)}, which is not {_RIGHT[spec.type]}, as a flag"
                 f" of type {spec.type} serves",
             )
+
+
+def _too_large(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    size = len(json.dumps(dict(spec), separators=(",", ":")))
+    if size > MOST_BYTES:
+        yield Problem("spec", f"{size} bytes as JSON, of at most {MOST_BYTES}: have values name what is kept elsewhere")
 
 
 def _fits(type_: FlagType, value: object) -> bool:

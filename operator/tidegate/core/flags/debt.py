@@ -25,16 +25,19 @@ def count(draft: Draft) -> None:
     if answers is not None:
         seen = telemetry.evaluations(answers)
         draft.set(counted_at=draft.now)
-        if telemetry.watched(answers) is not None:
-            since = draft.status.watched_since or draft.now
-            draft.set(watched_since=since if telemetry.watched(answers) else None)
+        watched = telemetry.watched(answers)
+        unseen = telemetry.unseen(answers, client_side=draft.spec is not None and draft.spec.client_side)
+        if watched is False or unseen:
+            draft.set(watched_since=None)
+        elif watched and unseen is not None:
+            draft.set(watched_since=draft.status.watched_since or draft.now)
         if seen is not None and any(seen.values()):
             draft.set(evaluated_at=draft.now)
         if seen is not None and draft.rollout.started_at is not None:
-            counted = (Exposure(variant=name, evaluations=times) for name, times in sorted(seen.items()) if name)
-            draft.set(exposures=tuple(counted))
+            names = draft.spec.all_variants if draft.spec else ()
+            draft.set(exposures=tuple(Exposure(variant=one.name, evaluations=seen.get(one.name, 0)) for one in names))
         _compare_arms(draft, answers)
-    elif draft.partial:
+    elif draft.compared:
         draft.mismatch = draft.said_of_mismatch
     next_ = due(draft.status.counted_at, draft.now, under_way=guard(draft) is not None and not draft.off)
     # What is asked for by now is answered by then.
@@ -48,9 +51,9 @@ def due(asked: datetime | None, now: datetime, *, under_way: bool) -> datetime:
 
 def _compare_arms(draft: Draft, answers: telemetry.Answers) -> None:
     """Whether as many are in as should be. Without an answer what was found last stands."""
-    seen = telemetry.users(answers, draft.rollout.milli) if draft.partial else None
+    seen = telemetry.users(answers, draft.rollout.milli) if draft.compared else None
     if seen is None:
-        draft.mismatch = draft.said_of_mismatch if draft.partial else ""
+        draft.mismatch = draft.said_of_mismatch if draft.compared else ""
     elif telemetry.chance(seen, draft.rollout.milli) < telemetry.UNLIKELY:
         total = seen.inside + seen.outside
         found = f"{round(100 * seen.inside / total, 1):g} % of those who were seen are in"
@@ -88,22 +91,25 @@ def stale(draft: Draft) -> tuple[ConditionStatus, FlagReason, str]:
         return "False", FlagReason.IN_USE, ""
     who = f"{spec.owner} is" if spec.owner else "its owner is"
     ticket = f" ({spec.removal.ticket})" if spec.removal.ticket else ""
-    told = f"{draft.status.serving} for everybody since {since:%Y-%m-%d}: {who} to remove it{ticket}"
+    others = " and ".join(name for name, some in (("rules", spec.rules), ("prerequisites", spec.prerequisites)) if some)
+    but = f", but for its {others}," if others and not draft.off else ""
+    told = f"{draft.status.serving} for everybody{but} since {since:%Y-%m-%d}: {who} to remove it{ticket}"
     return "True", FlagReason.STALE, told
 
 
 def unused(draft: Draft) -> tuple[ConditionStatus, FlagReason, str]:
     """Whether nobody asks for it. Who is not counted may be asked for all the time."""
-    watched = draft.status.watched_since
+    watched, used = draft.status.watched_since, draft.status.evaluated_at
+    if used is not None and draft.now < used + UNUSED_AFTER:
+        draft.wake_at(used + UNUSED_AFTER)
+        return "False", FlagReason.IN_USE, ""
     if watched is None:
         return "Unknown", FlagReason.NOT_COUNTED, ""
-    last = max(watched, draft.status.evaluated_at or watched)
+    last = max(watched, used or watched)
     if draft.now >= last + UNUSED_AFTER:
         return "True", FlagReason.UNUSED, f"not evaluated since {last:%Y-%m-%d}, or before"
     draft.wake_at(last + UNUSED_AFTER)
-    if draft.status.evaluated_at is None:
-        return "Unknown", FlagReason.NOT_COUNTED, ""
-    return "False", FlagReason.IN_USE, ""
+    return "Unknown", FlagReason.NOT_COUNTED, ""
 
 
 def _one_answer(draft: Draft) -> str | None:
@@ -111,8 +117,10 @@ def _one_answer(draft: Draft) -> str | None:
     spec = draft.spec
     if spec is None or draft.phase is FlagPhase.INVALID:
         return None
-    if draft.off:
+    if draft.killed or draft.status.override:
         return spec.off
+    if draft.unmet:
+        return None
     if draft.plan is None:
         return None if spec.rules or spec.prerequisites else spec.default
     return _served(draft) if draft.rollout.milli >= EVERYBODY else None
@@ -123,6 +131,8 @@ def _serving(draft: Draft) -> str:
     spec = draft.spec
     if spec is None:
         return ""
+    if draft.off:
+        return spec.off
     some = f"{_served(draft)} {share(draft.rollout.milli)}" if draft.rollout.milli else spec.default
     rules = f", {len(spec.rules)} rule{'s' if len(spec.rules) > 1 else ''}" if spec.rules else ""
     return f"{some}{rules}"

@@ -70,6 +70,10 @@ class Draft:
     """What is served: the newest that can be."""
     problems: Sequence[Problem] = ()
     """What is wrong with the newest. There is no growth until nothing is."""
+    newest: bool = True
+    """The newest is what is served."""
+    unmet: str = ""
+    """Which prerequisite keeps it off for everybody, if one does."""
     rival: Flag | None = None
     """The flag that has its key, and is served instead."""
     status: FlagStatus = field(init=False)
@@ -109,9 +113,14 @@ class Draft:
         return self.plan is not None and 0 < self.rollout.milli < EVERYBODY
 
     @property
+    def compared(self) -> bool:
+        """Who is in and who is not are served what they are to be."""
+        return self.partial and not self.off
+
+    @property
     def off(self) -> bool:
         """Everybody is served the off variant."""
-        return self.killed or self.status.override is not None
+        return self.killed or self.status.override is not None or bool(self.unmet)
 
     def set(self, **changes: object) -> None:
         """Change fields of the status."""
@@ -142,6 +151,12 @@ class Draft:
         return next((str(one.status) for one in self.obs.flag.status.conditions if one.type == type_), "")
 
     @property
+    def why_ready(self) -> str:
+        """Reason of Ready before, whichever way it was."""
+        found = (one.reason for one in self.obs.flag.status.conditions if one.type == FlagCondition.READY)
+        return next(found, "")
+
+    @property
     def said_of_mismatch(self) -> str:
         """What was found last of the sizes of the arms."""
         type_ = FlagCondition.SAMPLE_RATIO_MISMATCH
@@ -161,8 +176,14 @@ class Draft:
 def arms(flag: Declared, spec: FlagSpec | None) -> Arms | None:
     """Who is compared: the variants that the rollout serves, and what is served to who is not in. None where these are
     the same, and nothing tells them apart."""
-    rollout = spec.rollout if spec else None
-    if spec is None or rollout is None:
+    if spec is None or spec.rollout is None:
         return None
-    served = tuple(name for name in rollout.split or (rollout.serve or "on",) if name != spec.default)
-    return Arms.of_variants(flag.namespace, flag.key, (spec.default,), served) if served else None
+    inside = served(spec)
+    return Arms.of_variants(flag.namespace, flag.key, (spec.default,), inside) if inside else None
+
+
+def served(spec: FlagSpec) -> tuple[str, ...]:
+    """Variants that the rollout serves and nothing else does by default."""
+    rollout = spec.rollout
+    names = (rollout.split or (rollout.serve or "on",)) if rollout else ()
+    return tuple(name for name in names if name != spec.default)

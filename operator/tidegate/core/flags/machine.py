@@ -7,6 +7,7 @@ the steps that are written, or turns the flag off; there is nothing else that it
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tidegate.api.conditions import ConditionStatus, set_conditions
@@ -16,6 +17,7 @@ from tidegate.core.flags import debt, requests, rollout, telemetry, windows
 from tidegate.core.flags.check import Problem, read
 from tidegate.core.flags.draft import Draft, Flag, FlagPlan, Observed, arms
 from tidegate.core.flags.flagset import eldest, flag_set
+from tidegate.core.flags.program import Program
 
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
@@ -36,7 +38,7 @@ def decide(obs: Observed, now: datetime) -> FlagPlan:
     draft.set(key=flag.declared.key, flag_set=flag.declared.flag_set)
     if draft.spec is not None:
         draft.set(bucketing=draft.spec.bucketing.revision)
-    if not draft.problems:
+    if draft.newest:
         draft.set(accepted=json.dumps(dict(flag.declared.spec), sort_keys=True, separators=(",", ":")))
     if draft.rival is None:
         rollout.settle(draft)
@@ -55,11 +57,12 @@ def decide(obs: Observed, now: datetime) -> FlagPlan:
     return _plan(draft)
 
 
-def wants(obs: Observed, now: datetime) -> tuple[frozenset[str], frozenset[str]]:
-    """PromQL that a decision now is to have the answers of: of a look, and of how often the flag is evaluated."""
+def wants(obs: Observed, now: datetime) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """PromQL that a decision now is to have the answers of: of a look if one is due, and of how often the flag is
+    evaluated."""
     draft = _draft(obs, now)
     status, spec, sides = draft.status, rollout.guard(draft), arms(obs.flag.declared, draft.spec)
-    looks: frozenset[str] = frozenset()
+    looks: frozenset[str] | None = None
     if spec and sides and not draft.off and status.analysis and status.analysis.journal:
         from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
 
@@ -73,8 +76,7 @@ def wants(obs: Observed, now: datetime) -> tuple[frozenset[str], frozenset[str]]
 
 
 def _draft(obs: Observed, now: datetime) -> Draft:
-    spec, problems = _served(obs)
-    return Draft(obs, now, spec, problems, _rival(obs))
+    return Draft(obs, now, *_served(obs), _rival(obs))
 
 
 def _stand(draft: Draft) -> None:
@@ -82,20 +84,30 @@ def _stand(draft: Draft) -> None:
     if draft.killed:
         if draft.was(FlagCondition.KILLED) != "True":
             draft.event(FlagReason.KILLED, "spec.enabled is false: off for everybody")
-        if draft.rollout.until is not None:
-            # The bake of a flag that nobody is served proves nothing: it begins anew.
-            draft.note(until=None, started_at=None, full_since=None)
-            draft.set(analysis=None)
+        _stop_baking(draft)
         draft.say(FlagPhase.KILLED, FlagReason.KILLED, "off for everybody by spec.enabled")
         return
     if draft.was(FlagCondition.KILLED) == "True":
         draft.event(FlagReason.REVIVED, "spec.enabled is true again")
-    if draft.status.override is None:
+    if draft.status.override is None and draft.unmet:
+        _stop_baking(draft)
+        if draft.why_ready != FlagReason.PREREQUISITE_OFF:
+            draft.event(FlagReason.PREREQUISITE_OFF, f"off for everybody: {draft.unmet}", "Warning")
+        phase = FlagPhase.WAITING if draft.plan else FlagPhase.SERVING
+        draft.say(phase, FlagReason.PREREQUISITE_OFF, f"off for everybody: {draft.unmet}")
+    elif draft.status.override is None:
         rollout.turn(draft)
     override = draft.status.override
     if override is not None:
         way = f"`kubectl tidegate retry featureflag/{draft.obs.flag.declared.name}` begins the rollout anew"
         draft.say(FlagPhase.BREACHED, _why_off(override), f"off for everybody: {override.message}; {way}")
+
+
+def _stop_baking(draft: Draft) -> None:
+    """The bake of a flag that nobody is served proves nothing: it begins anew."""
+    if draft.rollout.until is not None:
+        draft.note(until=None, started_at=None, full_since=None)
+        draft.set(analysis=None)
 
 
 def _rival(obs: Observed) -> Flag | None:
@@ -106,19 +118,29 @@ def _rival(obs: Observed) -> Flag | None:
     return None if first is obs.flag else first
 
 
-def _served(obs: Observed) -> tuple[FlagSpec | None, tuple[Problem, ...]]:
-    """The newest spec that can be served, and what is wrong with the newest."""
+def _served(obs: Observed) -> tuple[FlagSpec | None, tuple[Problem, ...], bool, str]:
+    """The newest spec that can be served, what is wrong with the newest, whether they are the same, and what keeps it
+    off."""
     mine = obs.flag.declared
     first = eldest(obs.peers, lambda one: one.declared)
     made = flag_set([mine, *(one.declared for key, one in first.items() if key != mine.key)])
     found = made.programs.get(mine.key)
     problems = made.problems.get(mine.key, ())
-    if not problems and found is not None:
-        problems = tuple(_wrong_rollout(obs.flag, found.effective.spec))
-    newest = read(mine.spec)
     if found is None:
-        return (newest if isinstance(newest, FlagSpec) else None), problems
-    return found.effective.spec, problems
+        newest = read(mine.spec)
+        return (newest if isinstance(newest, FlagSpec) else None), problems, False, ""
+    spec = found.effective.spec
+    return spec, problems or tuple(_wrong_rollout(obs.flag, spec)), not problems, _unmet(spec, made.programs)
+
+
+def _unmet(spec: FlagSpec, programs: Mapping[str, Program]) -> str:
+    """A flag that it needs and that is, for everybody, not as it is needed."""
+    for one in spec.prerequisites:
+        needed = programs.get(one.flag)
+        if needed is not None and needed.static and needed.default not in one.variants:
+            wanted = " or ".join(one.variants)
+            return f"prerequisite {one.flag} serves {needed.default} to everybody, and {wanted} is needed"
+    return ""
 
 
 def _wrong_rollout(flag: Flag, spec: FlagSpec) -> list[Problem]:
@@ -147,7 +169,7 @@ def _say_what_changed(draft: Draft) -> None:
 def _told(draft: Draft) -> str:
     told = "; ".join(map(str, draft.problems))
     rest = "the last spec that was right is served" if draft.spec is not None else "it is not served"
-    return f"{told}; until then {rest}"
+    return f"{told}; until then {'the rollout does not grow' if draft.newest else rest}"
 
 
 def _plan(draft: Draft) -> FlagPlan:

@@ -41,6 +41,8 @@ def _refusal(draft: Draft, request: Request) -> str:
         return f"it names {request.hash or 'no rollout'}, and status.rollout.digest is {draft.rollout.digest}"
     if action in _GROWS and draft.killed:
         return "spec.enabled is false"
+    if action in _GROWS and draft.unmet:
+        return draft.unmet
     if action in _GROWS and draft.status.override:
         return f"the flag is off ({draft.status.override.reason}): ask for a retry, or write another rollout"
     return _DO[action](draft, request)
@@ -49,6 +51,9 @@ def _refusal(draft: Draft, request: Request) -> str:
 def _promote(draft: Draft, _: Request) -> str:
     if draft.plan is None or rollout.following(draft.plan, draft.rollout) is None:
         return "there is no step left"
+    if draft.problems:
+        # It would be done when the spec is mended, by whom and whenever that is.
+        return f"the spec is to be mended first: {draft.problems[0]}"
     draft.note(hurried=True, paused=False)
     return ""
 
@@ -90,10 +95,10 @@ def _skip_step(draft: Draft, _: Request) -> str:
 
 
 def _approve(draft: Draft, _: Request) -> str:
-    step = rollout.waits_for_approval(draft.plan, draft.rollout, draft.now) if draft.plan else None
-    if step is None:
+    share = rollout.waits_for_approval(draft.plan, draft.rollout, draft.now) if draft.plan else None
+    if share is None:
         return "no step waits for an approval"
-    draft.note(approved=step)
+    draft.note(approved=share)
     return ""
 
 

@@ -5,13 +5,14 @@ The only thing that automation takes back is everything: a breach serves the off
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import AnalysisSpec, Verdict
 from tidegate.api.flag import Approval, FlagPhase, Rollout, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import telemetry, windows
-from tidegate.core.flags.draft import Draft, arms
+from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest
 from tidegate.core.ruling import Bake, Word, rule
 
@@ -33,7 +34,11 @@ def settle(draft: Draft) -> None:
     of, step = len(draft.plan.steps), _reached(draft.plan, draft.rollout)
     if (draft.rollout.of, draft.rollout.step) != (of, step):
         # The numbers of the steps are others now.
-        draft.note(of=of, step=step, approved=0)
+        draft.note(of=of, step=step, passed=False)
+    at, bake = draft.rollout, _bake(draft.plan, draft.rollout)
+    written = step > 0 and milli(draft.plan.steps[step - 1].percentage) == at.milli
+    if written and at.until is not None and at.bake is not None and at.bake != bake:
+        draft.note(until=max(draft.now, at.until + bake - at.bake), bake=bake)
 
 
 def begin(draft: Draft, digest: str) -> None:
@@ -69,11 +74,12 @@ def following(plan: Rollout, at: RolloutStatus) -> int | None:
 
 
 def waits_for_approval(plan: Rollout, at: RolloutStatus, now: datetime) -> int | None:
-    """The number of the step that somebody must approve now."""
+    """The share that somebody must approve now."""
     index = following(plan, at)
-    if index is None or plan.steps[index].approval is not Approval.MANUAL or at.approved == index + 1:
+    if index is None or plan.steps[index].approval is not Approval.MANUAL:
         return None
-    return index + 1 if at.until is None or now >= at.until or at.skipped else None
+    share = milli(plan.steps[index].percentage)
+    return share if at.approved != share and (at.until is None or now >= at.until) else None
 
 
 def guard(draft: Draft) -> AnalysisSpec | None:
@@ -99,8 +105,11 @@ def _go(draft: Draft, plan: Rollout) -> bool:
     at = draft.rollout
     if (at.step or at.milli) and at.until is None and at.full_since is None:
         _start(draft, plan)
-    if draft.rollout.until is not None and not _over(draft, plan):
-        return False
+    if draft.rollout.until is not None:
+        if not _over(draft, plan):
+            return False
+        # What ended early has ended: whoever is to approve the next step may do so now.
+        draft.note(until=min(draft.now, draft.rollout.until))
     index = following(plan, draft.rollout)
     if index is None:
         _done(draft)
@@ -124,10 +133,12 @@ def _start(draft: Draft, plan: Rollout) -> None:
     draft.note(
         started_at=draft.now,
         until=draft.now + _bake(plan, draft.rollout),
+        bake=_bake(plan, draft.rollout),
         full_since=draft.now if full else None,
         extensions=0,
         unknown_since=None,
         skipped=False,
+        passed=False,
     )
     draft.set(exposures=(), counted_at=draft.now)
     draft.wake_in(telemetry.UNDER_WAY)
@@ -173,7 +184,7 @@ def _look_again(draft: Draft) -> None:
 def _over(draft: Draft, plan: Rollout) -> bool:
     """Whether the step has been watched for long enough, and nothing speaks against the next."""
     at = draft.rollout
-    if at.until is None or at.skipped or at.hurried:
+    if at.until is None or at.skipped or at.hurried or (at.passed and following(plan, at) is None):
         return True
     told = f"{where(draft)}: {share(at.milli)} are in"
     if at.paused:
@@ -194,6 +205,10 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
     at, seen = draft.rollout, draft.status.analysis
     until = at.until or draft.now
     evidence = f"; {seen.message}" if seen and seen.message else ""
+    if seen is None or at.looked_step != at.step:
+        # A Pass of the step before says nothing of this one.
+        draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}")
+        return False
     word = rule(spec, seen, Bake(until, at.extensions, at.unknown_since), draft.now)
     if word in (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN):
         draft.note(unknown_since=at.unknown_since or draft.now)
@@ -240,25 +255,26 @@ def _counted(draft: Draft, plan: Rollout, told: str) -> bool:
     if not plan.min_exposures or sides is None or draft.spec is None:
         return True
     draft.wake_in(telemetry.UNDER_WAY)
-    counted = {one.variant: one.evaluations for one in draft.status.exposures}
+    counted = Counter({one.variant: one.evaluations for one in draft.status.exposures})
     if not counted:
         lacking = (
             "nobody counts how often it is evaluated: is the flag gateway scraped? rollout.minExposures: 0 does not ask"
         )
     else:
-        outside = counted.get(draft.spec.default, 0)
-        inside = sum(counted.values()) - outside
+        outside, inside = counted[draft.spec.default], sum(counted[name] for name in served(draft.spec))
         if min(inside, outside) >= plan.min_exposures:
             return True
         lacking = (
             f"of {plan.min_exposures} evaluations that each arm is to have there are {inside} in and {outside} out"
         )
+        if draft.spec.client_side:
+            lacking += "; answers in bulk are none: rollout.minExposures: 0 does not ask"
     draft.say(FlagPhase.WAITING, FlagReason.TOO_FEW_EXPOSURES, f"{told}: held, {lacking}")
     return False
 
 
 def _done(draft: Draft) -> None:
-    draft.note(hurried=False)
+    draft.note(hurried=False, passed=True)
     at = draft.rollout
     told = "everybody is in" if at.milli >= EVERYBODY else f"{share(at.milli)} are in, as its last step says or more"
     reason = FlagReason.ROLLED_OUT if at.milli >= EVERYBODY else FlagReason.SERVING

@@ -28,8 +28,12 @@ SERVED = "tidegate_flags"
 """Of a gateway: how many flags it serves."""
 HOOK = "feature_flag_evaluation_success_total"
 """Of an application that evaluates in process."""
+STREAMS, REQUESTS = "tidegate_flag_streams", "tidegate_flag_requests_total"
+"""Of a gateway: who is told of changes, by protocol, and how often it was asked, by what."""
 UNDER_WAY, AT_REST = timedelta(minutes=1), timedelta(hours=1)
 """How often to ask: each answer is a write of the status."""
+BULK = "bulk"
+"""The mode in which all flags are asked for at once."""
 _OVERLAP = 2
 """Windows at rest overlap: one question may be lost."""
 UNLIKELY = 0.001
@@ -45,6 +49,8 @@ class Role(StrEnum):
     HOOKS = "hooks"
     USERS = "users"
     WATCHED = "watched"
+    UNSEEN = "unseen"
+    """Who evaluates in process, while nothing in the flag's namespace counts that."""
 
 
 Answers = Mapping[Role, Answer]
@@ -68,9 +74,11 @@ def queries(flag: Declared, since: datetime | None, now: datetime, *, split: boo
     ours = f"flag_set={json.dumps(flag.flag_set)},flag={json.dumps(flag.key)}"
     theirs = f"namespace={json.dumps(flag.namespace)},{FLAG_LABEL}={json.dumps(flag.key)}"
     asked = {
-        f"sum by (variant) (increase({EVALUATIONS}{{{ours}}}{window}))",
+        f"sum by (variant, mode) (increase({EVALUATIONS}{{{ours}}}{window}))",
         f"sum by ({VARIANT_LABEL}) (increase({HOOK}{{{theirs}}}{window}))",
         f"count({SERVED}) or count({HOOK})",
+        f'count({STREAMS}{{protocol="grpc"}} > 0 or increase({REQUESTS}{{what="sync"}}{window}) > 0)'
+        f" unless count({HOOK}{{namespace={json.dumps(flag.namespace)}}})",
     }
     return frozenset(asked | {f'{{__name__=~"{USERS}|{SHARE}",{ours}}}'} if split else asked)
 
@@ -81,6 +89,8 @@ def by_role(answers: Mapping[str, Answer]) -> Answers:
 
 
 def _role(text: str) -> Role:
+    if STREAMS in text:
+        return Role.UNSEEN
     if text.startswith("count("):
         return Role.WATCHED
     if text.startswith("{"):
@@ -94,8 +104,23 @@ def watched(answers: Answers) -> bool | None:
     return None if isinstance(answer, Missing) else any(_last(series) for series in answer)
 
 
+def unseen(answers: Answers, *, client_side: bool) -> bool | None:
+    """Whether somebody may evaluate the flag and is not counted: in process without the hook, or a browser that asks in
+    bulk. None where nobody knows."""
+    found = [answers.get(role, Missing("")) for role in (Role.UNSEEN, Role.GATEWAYS)]
+    known = [answer for answer in found if not isinstance(answer, Missing)]
+    if len(known) < len(found):
+        return None
+    in_process, gateways = known
+    in_bulk = any(series.labels.get("mode") == BULK and _last(series) for series in gateways)
+    return bool(in_process) or (client_side and in_bulk)
+
+
 def evaluations(answers: Answers) -> Mapping[str, int] | None:
-    """By variant; None where nobody knows, or nobody counts. Who is not counted at all was not served zero times."""
+    """By variant; None where nobody knows, or nobody counts. Who is not counted at all was not served zero times.
+
+    Whoever asks in bulk asks for all there are, and tells nobody which of them is used.
+    """
     found = [answers.get(role, Missing("")) for role in (Role.GATEWAYS, Role.HOOKS)]
     known = [answer for answer in found if not isinstance(answer, Missing)]
     if len(known) < len(found) or not watched(answers):
@@ -103,6 +128,8 @@ def evaluations(answers: Answers) -> Mapping[str, int] | None:
     total: Counter[str] = Counter()
     for answer in known:
         for series in answer:
+            if series.labels.get("mode") == BULK:
+                continue
             variant = series.labels.get("variant") or series.labels.get(VARIANT_LABEL, "")
             total[variant] += round(_last(series))
     return total
