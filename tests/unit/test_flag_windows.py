@@ -43,6 +43,11 @@ def test_clocks_that_are_put_forward() -> None:
     assert opening("2026-03-27T12:00", **berlin) == "03-28 08:00"
 
 
+def test_a_window_of_which_the_clocks_leave_nothing_does_not_open() -> None:
+    gap = {"from": "02:30", "to": "03:00", "timeZone": "Europe/Berlin"}
+    assert opening("2026-03-29T00:00", **gap) == opening("2026-03-29T12:00", **gap) == "03-30 00:30"
+
+
 def test_at_any_time_unless_said() -> None:
     now = datetime(2026, 1, 5, tzinfo=UTC)
     assert windows.opening((), now) == now

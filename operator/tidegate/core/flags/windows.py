@@ -42,11 +42,13 @@ def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime]]
         if _DAYS[day.weekday()] not in window.days:
             continue
         until = day if end > start else day + timedelta(days=1)
-        # Clocks that are put forward may make a window shorter, and never of less than no time.
-        yield (
+        opens, closes = (
             datetime.combine(day, start, zone).astimezone(UTC),
             datetime.combine(until, end, zone).astimezone(UTC),
         )
+        if opens < closes:
+            # Clocks that are put forward may leave nothing of a window.
+            yield opens, closes
 
 
 def _zone(window: Window) -> ZoneInfo | None:
