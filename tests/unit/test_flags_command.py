@@ -60,6 +60,9 @@ def test_what_a_context_is() -> None:
     }
     with pytest.raises(flags.Wrong, match="KEY=VALUE"):
         flags.context(["plan"])
+    for pairs in (["user=1", "user.plan=x"], ["user.plan=x", "user=1"]):
+        with pytest.raises(flags.Wrong, match="user is a value and an object"):
+            flags.context(pairs)
 
 
 def test_whom_a_change_would_move(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +85,20 @@ def test_a_file_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str
     wrong.write_text(BEFORE.replace("[{percentage: 100}]", "[{percentage: 101}]"))
     assert main(["flags", "diff", str(wrong), str(wrong)]) == 1
     assert "new-checkout: spec.rollout.steps[0].percentage" in capsys.readouterr().err
+
+
+def test_a_flag_that_is_needed_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
+    before.write_text(BEFORE.replace("spec:", 'spec:\n  prerequisites: [{flag: pay, variants: ["on"]}]'))
+    after.write_text(before.read_text().replace("spec:", "spec:\n  enabled: false"))
+    assert main(["flags", "diff", str(before), str(after)]) == 1
+    told = capsys.readouterr().err
+    assert "new-checkout of set default: spec.prerequisites[0].flag: 'pay' is no flag of this set" in told
+
+
+def test_the_order_in_which_a_file_has_a_split_moves_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, cluster = tmp_path / "file.yaml", tmp_path / "cluster.yaml"
+    file.write_text(BEFORE.replace("{steps", '{split: {"on": 30, "off": 70}, steps'))
+    cluster.write_text(BEFORE.replace("{steps", '{split: {"off": 70, "on": 30}, steps'))
+    assert main(["flags", "diff", str(cluster), str(file), "--users", "500"]) == 0
+    assert capsys.readouterr().out == "nobody of 500 users is served anything else\n"

@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,13 @@ async def _diff(args: argparse.Namespace) -> str:
     after = _from_file(args.after or args.before, args.namespace or "default", args.percentage)
     if args.after:
         before = _from_file(args.before, args.namespace or "default", args.percentage)
+        sound(before)
+        sound(after)
     else:
         before, namespace = await _flags(args, everywhere=True)
-        after = over(before, _from_file(args.before, args.namespace or namespace, args.percentage))
+        changed = _from_file(args.before, args.namespace or namespace, args.percentage)
+        after = over(before, changed)
+        sound(after, {(one.declared.flag_set, one.declared.key) for one in changed})
     users = _from_lines(args.contexts) if args.contexts else sample(args.users, context(args.context))
     return told(compare(before, after, users))
 
@@ -147,6 +151,19 @@ def over(before: Sequence[Flag], after: Sequence[Flag]) -> list[Flag]:
     return list(known.values())
 
 
+def sound(flags: Sequence[Flag], of: Collection[tuple[str, str]] | None = None) -> None:
+    """Raise what is wrong with these flags, or some of them, by set and key: what they need may not be there."""
+    wrong = [
+        f"{key} of set {name}: {problem}"
+        for name in sorted({one.declared.flag_set for one in flags})
+        for key, problems in flag_set(one.declared for one in served(flags, name)).problems.items()
+        for problem in problems
+        if of is None or (name, key) in of
+    ]
+    if wrong:
+        raise Wrong("\n".join(wrong))
+
+
 def compare(before: Sequence[Flag], after: Sequence[Flag], users: Sequence[Mapping[str, Any]]) -> Changes:
     """Ask both for each of the users."""
     moves: Counter[tuple[str, str, str]] = Counter()
@@ -188,10 +205,10 @@ def context(pairs: Iterable[str]) -> dict[str, Any]:
         except ValueError:
             value = text
         outer, dot, inner = key.partition(".")
-        if dot:
-            found.setdefault(outer, {})[inner] = value
-        else:
-            found[key] = value
+        into = found.setdefault(outer, {}) if dot else found
+        if not isinstance(into, dict) or (not dot and isinstance(found.get(key), dict)):
+            raise Wrong(f"--context {pair}: {outer} is a value and an object: give one or the other")
+        into[inner if dot else key] = value
     return found
 
 
