@@ -62,7 +62,7 @@ def test_who_has_no_key() -> None:
 def test_shares_of_a_split() -> None:
     split = {"rollout": {**SPEC["rollout"], "split": {"on": 1, "off": 3}}}
     assert lines(traced({"targetingKey": "user-1"}, split, 60_000)) == [
-        "+ rollout: place 58835 of 100000, within 60 %; place 2 of 4, split into on 1, off 3"
+        "+ rollout: place 58835 of 100000, within 60 %; place 2 of 4, split into off 3, on 1"
     ]
 
 
