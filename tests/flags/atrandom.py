@@ -73,5 +73,5 @@ async def _run(folder: Path, gateway: Running, examples: int, seed: int) -> str:
     )
     said, _ = await process.communicate()
     text = said.decode()
-    found = re.search(r"=+ FAILURES =+(.*)=+ SUMMARY", text, re.DOTALL)
+    found = re.search(r"=+ (?:ERRORS|FAILURES) =+(.*)=+ SUMMARY", text, re.DOTALL)
     return "" if process.returncode == 0 else (found[1] if found else text)[-3000:]

@@ -92,6 +92,42 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -
         assert answer.startswith(b"HTTP/1.1 413")
 
 
+UNUSUAL = HEAD.replace(b"one", b"%6fne")
+
+
+@pytest.mark.parametrize("size", [100_000, 2_000_000])
+async def test_that_a_body_is_too_large_is_told_before_the_connection_ends(tmp_path: Path, size: int) -> None:
+    """Closed with something unread, it is reset, and the answer may be lost."""
+    async with running(tmp_path) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(UNUSUAL + b"content-length: %d\r\n\r\n" % size + b"x" * size)
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 413")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        (HEAD.replace(b"POST", b"PUT"), 405),
+        (UNUSUAL.replace(SERVER.encode(), b"nobody's"), 401),
+        (HEAD.replace(b"POST /ofrep/v1/evaluate/flags/one", b"GET /flagd/v1/other.json"), 403),
+    ],
+    ids=["method", "token", "set"],
+)
+async def test_who_is_refused_is_told_so_once_all_has_come(tmp_path: Path, head: bytes, code: int) -> None:
+    async with running(tmp_path) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + b"content-length: 2\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.read(1)
+        writer.write(b"{}")
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 %d" % code)
+        writer.close()
+
+
 async def test_requests_one_behind_the_other_are_answered_in_turn_whichever_way_they_go(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"), flag("two"))

@@ -38,6 +38,11 @@ class BadRequest(Exception):
 class TooLarge(Exception):
     """More came than is read."""
 
+    def __init__(self, more: bool) -> None:
+        super().__init__()
+        self.more = more
+        """And more is to come."""
+
 
 def failure(status: int, message: str, *headers: Header, code: str = "", key: str | None = None) -> Response:
     """An error, as OFREP has them."""
@@ -55,16 +60,16 @@ _decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 async def body_of(receive: Receive) -> bytes:
     """All of a request's body. Raises TooLarge and Gone."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message["type"] == "http.request" and len(body) <= BODY:
-        if not message.get("more_body"):
-            return body
+    body, more = b"", True
+    while more and len(body) <= BODY:
         message = await receive()
+        if message["type"] != "http.request":
+            raise Gone
         body += message.get("body", b"")
-    if message["type"] != "http.request":
-        raise Gone
-    raise TooLarge
+        more = message.get("more_body", False)
+    if len(body) > BODY:
+        raise TooLarge(more)
+    return body
 
 
 def context_of(body: bytes) -> dict[str, Any]:
@@ -103,10 +108,16 @@ def _deeper(value: object, levels: int) -> bool:
     return True
 
 
-async def respond(send: Send, response: Response, more: Iterable[Header] = (), *, head: bool = False) -> None:
-    """Send it."""
+async def respond(
+    send: Send, response: Response, more: Iterable[Header] = (), *, head: bool = False, rest: Receive | None = None
+) -> None:
+    """Send it. With a ``rest`` that is still to come of the request, it is read and dropped before the end."""
     status, body, headers = response
     length = (b"content-length", b"%d" % len(body))
     all_headers = [*headers, *more] if status in {204, 304} else [*headers, length, *more]
     await send({"type": "http.response.start", "status": status, "headers": all_headers})
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    await send({"type": "http.response.body", "body": b"" if head else body, "more_body": rest is not None})
+    if rest is not None:
+        while (await rest()).get("more_body"):
+            pass
+        await send({"type": "http.response.body"})

@@ -125,11 +125,18 @@ class Guarded(HttpToolsProtocol):
                 self._bound()
 
     def _bound(self) -> None:
-        refused = self._body is not None and len(self._body) > BODY
         if self._in_head and not self.transport.is_closing():
             self.send_400_response("The headers are too large.")
-        elif self._came > MOST and not refused:
-            self.transport.abort()
+        elif self._came > MOST:
+            if not self._refused():
+                self.transport.abort()
+            self.until = min(self.until, self.loop.time() + LINGERING)
+
+    def _refused(self) -> bool:
+        """It is answered already that this is too much."""
+        if self._body is not None:
+            return len(self._body) > BODY
+        return self.cycle is not None and self.cycle.response_started
 
     def on_message_begin(self) -> None:
         """A request begins."""

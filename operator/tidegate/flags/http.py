@@ -71,25 +71,28 @@ class Gateway:
         headers: Headers = dict(scope["headers"])
         method, path = scope["method"], scope["path"]
         more = self._cors.headers(headers.get(b"origin"))
-        if method == "OPTIONS":
-            await respond(send, self._cors.preflight(), more)
-            return
+        rest: Receive | None = None
         try:
+            # Whatever is answered: a connection that is closed before all has come is reset, and its answer lost.
+            body = await body_of(receive)
+            if method == "OPTIONS":
+                await respond(send, self._cors.preflight(), more)
+                return
             if path == ofrep.STREAM and method == "GET":
                 refused = await self._listen(scope, headers, receive, send, more)
                 if refused is None:
                     return
                 response, what = refused, "events"
             else:
-                response, what = await self._answer(scope, method, path, headers, receive)
-        except TooLarge:
-            response, what = _TOO_LARGE, "other"
+                response, what = await self._answer(scope, method, path, headers, body)
+        except TooLarge as error:
+            response, what, rest = _TOO_LARGE, "other", receive if error.more else None
         except Gone:
             return
         self._meters.answered(what, response.status)
         age = (b"x-config-age", self._freshness.header)
         last = (CLOSE,) if self.leaving else ()
-        await respond(send, response, (age, *more, *last), head=method == "HEAD")
+        await respond(send, response, (age, *more, *last), head=method == "HEAD", rest=rest)
 
     def at_once(self, path: str, headers: Headers, peer: str, body: bytes) -> Response:
         """Evaluations, for a connection that has read all of what it was asked."""
@@ -107,7 +110,7 @@ class Gateway:
         return response._replace(headers=(*response.headers, age, *more, *last))
 
     async def _answer(
-        self, scope: Scope, method: str, path: str, headers: Headers, receive: Receive
+        self, scope: Scope, method: str, path: str, headers: Headers, body: bytes
     ) -> tuple[Response, str]:
         if path.startswith(_ONE):
             what, allowed = "single", "POST"
@@ -129,7 +132,6 @@ class Gateway:
             return caller, what
         if what == "sync":
             return self._sync(caller, path, headers), what
-        body = await body_of(receive)
         if what == "bulk":
             await self._ofrep.catch_up(caller, scope["query_string"])
         return self._evaluated(caller, path, headers, body), what
