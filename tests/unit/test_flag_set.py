@@ -104,3 +104,18 @@ def test_the_last_spec_that_was_right_keeps_its_share() -> None:
     )
     flags = flag_set([Declared("a", "shop", {**rollout, "offVariant": "of"}, status)])
     assert served(flags, "a") == "on"
+
+
+def test_a_time_longer_than_any_is_told_and_keeps_nobody_from_the_kill_switch() -> None:
+    before: Json = {"defaultVariant": "on"}
+    endless = {**before, "enabled": False, "removal": {"after": "9999999999999h"}}
+    flags = flag_set([declared("a", endless, accepted=before), declared("b", before)])
+    assert (served(flags, "a"), served(flags, "b")) == ("off", "on")
+    assert "spec.removal.after: '9999999999999h' is longer than 36500d" in told(flags, "a")
+
+
+def test_a_value_that_is_wrong_is_told_no_further_than_it_is_known_by() -> None:
+    variants = [{"name": "a", "value": 1}, {"name": "b", "value": "x" * 200_000}]
+    wrong = told(flag_set([declared("a", {"type": "Integer", "offVariant": "a", "variants": variants})]), "a")
+    assert len(wrong) < 300
+    assert 'variant b is "xxx' in wrong

@@ -19,6 +19,8 @@ SAFE = 2**53 - 1
 """JavaScript holds no greater integer exactly."""
 MOST_BYTES = 256 * 1024
 """Of a spec as JSON: the status keeps another copy of what is served, and etcd takes objects of 1.5 MiB."""
+MOST_TOLD = 64
+"""Characters of a value in a message."""
 _RIGHT = {
     FlagType.BOOLEAN: "true or false",
     FlagType.STRING: "a text, in quotes where YAML would take it for something else",
@@ -70,9 +72,15 @@ def _wrong_values(spec: FlagSpec) -> Iterator[Problem]:
         if not _fits(spec.type, variant.value):
             yield Problem(
                 f"spec.variants[{number}].value",
-                f"variant {variant.name} is {json.dumps(variant.value)}, which is not {_RIGHT[spec.type]}, as a flag"
+                f"variant {variant.name} is {_short(variant.value)}, which is not {_RIGHT[spec.type]}, as a flag"
                 f" of type {spec.type} serves",
             )
+
+
+def _short(value: object) -> str:
+    """As JSON, as far as is needed to know it by: it is told in several places of the status."""
+    text = json.dumps(value)
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"
 
 
 def _too_large(spec: Mapping[str, Any]) -> Iterator[Problem]:

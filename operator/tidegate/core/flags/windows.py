@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tidegate.api.flag import Weekday, Window
@@ -33,7 +33,8 @@ def opening(windows: tuple[Window, ...], now: datetime) -> datetime | None:
 def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime]]:
     """From yesterday's, which may last until today, to that of a week from now."""
     zone = _zone(window)
-    if zone is None:
+    if zone is None or now.year >= MAXYEAR:
+        # Who writes the last year there is means never.
         return
     today = now.astimezone(zone).date()
     start, end = time.fromisoformat(window.start), time.fromisoformat(window.to)
