@@ -463,3 +463,42 @@ def test_a_spec_that_would_not_fit_twice_is_told() -> None:
     assert flag.status
     assert "bytes as JSON, of at most 262144" in flag.status.message
     assert len(flag.status.accepted) < 1000
+
+
+@pytest.mark.parametrize(
+    "steps", [STEPS[1:], [{"percentage": 0.5}, *STEPS[1:]]], ids=["its step is gone", "a lower one without a bake"]
+)
+def test_steps_that_speak_no_more_of_the_share_end_no_bake_without_its_evidence(steps: list[Json]) -> None:
+    flag = life(*STEPS, analysis={**GUARD, "onUnknown": {"deadline": "10h"}}, minExposures=0).passes(minutes=50)
+    flag.writes(rollout={**flag.spec["rollout"], "steps": steps}).passes(hours=1)
+    assert flag.milli == 1000
+    assert flag.status
+    assert "no answer from the metrics" in flag.status.message
+
+
+def test_steps_of_other_numbers_make_no_evidence_of_what_was_not_looked_at() -> None:
+    flag = life(*STEPS, analysis={**GUARD, "advance": "Proven"}, minExposures=0)
+    flag.metrics = app(errors_in=0.01, rate=500.0)
+    while flag.milli < 10_000:
+        flag.passes(seconds=30)
+    flag.now += timedelta(seconds=5)
+    flag.writes(rollout={**flag.spec["rollout"], "steps": STEPS[1:]})
+    assert flag.milli == 10_000, "nobody has looked since it grew"
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        {"removal": {"after": "9999999d"}},
+        {"rollout": {"schedule": {"startAt": "9999-12-31T00:00:00Z", "windows": [{}]}}},
+    ],
+    ids=["removal", "start"],
+)
+def test_who_writes_never_as_a_time_is_guarded_all_the_same(never: Json) -> None:
+    flag = life(*STEPS, analysis=GUARD, minExposures=0)
+    flag.metrics = app(errors_in=0.01)
+    flag.passes(minutes=59)
+    flag.writes(**{**never, "rollout": {**flag.spec["rollout"], **never.get("rollout", {})}}).passes(hours=2)
+    assert flag.milli == 1000
+    flag.metrics = app(errors_in=0.4)
+    assert flag.passes(minutes=10).milli == 0

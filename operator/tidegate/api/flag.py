@@ -699,8 +699,8 @@ class RolloutStatus(Model):
     """How many times the bake was extended for want of evidence."""
     unknown_since: Time | None = None
     """Since when the analysis has had no answer."""
-    looked_step: int = 0
-    """The step that the analysis last looked at."""
+    looked: int | None = None
+    """The share, in thousandths of a percent, that the analysis last looked at: numbers of steps change by an edit."""
     paused: bool = False
     """Held by a request."""
     approved: int | None = None

@@ -157,10 +157,10 @@ def _look(draft: Draft) -> None:
     if draft.obs.answers is not None:
         from tidegate.core import analysis  # and numpy with it: most flags need neither
 
-        changed = draft.rollout.step != draft.rollout.looked_step
+        changed = draft.rollout.milli != draft.rollout.looked
         seen = analysis.look(spec, last, sides, draft.obs.answers, draft.now, step_changed=changed)
         draft.set(analysis=seen)
-        draft.note(looked_step=draft.rollout.step)
+        draft.note(looked=draft.rollout.milli)
         if seen.verdict is Verdict.Fail:
             draft.turn_off(FlagReason.ANALYSIS_FAILED, seen.message)
 
@@ -176,7 +176,7 @@ def _look_again(draft: Draft) -> None:
         baked = sum((step.bake for step in draft.plan.steps), timedelta()) * (1 + spec.on_inconclusive.extend)
         looks = max(1, round(baked / spec.interval))
         draft.set(analysis=analysis.begin(spec, sides, draft.now, looks, len(draft.plan.steps)))
-        draft.note(looked_step=draft.rollout.step)
+        draft.note(looked=draft.rollout.milli)
     if draft.status.analysis:
         draft.wake_at(analysis.next_look(spec, draft.status.analysis))
 
@@ -190,7 +190,8 @@ def _over(draft: Draft, plan: Rollout) -> bool:
     if at.paused:
         draft.say(FlagPhase.WAITING, FlagReason.PAUSED, f"{told}, held by a request")
         return False
-    spec = guard(draft) if _bake(plan, at) else None
+    # By the bake that began: the steps may say nothing of this share any more.
+    spec = guard(draft) if at.bake else None
     if spec is None:
         if draft.now >= at.until:
             return True
@@ -205,7 +206,7 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
     at, seen = draft.rollout, draft.status.analysis
     until = at.until or draft.now
     evidence = f"; {seen.message}" if seen and seen.message else ""
-    if seen is None or at.looked_step != at.step:
+    if seen is None or at.looked != at.milli:
         # A Pass of the step before says nothing of this one.
         draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}")
         return False
@@ -231,8 +232,9 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
         return False
     draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
     if word is Word.LONGER:
-        draft.note(extensions=at.extensions + 1, until=draft.now + _bake(plan, at))
-        draft.wake_in(_bake(plan, at))
+        more = at.bake or timedelta()
+        draft.note(extensions=at.extensions + 1, until=draft.now + more)
+        draft.wake_in(more)
     elif word is Word.BACK_THIN:
         draft.turn_off(FlagReason.HOLD_EXPIRED, f"not proven in time: {seen.message if seen else ''}")
     elif word is Word.HOLD_THIN:
