@@ -173,6 +173,25 @@ async def test_others_of_the_set_are_found() -> None:
     assert shop.condition("Compiled") == "True"
 
 
+async def test_what_a_rollout_comes_to_is_known_at_once_to_all_that_need_the_flag() -> None:
+    shop = Shop()
+    steps = [{"percentage": 0, "bake": "10m"}, {"percentage": 10, "bake": "9h"}]
+    shop.flag("payments", rollout={"steps": steps})
+    shop.flag("basket", prerequisites=[{"flag": "payments", "variants": ["on"]}], defaultVariant="on")
+    shop.flag(prerequisites=[{"flag": "basket", "variants": ["on"]}], rollout={"steps": [{"percentage": 5}]})
+    shop.world.start()
+    await shop.world.until(lambda: shop.milli("payments") == 10_000, within=700)
+    rollout = shop.status().rollout
+    assert rollout is None or rollout.milli == 0
+    await shop.world.wait(1)
+    rollout = shop.status().rollout
+    assert rollout
+    assert rollout.milli == 5000
+    await ask(shop.world.cluster, shop.world.clock, NAMESPACE, "featureflag/payments", RequestAction.ABORT, by="ada")
+    await shop.world.wait(1)
+    assert "prerequisite basket serves off to everybody" in shop.status().message
+
+
 async def test_a_flag_at_rest_is_not_written_again() -> None:
     shop = Shop()
     shop.flag()

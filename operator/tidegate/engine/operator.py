@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from tidegate.engine.gate import POLICY, WEBHOOK
 from tidegate.engine.leader import Leader
@@ -186,13 +187,21 @@ class Operator:
         return [Subject(kind, *key) for kind in RELEASES for key in self._store.referring(kind, namespace, to)]
 
     def _sharing(self, obj: Object, before: Object | None) -> Iterable[Subject]:
-        """A flag; and those of its key and those that need it, where what it serves may be something else now."""
+        """A flag; and where what it serves may be something else now those of its key, and all that need it, by way of
+        others too."""
         found = {Subject(FEATURE_FLAGS, obj["metadata"]["namespace"], obj["metadata"]["name"])}
         if before is None or _served(before) != _served(obj):
             to = {one for states in (obj, before or obj) for (one,) in references(FEATURE_FLAGS, states) or ()}
-            to |= {one.replace("flag=", "needs=", 1) for one in to if one.startswith("flag=")}
-            found |= {Subject(FEATURE_FLAGS, *key) for key in self._store.referring(FEATURE_FLAGS, "", to)}
+            to |= _needing(to)
+            while to:
+                more = {Subject(FEATURE_FLAGS, *key) for key in self._store.referring(FEATURE_FLAGS, "", to)} - found
+                found |= more
+                to = _needing(one for flag in more for one in self._references(flag))
         return found
+
+    def _references(self, flag: Subject) -> Iterable[str]:
+        obj = self._store.get(flag.kind, (flag.namespace, flag.name))
+        return [one for (one,) in references(flag.kind, obj) or ()] if obj else ()
 
     def _keys(self, namespace: str = "", kinds: Iterable[Kind] = RELEASES) -> list[Subject]:
         return [Subject(kind, *key) for kind in kinds for key in self._store.keys(kind, namespace)]
@@ -245,7 +254,7 @@ class Operator:
                 return
             self._working += 1
             try:
-                wake = await self._reconcilers[key.kind].reconcile(key)
+                wake = await self._reconcile(key)
             except asyncio.CancelledError:
                 self.queue.done(key, failed=True)
                 raise
@@ -269,12 +278,36 @@ class Operator:
             finally:
                 self._working -= 1
 
+    async def _reconcile(self, key: Subject) -> datetime | None:
+        """What we write is kept before the watch tells of it, as if it had been so: who goes by it is asked here."""
+        where = key.namespace, key.name
+        before = self._store.get(key.kind, where)
+        wake = await self._reconcilers[key.kind].reconcile(key)
+        after = self._store.get(key.kind, where)
+        if key.kind == FEATURE_FLAGS and before and after:
+            for other in {*self._sharing(after, before)} - {key}:
+                self.queue.add(other)
+        return wake
+
     def _failed(self, key: Subject, cause: str, error: ClusterError, after: float) -> None:
         self._meters.errors.labels(cause).inc()
         log.warning("%s: %s", cause, error, extra={"release": str(key)})
         self.queue.done(key, failed=True, after=after)
 
 
-def _served(flag: Object) -> tuple[object, object]:
-    """What others of its set go by."""
-    return flag.get("spec"), (flag.get("status") or {}).get("accepted")
+def _served(flag: Object) -> tuple[object, ...]:
+    """What others of its set go by: its specs, how far its rollout is, and whether that was turned off."""
+    status = flag.get("status") or {}
+    rollout, override = status.get("rollout") or {}, status.get("override") or {}
+    return (
+        flag.get("spec"),
+        status.get("accepted"),
+        rollout.get("milli"),
+        rollout.get("digest"),
+        override.get("rollout"),
+    )
+
+
+def _needing(to: Iterable[str]) -> set[str]:
+    """References to flags, as those have them that need these flags."""
+    return {one.replace("flag=", "needs=", 1) for one in to if one.startswith("flag=")}
