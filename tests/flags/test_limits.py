@@ -71,11 +71,12 @@ async def test_who_does_not_come_to_the_point_ends(tmp_path: Path, parts: tuple[
         (HEAD + b"x-large: " + b"x" * 40_000,),
         (HEAD + b"x-large: ", *[b"x" * 1000] * 40),
         (HEAD + b"".join(b"x-%d: 1\r\n" % number for number in range(4000)) + b"\r\n",),
+        (HEAD + b"".join(b"x%d:\r\n" % number for number in range(600)), b"\r\n"),
         (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n",),
         (b"\xff\xfe nonsense\r\n\r\n",),
         (b"GET /\xff HTTP/1.1\r\n\r\n",),
     ],
-    ids=["one header", "a header in pieces", "many headers", "a URL", "no HTTP", "no ASCII"],
+    ids=["one header", "a header in pieces", "many headers", "many small headers", "a URL", "no HTTP", "no ASCII"],
 )
 async def test_heads_that_are_too_large_or_none_are_refused(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
     async with running(tmp_path) as gateway:
@@ -173,6 +174,37 @@ async def test_as_many_requests_as_one_likes_may_come_in_one_piece_and_the_last_
         last = asked.replace(b"host: x", b"connection: close")
         answer = await sent(gateway.port, asked * 200 + last[:30], last[30:], pause=0.1)
         assert answer.count(b"HTTP/1.1 200 OK") == 201
+
+
+UPGRADE = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMA\r\n"
+NAMED = b'{"context":{"targetingKey":"ada"}}'
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_who_offers_another_protocol_is_answered_by_its_body_and_asks_on(tmp_path: Path, apart: bool) -> None:
+    """As Java's client does with each request. A body is no request, whatever it looks like."""
+    async with running(tmp_path) as gateway:
+        gateway.now(
+            flag("one", rules=[{"name": "r", "when": {"attribute": "targetingKey", "exists": True}, "serve": "on"}])
+        )
+        head = HEAD + UPGRADE + b"content-length: %d\r\n\r\n" % len(NAMED)
+        last = HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
+        parts = (head, NAMED, head, NAMED, last) if apart else ((head + NAMED) * 300 + last,)
+        answer = await sent(gateway.port, *parts, pause=0.05)
+        assert answer.count(b'"variant":"on"') == (2 if apart else 300)
+        assert answer.count(b"HTTP/1.1 200 OK") == answer.count(b'"variant":"on"') + 1
+        inner = HEAD + b"content-length: 0\r\n\r\n"
+        smuggled = HEAD + UPGRADE + b"content-length: %d\r\n\r\n" % len(inner)
+        assert b"200 OK" not in await sent(gateway.port, smuggled, inner, pause=0.05)
+
+
+async def test_a_trailer_says_nothing_about_who_asks(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        for head in (HEAD, UNUSUAL):
+            asked = head.replace(SERVER.encode(), b"nobody's") + b"transfer-encoding: chunked\r\n\r\n0\r\n"
+            answer = await sent(gateway.port, asked + f"authorization: Bearer {SERVER}\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 401")
 
 
 async def test_nothing_may_wait_for_an_answer_without_an_end(tmp_path: Path) -> None:

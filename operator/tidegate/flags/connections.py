@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tidegate.flags.answers import BODY, Headers, Response
 
 HEAD = 16 * 1024
 """Bytes of URL and headers."""
+FIELD = 32
+"""Bytes that a header counts beside its text, as in HTTP/2: kept, many small ones take twenty times what they are."""
 MOST = HEAD + 4 * BODY
 """Bytes of a request, with what its body comes in, and after it."""
 WAITING = 32
@@ -34,6 +38,7 @@ LINGERING = 1.0
 """Seconds for who sends too much to see that it is too much."""
 LOOKING = 1.0
 NOT_MODIFIED = 304
+_NOT_FORWARDED = {b"upgrade", b"http2-settings"}
 _FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -102,6 +107,9 @@ class Guarded(HttpToolsProtocol):
         self._in_head = True
         self._body: bytearray | None = None
         """Of a request that is answered at once."""
+        self._piece = self._again = b""
+        self._plain: bytes | None = None
+        """The head of a request that offers another protocol, without that."""
         self.until = math.inf
         """When it is ended, as things are."""
         self.taking = math.inf
@@ -120,9 +128,38 @@ class Guarded(HttpToolsProtocol):
                 return
             piece = data[at : at + HEAD]
             self._came += len(piece)
-            super().data_received(piece)
+            self._feed(piece)
             if self._came > HEAD:
                 self._bound()
+
+    def _feed(self, piece: bytes) -> None:
+        while piece:
+            self._piece, self._again = piece, b""
+            super().data_received(piece)
+            piece = b"" if self.transport.is_closing() else self._again
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The parser has ended at the head of a request that offers another protocol, as Java's client does with each.
+        None is spoken here: what follows is its body, and neither to be dropped nor taken for the next request."""
+        ended = sys.exception()
+        if self._plain is None or ended is None:
+            return
+        self._again, self._plain = self._plain + self._piece[ended.args[0] :], None
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _without_upgrade(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise ValueError("nothing is connected to here")
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = (one for one in value.split(b",") if one.strip().lower() not in _NOT_FORWARDED)
+                lines.append(b"connection: " + b",".join(kept))
+            elif name not in _NOT_FORWARDED:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join((*lines, b"", b""))
 
     def _bound(self) -> None:
         if self._in_head and not self.transport.is_closing():
@@ -150,9 +187,10 @@ class Guarded(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self._measure(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        """A header. One behind the body, which a proxy does not look at, says nothing about who asks."""
+        self._measure(len(name) + len(value) + FIELD)
+        if self._in_head:
+            super().on_header(name, value)
 
     def _measure(self, size: int) -> None:
         self._head += size
@@ -163,7 +201,9 @@ class Guarded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """What follows is the body."""
         self._in_head = False
-        if (self.url == self.quick or self.url.startswith(self.below)) and self._may_be_answered_at_once():
+        if self.parser.should_upgrade():
+            self._plain = self._without_upgrade()
+        elif (self.url == self.quick or self.url.startswith(self.below)) and self._may_be_answered_at_once():
             self._body = bytearray()
         elif self._waits_in_vain():
             self.transport.abort()
@@ -178,7 +218,6 @@ class Guarded(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
             and b"%" not in self.url
@@ -217,6 +256,8 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it has come; now it is for us."""
+        if self._plain is not None:
+            return
         if self._body is not None:
             body, self._body = bytes(self._body), None
             if len(body) > BODY or self._answer(body):
