@@ -13,7 +13,8 @@ import pytest
 
 from tests.flags.running import CLIENT, SERVER, Running, flag, running
 from tidegate.flags import grpc_sync
-from tidegate.flags.grpc_sync import OPTIONS, SERVICE, message, texts
+from tidegate.flags.grpc_sync import OPTIONS, SERVICE, texts
+from tidegate.flags.served import Served, encoded
 
 SHOP = "flagSetId=shop"
 
@@ -124,8 +125,22 @@ async def test_who_may_not_be_told(
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 300, 70_000])
 def test_texts_are_written_as_they_are_read(size: int) -> None:
-    assert texts(message(b"x" * size)) == ("x" * size, "")
+    assert texts(encoded(b"x" * size)) == ("x" * size, "")
 
 
 def test_fields_of_other_numbers_and_kinds_are_passed_over() -> None:
     assert texts(b"\x1a\x01z\x20\x05\x29" + b"\0" * 8 + b"\x35" + b"\0" * 4 + b"\x12\x02hi") == ("", "hi")
+
+
+async def test_a_call_that_asks_nothing_keeps_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_sync, "ASKING", 0.2)
+    async with running(tmp_path) as gateway, grpc.aio.insecure_channel(f"127.0.0.1:{gateway.grpc}") as channel:
+        async with asyncio.timeout(10):
+            call = channel.stream_stream(f"/{SERVICE}/SyncFlags")()
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_all_who_listen_are_told_by_the_same_bytes() -> None:
+    served = Served("shop", {}, None)
+    assert served.message is served.message
+    assert texts(served.message)[0].encode() == served.document

@@ -13,6 +13,7 @@ GetMetadata, which flagd has given up, ``google.protobuf.Struct metadata = 2``, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import NoReturn
 
@@ -29,6 +30,10 @@ SERVICE = "flagd.sync.v1.FlagSyncService"
 SELECTOR = "flagd-selector"
 REQUEST = 16 * 1024
 """Bytes of a request."""
+ASKING = 10.0
+"""Seconds in which a call is to say what it asks."""
+CALLS = 100
+"""Calls of one connection at a time."""
 NO_METADATA = b"\x12\x00"
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -43,6 +48,7 @@ OPTIONS = (
     ("grpc.http2.max_ping_strikes", 3),
     ("grpc.max_receive_message_length", REQUEST),
     ("grpc.max_metadata_size", REQUEST),
+    ("grpc.max_concurrent_streams", CALLS),
     ("grpc.so_reuseport", 0),
     # Whose token is gone is not told of it while nothing changes; nor does anybody else stay with one gateway for ever.
     ("grpc.max_connection_age_ms", 1_800_000),
@@ -65,9 +71,10 @@ class GrpcSync:
         """Listen on HOST:PORT; the port."""
         self._server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=self._most)
         handlers = {
-            "SyncFlags": grpc.unary_stream_rpc_method_handler(self._sync),
-            "FetchAllFlags": grpc.unary_unary_rpc_method_handler(self._fetch),
-            "GetMetadata": grpc.unary_unary_rpc_method_handler(self._metadata),
+            # A handler of one request is called when it has come, for which it waits for ever.
+            "SyncFlags": grpc.stream_stream_rpc_method_handler(self._sync),
+            "FetchAllFlags": grpc.stream_unary_rpc_method_handler(self._fetch),
+            "GetMetadata": grpc.stream_unary_rpc_method_handler(self._metadata),
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         port: int = self._server.add_insecure_port(listen)
@@ -79,8 +86,10 @@ class GrpcSync:
         if self._server:
             await self._server.stop(grace)
 
-    async def _sync(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> AsyncIterator[bytes]:
-        caller = await self._who(request, context)
+    async def _sync(
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        caller = await self._who(await _asked(requests, context), context)
         self.listening += 1
         known = None
         try:
@@ -89,18 +98,18 @@ class GrpcSync:
                 served = self._catalog.of(caller.flag_set)
                 if served.revision != known:
                     known = served.revision
-                    yield message(served.document)
+                    yield served.message
                 await changed.wait()
                 if not self._access.holds(caller):
                     await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "this token holds no more")
         finally:
             self.listening -= 1
 
-    async def _fetch(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        caller = await self._who(request, context)
-        return message(self._catalog.of(caller.flag_set).document)
+    async def _fetch(self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        caller = await self._who(await _asked(requests, context), context)
+        return self._catalog.of(caller.flag_set).message
 
-    async def _metadata(self, _: bytes, __: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    async def _metadata(self, _: AsyncIterator[bytes], __: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """Nothing, to whoever asks: SDKs do before they say who they are, and wait in vain for one that refuses."""
         return NO_METADATA
 
@@ -124,22 +133,18 @@ class GrpcSync:
         return caller
 
 
+async def _asked(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    """The request of a call. Who says nothing keeps its place from others no longer than who says nothing over HTTP."""
+    try:
+        async with asyncio.timeout(ASKING):
+            return await anext(requests)
+    except (StopAsyncIteration, TimeoutError):
+        await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"a request is to come within {ASKING:.0f} s")
+
+
 async def _abort(context: grpc.aio.ServicerContext[bytes, bytes], code: grpc.StatusCode, message_: str) -> NoReturn:
     await context.abort(code, message_)
     raise grpc.aio.AbortError
-
-
-def message(document: bytes) -> bytes:
-    """A message whose first field is this text."""
-    return b"\x0a" + _varint(len(document)) + document
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*found, number))
 
 
 def texts(raw: bytes) -> tuple[str, str]:

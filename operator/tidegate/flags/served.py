@@ -217,6 +217,12 @@ class Served:
         return b'{"flags":{' + flags + b'},"metadata":' + metadata + b"}"
 
     @cached_property
+    def message(self) -> bytes:
+        """The document as a message of flagd.sync.v1. One for all: each that is told of it keeps it for as long as it
+        listens."""
+        return encoded(self.document)
+
+    @cached_property
     def compressed(self) -> bytes:
         """The document, gzipped; alike in every gateway."""
         return gzip.compress(self.document, 6, mtime=0)
@@ -225,3 +231,16 @@ class Served:
         """See ``View.settle``."""
         for view in self.views.values():
             view.settle()
+
+
+def encoded(document: bytes) -> bytes:
+    """A message whose first field is this text."""
+    return b"\x0a" + _varint(len(document)) + document
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*found, number))
