@@ -17,6 +17,7 @@ from tidegate.adapters.allocator import give_back_what_is_large
 from tidegate.adapters.clock import SystemClock
 from tidegate.app.flag_settings import FlagSettings
 from tidegate.app.flag_wiring import Parts
+from tidegate.flags.descriptors import raise_limit
 
 SHARE: dict[str, Any] = {"steps": [{"percentage": 25}, {"percentage": 100}]}
 BETA: dict[str, Any] = {
@@ -55,7 +56,7 @@ async def main(port: int) -> int:
         "sync_listen": f"127.0.0.1:{port + 1}",
         "probe_listen": f"127.0.0.1:{port + 2}",
     }
-    parts = Parts(FlagSettings(open=True, rate=0.0, drain=0.0, **where), SystemClock())
+    parts = Parts(FlagSettings(open=True, rate=0.0, drain=0.0, **where), SystemClock(), raise_limit())
     parts.freshness.confirmed()
     stop = asyncio.Event()
     serving = asyncio.create_task(parts.serve(stop, []))

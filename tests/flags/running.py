@@ -18,6 +18,7 @@ from tidegate.api.flag import FlagSpec
 from tidegate.app.flag_settings import FlagSettings
 from tidegate.app.flag_wiring import Parts
 from tidegate.core.flags.effective import rollout_digest
+from tidegate.flags.descriptors import MANY
 
 Json = dict[str, Any]
 SERVER, CLIENT = "server-token-of-shop", "client-token-of-shop"
@@ -42,6 +43,7 @@ class Running:
     port: int
     grpc: int
     probes: int
+    stop: asyncio.Event
 
     @property
     def url(self) -> str:
@@ -94,7 +96,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def running(tokens: Path | None = None, *, known: bool = True, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    tokens: Path | None = None, *, known: bool = True, files: int = MANY, **settings: Any
+) -> AsyncIterator[Running]:
     """Until the block ends. With a folder for tokens, those of flag set shop are put there; without, it is open."""
     port, sync, probes = free_ports(3)
     if tokens:
@@ -103,7 +107,7 @@ async def running(tokens: Path | None = None, *, known: bool = True, **settings:
     chosen = {"tokens": str(tokens)} if tokens else {"open": True}
     listens = {"listen": port, "sync_listen": sync, "probe_listen": probes}
     where = {name: f"127.0.0.1:{number}" for name, number in listens.items()}
-    made = Parts(FlagSettings(**{"drain": 0.0, "rate": 0.0, **chosen, **where, **settings}), SystemClock())
+    made = Parts(FlagSettings(**{"drain": 0.0, "rate": 0.0, **chosen, **where, **settings}), SystemClock(), files)
     if known:
         made.freshness.confirmed()
     stop = asyncio.Event()
@@ -112,8 +116,9 @@ async def running(tokens: Path | None = None, *, known: bool = True, **settings:
         await _listening(port)
         await _listening(probes)
         try:
-            yield Running(made, session, port, sync, probes)
+            yield Running(made, session, port, sync, probes, stop)
         finally:
+            await session.close()
             stop.set()
             async with asyncio.timeout(15):
                 assert await serving == 0

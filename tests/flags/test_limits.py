@@ -12,6 +12,7 @@ import pytest
 
 from tests.flags.running import SERVER, flag, running, until
 from tidegate.flags import connections
+from tidegate.flags.descriptors import MANY, RESERVE, shares
 from tidegate.flags.rates import MOST, Rates
 
 HEAD = f"POST /ofrep/v1/evaluate/flags/one HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SERVER}\r\n".encode()
@@ -243,16 +244,90 @@ async def test_who_reads_nothing_ends(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (await gateway.post("/flag-1"))[0] == 200
 
 
-async def test_there_are_so_many_connections_and_no_more(tmp_path: Path) -> None:
+async def test_there_are_so_many_connections_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with running(tmp_path, connections=3) as gateway:
         held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
         await asyncio.sleep(0.05)
-        assert (await sent(gateway.port, HEAD)).startswith(b"HTTP/1.1 429")
+        for _ in range(20):
+            # All of it is read, so nobody is reset before the answer has come.
+            assert (await sent(gateway.port, HEAD, b"x" * 100_000)).startswith(b"HTTP/1.1 429")
+        assert len([one for one in caplog.records if "3 connections are open" in one.message]) == 1
+        assert (await gateway.metrics())['tidegate_flag_requests_total{code="429",what="refused"}'] == 20
         for _, writer in held:
             writer.close()
         await asyncio.sleep(0.1)
         gateway.now(flag("one"))
         assert (await gateway.post("/one"))[0] == 200
+
+
+async def test_who_sends_too_much_before_the_body_sees_why(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        for _ in range(20):
+            answer = await sent(gateway.port, HEAD, *[b"x-large: " + b"x" * 9000 + b"\r\n"] * 40)
+            assert answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_a_request_that_comes_as_the_gateway_stops_is_answered_and_told_that_it_was_the_last(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        asked = HEAD + b"content-length: 2\r\n\r\n{}"
+        writer.write(asked)
+        await reader.readuntil(b"content-length: ")
+        gateway.stop.set()
+        await until(lambda: gateway.parts.http._server.should_exit)
+        await asyncio.sleep(0.3)
+        writer.write(asked)
+        async with asyncio.timeout(5):
+            left = await reader.read()
+        assert left.count(b"HTTP/1.1 200 OK") == 1
+        assert b"connection: close" in left
+        writer.close()
+
+
+async def test_files_are_left_for_the_api_server_whatever_may_connect(tmp_path: Path) -> None:
+    async with running(tmp_path, files=RESERVE + 30, connections=100, streams=50) as gateway:
+        held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        assert (await sent(gateway.port, HEAD)).startswith(b"HTTP/1.1 429")
+        many = [socket.create_connection(("127.0.0.1", gateway.grpc)) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        assert sum(_closed(one) for one in many) >= 10
+        for one in many:
+            one.close()
+        for _, writer in held:
+            writer.close()
+
+
+def _closed(one: socket.socket) -> bool:
+    one.settimeout(0.01)
+    try:
+        while one.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+async def test_who_holds_the_port_of_the_probes_holds_nobody_else_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        held = [await asyncio.open_connection("127.0.0.1", gateway.probes) for _ in range(200)]
+        async with asyncio.timeout(5), gateway.session.get(f"http://127.0.0.1:{gateway.probes}/healthz") as answer:
+            assert answer.status == 200
+        assert sum(reader.at_eof() for reader, _ in held) >= 160
+        for _, writer in held:
+            writer.close()
+
+
+def test_what_is_left_of_the_files_is_shared_by_what_is_wanted() -> None:
+    assert shares(RESERVE + 300, 100, 200) == (100, 200)
+    assert shares(RESERVE + 150, 100, 200) == (50, 100)
+    assert shares(100, 100, 0) == (1, 1)
+    assert shares(MANY, 10_000, 5_000) == (10_000, 5_000)
 
 
 def test_rates_are_each_s_own_and_forgotten_where_there_are_too_many() -> None:

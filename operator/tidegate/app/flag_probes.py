@@ -5,12 +5,18 @@ and nothing of a context.
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tidegate.flags.freshness import Freshness
 from tidegate.flags.http import Gateway
 from tidegate.flags.meters import Meters
+
+MOST = 32
+"""Connections. Where there are more the eldest ends: whoever holds many, one that asks is answered."""
 
 
 class FlagProbes:
@@ -22,16 +28,28 @@ class FlagProbes:
         app.add_routes(
             [web.get("/healthz", self._health), web.get("/readyz", self._ready), web.get("/metrics", self._metrics)]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0)
+        self._listening: asyncio.Server | None = None
 
     async def start(self, listen: str) -> None:
         """Listen on HOST:PORT."""
         host, _, port = listen.rpartition(":")
         await self._runner.setup()
-        await web.TCPSite(self._runner, host or None, int(port)).start()
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._protocol, host.strip("[]") or None, int(port))
+
+    def _protocol(self) -> RequestHandler[web.Request]:
+        server = self._runner.server
+        assert server
+        for eldest in server.connections[: max(0, len(server.connections) - MOST + 1)]:
+            if eldest.transport:
+                eldest.transport.abort()
+        return server()
 
     async def stop(self) -> None:
         """Close."""
+        if self._listening:
+            self._listening.close()
         await self._runner.cleanup()
 
     async def _health(self, _: web.Request) -> web.Response:

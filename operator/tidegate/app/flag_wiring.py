@@ -23,6 +23,7 @@ from tidegate.flags.catalog import Catalog
 from tidegate.flags.changes import Changes
 from tidegate.flags.connections import Connections
 from tidegate.flags.cors import Cors
+from tidegate.flags.descriptors import raise_limit, shares
 from tidegate.flags.events import Events
 from tidegate.flags.freshness import Freshness
 from tidegate.flags.grpc_sync import GrpcSync
@@ -49,7 +50,7 @@ LOOKING = 10.0
 class Parts:
     """All parts but the one that watches the cluster."""
 
-    def __init__(self, settings: FlagSettings, clock: Clock) -> None:
+    def __init__(self, settings: FlagSettings, clock: Clock, files: int) -> None:
         loop = asyncio.get_running_loop()
         self.settings, self.clock = settings, clock
         self.catalog = Catalog(lambda refresh: loop.call_later(GATHER, refresh))
@@ -71,9 +72,12 @@ class Parts:
             clock,
             settings.proxies,
         )
-        self.sync = GrpcSync(self.catalog, self.changes, self.access, self.freshness, settings.streams)
+        http, grpc = shares(files, settings.connections, settings.streams if settings.sync_listen else 0)
+        if http < settings.connections:
+            log.warning("%d files may be open: %d connections over HTTP are taken, %d over gRPC", files, http, grpc)
+        self.sync = GrpcSync(self.catalog, self.changes, self.access, self.freshness, settings.streams, grpc)
         self.meters.gauges = {"sse": lambda: self.events.listening, "grpc": lambda: self.sync.listening}
-        connections = Connections(settings.connections, PATH, self.gateway.at_once, STREAM)
+        connections = Connections(http, PATH, self.gateway.at_once, STREAM, self.meters.answered)
         self.http = HttpServer(self.gateway, connections)
         self.probes = FlagProbes(self.gateway, self.freshness, self.meters)
 
@@ -95,6 +99,7 @@ class Parts:
             await asyncio.sleep(settings.drain)
         for task in (stopping, *others):
             task.cancel()
+        self.gateway.leaving = True
         self.changes.close()
         self.http.stop()
         await self.sync.stop(1.0)
@@ -129,7 +134,7 @@ async def run(settings: FlagSettings) -> int:
     stop = asyncio.Event()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, stop.set)
-    parts = Parts(settings, SystemClock())
+    parts = Parts(settings, SystemClock(), raise_limit())
     beside: list[Coroutine[Any, Any, None]] = []
     if settings.snapshot:
         load(parts, Path(settings.snapshot))

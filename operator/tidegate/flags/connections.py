@@ -10,6 +10,7 @@ them wait, which costs more than all else (docs/decisions.md).
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import sys
 from collections.abc import Callable
@@ -35,46 +36,75 @@ IDLE = 75.0
 READING = 30.0
 """Seconds in which who is told something has to take some of it."""
 LINGERING = 1.0
-"""Seconds for who sends too much to see that it is too much."""
+"""Seconds for who is refused to see that it is: closed before all has come, a connection is reset, and its answer may
+be lost. Also for who keeps a connection when the gateway stops: the next request may be on its way."""
+REFUSING = 64
+"""Connections beyond those that there may be, that see that they are."""
+AGAIN = 60.0
+"""Seconds in which it is told once that somebody is refused."""
 LOOKING = 1.0
 NOT_MODIFIED = 304
 _NOT_FORWARDED = {b"upgrade", b"http2-settings"}
+log = logging.getLogger("tidegate.flags")
 _FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_BAD = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%b"
+)
 
 
 AtOnce = Callable[[str, Headers, str, bytes], Response]
 """Path, headers, address and body in, an answer out."""
+Counted = Callable[[str, int], None]
+"""Told of what is answered, and by which code."""
 
 
 class Connections:
     """All connections of a server. What is posted to ``quick`` and below is answered by ``at_once``; the answer to
     ``endless`` ends with its connection."""
 
-    def __init__(self, most: int, quick: str, at_once: AtOnce, endless: str) -> None:
+    def __init__(self, most: int, quick: str, at_once: AtOnce, endless: str, count: Counted) -> None:
         self._most, self._quick, self._at_once, self._endless = most, quick.encode(), at_once, endless
+        self._count = count
         self._open: set[Guarded] = set()
+        self._beyond: set[Guarded] = set()
+        """Refused, and not closed yet."""
+        self._told = -math.inf
 
     def protocol(self) -> type[Guarded]:
         """For uvicorn, which makes one for each connection."""
-        connections = self
 
-        class Counted(Guarded):
+        class OfThese(Guarded):
             quick, below = self._quick, self._quick + b"/"
             at_once = staticmethod(self._at_once)
             endless = self._endless
+            shared = self
 
-            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-                super().connection_made(transport)
-                connections._open.add(self)
-                if len(connections._open) > connections._most:
-                    transport.write(_FULL)
-                    transport.close()
+        return OfThese
 
-            def connection_lost(self, exc: Exception | None) -> None:
-                connections._open.discard(self)
-                super().connection_lost(exc)
+    def made(self, connection: Guarded) -> None:
+        """There is one more, or one too many."""
+        if len(self._open) < self._most:
+            self._open.add(connection)
+            return
+        self._refused(f"{self._most} connections are open, and no more are taken")
+        if len(self._beyond) < REFUSING:
+            self._beyond.add(connection)
+            connection.dismiss(_FULL)
+        else:
+            connection.transport.abort()
 
-        return Counted
+    def lost(self, connection: Guarded) -> None:
+        """It is gone."""
+        self._open.discard(connection)
+        self._beyond.discard(connection)
+
+    def _refused(self, why: str) -> None:
+        self._count("refused", 429)
+        now = asyncio.get_running_loop().time()
+        if now - self._told > AGAIN:
+            self._told = now
+            log.warning("%s: who is refused is told to come again", why)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -88,7 +118,7 @@ class Connections:
 
     def look(self, now: float) -> None:
         """End those whose time is up."""
-        for connection in [one for one in self._open if min(one.until, one.taking) < now]:
+        for connection in [one for one in self._open | self._beyond if min(one.until, one.taking) < now]:
             # Not closed: that waits until all is sent, and who reads nothing is one of them.
             connection.transport.abort()
 
@@ -100,6 +130,7 @@ class Guarded(HttpToolsProtocol):
     below: bytes
     at_once: AtOnce
     endless: str
+    shared: Connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,6 +143,8 @@ class Guarded(HttpToolsProtocol):
         """The head of a request that offers another protocol, without that."""
         self.until = math.inf
         """When it is ended, as things are."""
+        self._over = False
+        """The last answer is given."""
         self.taking = math.inf
         """When it is ended if nothing more of what it is told is taken, whatever else it does."""
 
@@ -119,24 +152,56 @@ class Guarded(HttpToolsProtocol):
         """It has as long for its first request as for one of which something has come."""
         self.until = self.loop.time() + ASKING
         super().connection_made(transport)
+        self.shared.made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It counts no more."""
+        self.shared.lost(self)
+        super().connection_lost(exc)
+
+    def dismiss(self, answer: bytes) -> None:
+        """Give the last answer. What comes afterwards is read and dropped."""
+        self._over, self._body = True, None
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.pipeline.clear()
+        self.transport.write(answer)
+        self.transport.write_eof()
+        self.until = self.loop.time() + LINGERING
+
+    def shutdown(self) -> None:
+        """No other request after the next, should there be one on its way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.until = min(self.until, self.loop.time() + LINGERING)
+        else:
+            super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came cannot be read."""
+        if not self._over and not self.transport.is_closing():
+            self.dismiss(_BAD % (len(msg), msg.encode("ascii")))
 
     def data_received(self, data: bytes) -> None:
         """What goes on and on is not known as such until it ends, so it is counted as it comes: in pieces, as nobody
         says how much of one is of the request that begins in it, and none of that is counted."""
         for at in range(0, len(data), HEAD):
-            if self._came > MOST or (at and self.transport.is_closing()):
+            if self._over or self._came > MOST or (at and self.transport.is_closing()):
                 return
             piece = data[at : at + HEAD]
             self._came += len(piece)
             self._feed(piece)
-            if self._came > HEAD:
+            if self._came > HEAD and not self._over:
                 self._bound()
 
     def _feed(self, piece: bytes) -> None:
         while piece:
             self._piece, self._again = piece, b""
             super().data_received(piece)
-            piece = b"" if self.transport.is_closing() else self._again
+            piece = b"" if self._over or self.transport.is_closing() else self._again
 
     def _unsupported_upgrade_warning(self) -> None:
         """The parser has ended at the head of a request that offers another protocol, as Java's client does with each.

@@ -50,6 +50,9 @@ OPTIONS = (
     ("grpc.max_metadata_size", REQUEST),
     ("grpc.max_concurrent_streams", CALLS),
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # Who listens is never idle.
+    ("grpc.max_connection_idle_ms", 60_000),
     # Whose token is gone is not told of it while nothing changes; nor does anybody else stay with one gateway for ever.
     ("grpc.max_connection_age_ms", 1_800_000),
     ("grpc.max_connection_age_grace_ms", 10_000),
@@ -60,16 +63,23 @@ class GrpcSync:
     """The service and its server."""
 
     def __init__(
-        self, catalog: Catalog, changes: Changes, access: Access | Open, freshness: Freshness, most: int
+        self,
+        catalog: Catalog,
+        changes: Changes,
+        access: Access | Open,
+        freshness: Freshness,
+        most: int,
+        connections: int,
     ) -> None:
         self._catalog, self._changes, self._access, self._freshness = catalog, changes, access, freshness
-        self._most = most
+        self._most, self._connections = most, connections
         self.listening = 0
         self._server: grpc.aio.Server | None = None
 
     async def start(self, listen: str) -> int:
         """Listen on HOST:PORT; the port."""
-        self._server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=self._most)
+        options = (*OPTIONS, ("grpc.max_allowed_incoming_connections", self._connections))
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self._most)
         handlers = {
             # A handler of one request is called when it has come, for which it waits for ever.
             "SyncFlags": grpc.stream_stream_rpc_method_handler(self._sync),
