@@ -260,6 +260,56 @@ async def test_there_are_so_many_connections_and_no_more(tmp_path: Path, caplog:
         assert (await gateway.post("/one"))[0] == 200
 
 
+@pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
+async def test_what_is_not_answered_is_bounded_and_who_is_within_is_served(tmp_path: Path, head: bytes) -> None:
+    async with running(tmp_path, request_bytes=200_000) as gateway:
+        gateway.now(flag("one"))
+        begun = head + b"content-length: 60000\r\n\r\n"
+        within = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
+        for _, writer in within:
+            writer.write(begun + b" " * 59_000)
+        held = gateway.parts.http._connections
+        await until(lambda: held.held >= 3 * 56_000)
+        for _ in range(5):
+            assert (await sent(gateway.port, begun, b" " * 59_000)).startswith(b"HTTP/1.1 503")
+        assert (await gateway.post("/one"))[0] == 200
+        small = await asyncio.open_connection("127.0.0.1", gateway.port)
+        small[1].write(HEAD + b"content-length: 1500\r\n\r\n")
+        await asyncio.sleep(0.05)
+        small[1].write(b"{" + b" " * 1498 + b"}")
+        for reader, writer in (small, *within):
+            writer.write(b"" if reader is small[0] else b" " * 998 + b"{}")
+            async with asyncio.timeout(5):
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            writer.close()
+        await until(lambda: held.held == 0)
+
+
+async def test_heads_without_an_end_are_within_the_same_bound(tmp_path: Path) -> None:
+    async with running(tmp_path, request_bytes=50_000) as gateway:
+        gateway.now(flag("one"))
+        many = [asyncio.create_task(sent(gateway.port, HEAD + b"x: " + b"x" * 12_000)) for _ in range(20)]
+        answers = await asyncio.gather(*many)
+        assert 10 <= sum(answer.startswith(b"HTTP/1.1 503") for answer in answers) <= 16
+        assert (await gateway.post("/one"))[0] == 200
+
+
+@pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
+async def test_of_who_is_not_known_no_body_is_kept(tmp_path: Path, head: bytes) -> None:
+    async with running(tmp_path) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head.replace(SERVER.encode(), b"nobody's") + b"content-length: 60001\r\n\r\n" + b"x" * 60_000)
+        await until(lambda: len(gateway.parts.http._connections) == 1)
+        (connection,) = gateway.parts.http._connections._open
+        await asyncio.sleep(0.1)
+        assert not connection._body
+        assert connection.cycle is None or not connection.cycle.body
+        writer.write(b"x")
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 401")
+        writer.close()
+
+
 async def test_who_sends_too_much_before_the_body_sees_why(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         for _ in range(20):

@@ -23,6 +23,7 @@ class FlagSettings:
     rate: float = 2000.0
     proxies: str = ""
     connections: int = 10_000
+    request_bytes: int = 32 * 1024 * 1024
     streams: int = 5_000
     drain: float = 5.0
     log_format: str = "json"
@@ -58,6 +59,7 @@ HELP = {
     "rate": "requests a second for each token and address, twice that at once; 0: any number",
     "proxies": "networks of proxies that tell by X-Forwarded-For who asks: 10.0.0.0/8,…",
     "connections": "open connections, at most",
+    "request_bytes": "bytes of requests that are not answered, of all connections, at most; 2 KiB of each are free",
     "streams": "listeners to events, and over gRPC, at most, each",
     "drain": "seconds after SIGTERM in which connections end by themselves, before they are closed",
     "log_format": "json or text",

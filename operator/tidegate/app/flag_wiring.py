@@ -77,7 +77,15 @@ class Parts:
             log.warning("%d files may be open: %d connections over HTTP are taken, %d over gRPC", files, http, grpc)
         self.sync = GrpcSync(self.catalog, self.changes, self.access, self.freshness, settings.streams, grpc)
         self.meters.gauges = {"sse": lambda: self.events.listening, "grpc": lambda: self.sync.listening}
-        connections = Connections(http, PATH, self.gateway.at_once, STREAM, self.meters.answered)
+        connections = Connections(
+            http,
+            settings.request_bytes,
+            PATH,
+            self.gateway.admit,
+            self.gateway.at_once,
+            STREAM,
+            self.meters.answered,
+        )
         self.http = HttpServer(self.gateway, connections)
         self.probes = FlagProbes(self.gateway, self.freshness, self.meters)
 

@@ -58,16 +58,19 @@ def _no_number(text: str) -> Any:
 _decode = json.JSONDecoder(parse_constant=_no_number).decode
 
 
-async def body_of(receive: Receive) -> bytes:
-    """All of a request's body. Raises TooLarge and Gone."""
-    body, more = b"", True
-    while more and len(body) <= BODY:
+async def body_of(receive: Receive, *, kept: bool) -> bytes:
+    """All of a request's body, or none of it if it is read only to be past it. Raises TooLarge and Gone."""
+    body, size, more = b"", 0, True
+    while more and size <= BODY:
         message = await receive()
         if message["type"] != "http.request":
             raise Gone
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        size += len(part)
+        if kept:
+            body += part
         more = message.get("more_body", False)
-    if len(body) > BODY:
+    if size > BODY:
         raise TooLarge(more)
     return body
 

@@ -13,12 +13,14 @@ import asyncio
 import logging
 import math
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from tidegate.flags.access import Caller
 from tidegate.flags.answers import BODY, Headers, Response
 
 HEAD = 16 * 1024
@@ -29,6 +31,8 @@ MOST = HEAD + 4 * BODY
 """Bytes of a request, with what its body comes in, and after it."""
 WAITING = 32
 """Requests of a connection that wait for the answer to the one before."""
+FREE = 2 * 1024
+"""Bytes that each connection may hold, whatever others do: most requests are smaller."""
 ASKING = 10.0
 """Seconds from the first byte of a request to its last."""
 IDLE = 75.0
@@ -47,25 +51,33 @@ NOT_MODIFIED = 304
 _NOT_FORWARDED = {b"upgrade", b"http2-settings"}
 log = logging.getLogger("tidegate.flags")
 _FULL = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _BAD = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
     b"connection: close\r\n\r\n%b"
 )
 
 
-AtOnce = Callable[[str, Headers, str, bytes], Response]
-"""Path, headers, address and body in, an answer out."""
+Admit = Callable[[Headers, str], Caller | Response]
+"""Who asks, by headers and address; or why it is refused."""
+AtOnce = Callable[[Caller | Response, str, Headers, bytes], Response]
+"""Who asks, path, headers and body in, an answer out."""
 Counted = Callable[[str, int], None]
 """Told of what is answered, and by which code."""
 
 
 class Connections:
-    """All connections of a server. What is posted to ``quick`` and below is answered by ``at_once``; the answer to
-    ``endless`` ends with its connection."""
+    """All connections of a server: so many, and so many bytes of requests that are not answered. What is posted to
+    ``quick`` and below is answered by ``at_once``, if ``admit`` lets it; the answer to ``endless`` ends with its
+    connection."""
 
-    def __init__(self, most: int, quick: str, at_once: AtOnce, endless: str, count: Counted) -> None:
-        self._most, self._quick, self._at_once, self._endless = most, quick.encode(), at_once, endless
-        self._count = count
+    def __init__(
+        self, most: int, most_held: int, quick: str, admit: Admit, at_once: AtOnce, endless: str, count: Counted
+    ) -> None:
+        self._most, self._most_held, self._count = most, most_held, count
+        self._quick, self._admit, self._at_once, self._endless = quick.encode(), admit, at_once, endless
+        self.held = 0
+        """Bytes of requests that are not answered, beyond those that are free."""
         self._open: set[Guarded] = set()
         self._beyond: set[Guarded] = set()
         """Refused, and not closed yet."""
@@ -76,6 +88,7 @@ class Connections:
 
         class OfThese(Guarded):
             quick, below = self._quick, self._quick + b"/"
+            admit = staticmethod(self._admit)
             at_once = staticmethod(self._at_once)
             endless = self._endless
             shared = self
@@ -87,7 +100,7 @@ class Connections:
         if len(self._open) < self._most:
             self._open.add(connection)
             return
-        self._refused(f"{self._most} connections are open, and no more are taken")
+        self._refused(429, f"{self._most} connections are open, and no more are taken")
         if len(self._beyond) < REFUSING:
             self._beyond.add(connection)
             connection.dismiss(_FULL)
@@ -99,8 +112,15 @@ class Connections:
         self._open.discard(connection)
         self._beyond.discard(connection)
 
-    def _refused(self, why: str) -> None:
-        self._count("refused", 429)
+    def hold(self, connection: Guarded, more: int) -> None:
+        """It holds more, or less. Who makes it too much is refused, and nobody else."""
+        self.held += more
+        if more > 0 and self.held > self._most_held:
+            self._refused(503, f"requests of {self._most_held} bytes wait for their end or answer, and no more is kept")
+            connection.dismiss(_BUSY)
+
+    def _refused(self, code: int, why: str) -> None:
+        self._count("refused", code)
         now = asyncio.get_running_loop().time()
         if now - self._told > AGAIN:
             self._told = now
@@ -128,6 +148,7 @@ class Guarded(HttpToolsProtocol):
 
     quick: bytes
     below: bytes
+    admit: Admit
     at_once: AtOnce
     endless: str
     shared: Connections
@@ -138,6 +159,15 @@ class Guarded(HttpToolsProtocol):
         self._in_head = True
         self._body: bytearray | None = None
         """Of a request that is answered at once."""
+        self._caller: Caller | Response
+        """Who asks for that."""
+        self._asked: Headers = {}
+        self._coming = False
+        """A request has begun, and is neither whole nor ASGI's."""
+        self._piled = self._held = 0
+        """Bytes of that one; bytes beyond the free that are held in all."""
+        self._waiting: deque[int] = deque()
+        """Sizes of those that are ASGI's."""
         self._piece = self._again = b""
         self._plain: bytes | None = None
         """The head of a request that offers another protocol, without that."""
@@ -157,11 +187,14 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It counts no more."""
         self.shared.lost(self)
+        self._over = True
+        self._hold()
         super().connection_lost(exc)
 
     def dismiss(self, answer: bytes) -> None:
         """Give the last answer. What comes afterwards is read and dropped."""
         self._over, self._body = True, None
+        self._hold()
         if self.cycle is not None and not self.cycle.response_complete:
             if self.cycle.response_started:
                 self.transport.abort()
@@ -196,6 +229,17 @@ class Guarded(HttpToolsProtocol):
             self._feed(piece)
             if self._came > HEAD and not self._over:
                 self._bound()
+            if self._coming or self._waiting or self._held:
+                self._piled += len(piece)
+                self._hold()
+
+    def _hold(self) -> None:
+        """Tell all what is held of this one by now."""
+        piled = self._piled if self._coming else 0
+        held = 0 if self._over else max(0, piled + sum(self._waiting) - FREE)
+        more, self._held = held - self._held, held
+        if more:
+            self.shared.hold(self, more)
 
     def _feed(self, piece: bytes) -> None:
         while piece:
@@ -243,6 +287,7 @@ class Guarded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head, self._head, self._came = True, 0, 0
+        self._coming, self._piled = True, 0
         self.until = self.loop.time() + ASKING
         super().on_message_begin()
 
@@ -269,10 +314,13 @@ class Guarded(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._plain = self._without_upgrade()
         elif (self.url == self.quick or self.url.startswith(self.below)) and self._may_be_answered_at_once():
-            self._body = bytearray()
+            self._body, self._asked = bytearray(), dict(self.headers)
+            self._caller = self.admit(self._asked, self.client[0] if self.client else "")
         elif self._waits_in_vain():
             self.transport.abort()
         else:
+            self._coming = False
+            self._waiting.append(self._head)
             super().on_headers_complete()
 
     def _may_be_answered_at_once(self) -> bool:
@@ -300,7 +348,12 @@ class Guarded(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         if self._body is None:
+            if self._waiting:
+                self._waiting[-1] += len(body)
             super().on_body(body)
+        elif isinstance(self._caller, Response):
+            # Who is refused is told so when all has come; it is not kept until then.
+            pass
         elif len(self._body) <= BODY:
             self._body += body
             if len(self._body) > BODY:
@@ -310,8 +363,7 @@ class Guarded(HttpToolsProtocol):
 
     def _answer(self, body: bytes) -> bool:
         """Whether it was the last answer."""
-        client = self.client[0] if self.client else ""
-        status, text, headers = self.at_once(self.url.decode(), dict(self.headers), client, body)
+        status, text, headers = self.at_once(self._caller, self.url.decode(), self._asked, body)
         lines = [b"%b: %b\r\n" % header for header in headers]
         length = b"\r\n" if status == NOT_MODIFIED else b"content-length: %d\r\n\r\n" % len(text)
         self.transport.write(b"".join((STATUS_LINE[status], *lines, length, text)))
@@ -324,7 +376,7 @@ class Guarded(HttpToolsProtocol):
         if self._plain is not None:
             return
         if self._body is not None:
-            body, self._body = bytes(self._body), None
+            body, self._body, self._coming = bytes(self._body), None, False
             if len(body) > BODY or self._answer(body):
                 self.transport.close()
             return
@@ -335,6 +387,8 @@ class Guarded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The next request may come."""
+        self._waiting.popleft()
+        self._hold()
         super().on_response_complete()
         if not self.pipeline:
             self.until = self.loop.time() + IDLE

@@ -73,18 +73,18 @@ class Gateway:
         more = self._cors.headers(headers.get(b"origin"))
         rest: Receive | None = None
         try:
-            # Whatever is answered: a connection that is closed before all has come is reset, and its answer lost.
-            body = await body_of(receive)
             if method == "OPTIONS":
+                await body_of(receive, kept=False)
                 await respond(send, self._cors.preflight(), more)
                 return
             if path == ofrep.STREAM and method == "GET":
+                await body_of(receive, kept=False)
                 refused = await self._listen(scope, headers, receive, send, more)
                 if refused is None:
                     return
                 response, what = refused, "events"
             else:
-                response, what = await self._answer(scope, method, path, headers, body)
+                response, what = await self._answer(scope, method, path, headers, receive)
         except TooLarge as error:
             response, what, rest = _TOO_LARGE, "other", receive if error.more else None
         except Gone:
@@ -94,54 +94,7 @@ class Gateway:
         last = (CLOSE,) if self.leaving else ()
         await respond(send, response, (age, *more, *last), head=method == "HEAD", rest=rest)
 
-    def at_once(self, path: str, headers: Headers, peer: str, body: bytes) -> Response:
-        """Evaluations, for a connection that has read all of what it was asked."""
-        caller = self._who(peer, headers)
-        if isinstance(caller, Response):
-            response = caller
-        elif len(body) > BODY:
-            response = _TOO_LARGE
-        else:
-            response = self._evaluated(caller, path, headers, body)
-        self._meters.answered("bulk" if path == ofrep.PATH else "single", response.status)
-        more = self._cors.headers(headers.get(b"origin"))
-        last = (CLOSE,) if self.leaving else ()
-        age = (b"x-config-age", self._freshness.header)
-        return response._replace(headers=(*response.headers, age, *more, *last))
-
-    async def _answer(
-        self, scope: Scope, method: str, path: str, headers: Headers, body: bytes
-    ) -> tuple[Response, str]:
-        if path.startswith(_ONE):
-            what, allowed = "single", "POST"
-        elif path == ofrep.PATH:
-            what, allowed = "bulk", "POST"
-        elif path.startswith(sync.PATH) and path.endswith(sync.SUFFIX):
-            what, allowed = "sync", "GET"
-        elif path == ofrep.STREAM:
-            what, allowed = "events", "GET"
-        else:
-            return failure(
-                404, f"nothing is served here: {ofrep.PATH}, {ofrep.STREAM} and {sync.PATH}SET.json are"
-            ), "other"
-        if method != allowed and not (method == "HEAD" and what == "sync"):
-            return failure(405, f"{allowed} is to be used here", (b"allow", allowed.encode()), CLOSE), what
-        client = scope.get("client")
-        caller = self._who(client[0] if client else "", headers)
-        if isinstance(caller, Response):
-            return caller, what
-        if what == "sync":
-            return self._sync(caller, path, headers), what
-        if what == "bulk":
-            await self._ofrep.catch_up(caller, scope["query_string"])
-        return self._evaluated(caller, path, headers, body), what
-
-    def _evaluated(self, caller: Caller, path: str, headers: Headers, body: bytes) -> Response:
-        if path == ofrep.PATH:
-            return self._ofrep.all(caller, headers, body)
-        return self._ofrep.one(caller, path[len(_ONE) :], body)
-
-    def _who(self, peer: str, headers: Headers) -> Caller | Response:
+    def admit(self, headers: Headers, peer: str) -> Caller | Response:
         """Who asks, if there is something to tell and it may ask now."""
         if not self._freshness.known:
             return failure(503, "no flags are known yet", (b"retry-after", b"1"), CLOSE)
@@ -159,6 +112,48 @@ class Gateway:
         if isinstance(caller, Refused):
             return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE, code="GENERAL")
         return caller
+
+    def at_once(self, caller: Caller | Response, path: str, headers: Headers, body: bytes) -> Response:
+        """Evaluations, for a connection that has read all of what it was asked."""
+        if isinstance(caller, Response):
+            response = caller
+        elif len(body) > BODY:
+            response = _TOO_LARGE
+        else:
+            response = self._evaluated(caller, path, headers, body)
+        self._meters.answered("bulk" if path == ofrep.PATH else "single", response.status)
+        more = self._cors.headers(headers.get(b"origin"))
+        last = (CLOSE,) if self.leaving else ()
+        age = (b"x-config-age", self._freshness.header)
+        return response._replace(headers=(*response.headers, age, *more, *last))
+
+    async def _answer(
+        self, scope: Scope, method: str, path: str, headers: Headers, receive: Receive
+    ) -> tuple[Response, str]:
+        what, allowed = _what(path)
+        caller: Caller | Response
+        if not what:
+            told = f"nothing is served here: {ofrep.PATH}, {ofrep.STREAM} and {sync.PATH}SET.json are"
+            what, caller = "other", failure(404, told)
+        elif method != allowed and not (method == "HEAD" and what == "sync"):
+            caller = failure(405, f"{allowed} is to be used here", (b"allow", allowed.encode()), CLOSE)
+        else:
+            client = scope.get("client")
+            caller = self.admit(headers, client[0] if client else "")
+        # Whatever is answered: a connection that is closed before all has come is reset, and its answer lost.
+        body = await body_of(receive, kept=what in {"single", "bulk"} and not isinstance(caller, Response))
+        if isinstance(caller, Response):
+            return caller, what
+        if what == "sync":
+            return self._sync(caller, path, headers), what
+        if what == "bulk":
+            await self._ofrep.catch_up(caller, scope["query_string"])
+        return self._evaluated(caller, path, headers, body), what
+
+    def _evaluated(self, caller: Caller, path: str, headers: Headers, body: bytes) -> Response:
+        if path == ofrep.PATH:
+            return self._ofrep.all(caller, headers, body)
+        return self._ofrep.one(caller, path[len(_ONE) :], body)
 
     def _asking(self, peer: str, headers: Headers) -> str:
         """The address that asks; behind proxies that are known, the one that they name."""
@@ -196,6 +191,17 @@ class Gateway:
             return full
         await self._events.listen(caller, headers, receive, send, more)
         return None
+
+
+def _what(path: str) -> tuple[str, str]:
+    """What is asked for by this path, and by which method; nothing, where there is nothing."""
+    if path.startswith(_ONE):
+        return "single", "POST"
+    if path == ofrep.PATH:
+        return "bulk", "POST"
+    if path.startswith(sync.PATH) and path.endswith(sync.SUFFIX):
+        return "sync", "GET"
+    return ("events", "GET") if path == ofrep.STREAM else ("", "")
 
 
 def _challenge(status: int) -> tuple[Header, ...]:
