@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Any
 
+import pytest
+
 from tidegate.adapters.listed import Listed
 from tidegate.adapters.listwatch import ListWatch
 from tidegate.ports.cluster import FEATURE_FLAGS, Kind, NotFound, Object, Rejected, Unavailable
@@ -158,3 +160,30 @@ async def test_a_watch_that_is_refused_is_begun_by_a_list() -> None:
     assert seen.told == ["+a", "only a", "ok", "broken", "+b", "only b", "ok", "broken", "+b", "only b", "ok"]
     assert server.asked == ["list", "watch 10", "list", "watch 10", "list", "watch 10"]
     assert clock.slept == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [{"type": "SURPRISE", "object": obj("one")}],
+        [{"type": "ADDED"}],
+        [{"type": "ADDED", "object": {"metadata": None}}],
+        [{"type": "BOOKMARK", "object": {"metadata": {}}}],
+        ["<html>"],
+        [7],
+    ],
+    ids=["unknown", "no object", "no metadata", "no version", "text", "number"],
+)
+async def test_what_cannot_be_read_of_a_watch_is_asked_again_from_a_list(broken: list[Any]) -> None:
+    seen, server, clock = await tell([obj("one")], broken, [obj("one"), obj("two")], [])
+    assert server.asked[:4] == ["list", "watch 10", "list", "watch 10"]
+    assert seen.told[-2:] == ["only one,two", "ok"]
+    assert "broken" in seen.told
+    assert clock.slept[0] > 0
+
+
+async def test_a_list_that_cannot_be_read_is_asked_for_again_ever_later() -> None:
+    seen, server, clock = await tell([7], [{"metadata": {}}], [{"kind": "no metadata"}], [obj("one")], [])
+    assert server.asked[:5] == ["list"] * 4 + ["watch 10"]
+    assert seen.told[-2:] == ["only one", "ok"]
+    assert clock.slept[:3] == sorted(set(clock.slept[:3]))

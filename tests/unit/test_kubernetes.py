@@ -58,6 +58,13 @@ async def test_a_list_without_metadata_is_none() -> None:
     assert [one["metadata"]["name"] for one in await cluster(PAGE).list(CANARY_RELEASES)] == ["one"]
 
 
+@pytest.mark.parametrize("body", [b"<html>please sign in</html>\n", b'{"type":\n', b"\xff\n"])
+async def test_what_a_watch_tells_that_cannot_be_read_ends_it_as_a_break_does(body: bytes) -> None:
+    with pytest.raises(Unavailable, match="cannot be read"):
+        async for _ in cluster(body).events(CANARY_RELEASES, "", "1", lasting=1):
+            pass
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"", b'{"metadata":'])
 async def test_an_object_that_cannot_be_read_is_none(body: bytes) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from tidegate import __version__
+from tidegate.adapters.lines import lines
 from tidegate.adapters.listed import Listed
 from tidegate.core import depth
 from tidegate.ports.cluster import (
@@ -128,8 +129,10 @@ class KubeCluster:
             code, response = answer.status, answer.response
             if code >= 300:
                 raise _error("WATCH", path, code, await response.read(), response.headers.get("Retry-After", ""))
-            async for line in _lines(response):
-                yield json.loads(line)
+            async for line in lines(response.content.iter_any()):
+                with _readable(f"WATCH {path}"):
+                    event = json.loads(depth.cut(line.decode()))
+                yield event
         except (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"WATCH {path}: {type(error).__name__}: {error}") from error
         finally:
@@ -219,18 +222,6 @@ class KubeCluster:
         }
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         return headers
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Lines of any length: an object is one, and the client's own reader gives up on long ones."""
-    rest = bytearray()
-    async for chunk in response.content.iter_any():
-        rest += chunk
-        *whole, last = rest.split(b"\n")
-        rest = last
-        for line in whole:
-            if line:
-                yield bytes(line)
 
 
 @contextmanager

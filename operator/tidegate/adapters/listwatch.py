@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tidegate.adapters.kubernetes import KubeCluster
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import ClusterError, Kind, NotFound, Object, Rejected
+from tidegate.ports.cluster import ClusterError, Kind, NotFound, Object, Rejected, Unavailable
 
 LASTING = 600
 """Seconds after which the API server is to end a watch, and a third more at most, so that not all end at once."""
@@ -91,6 +91,10 @@ class ListWatch:
             return error
         except ClusterError as error:
             return error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # Whatever this was, it is no news of flags: a list is right afterwards, or the next.
+            self._version = ""
+            return Unavailable(f"what came cannot be read ({type(error).__name__}: {error})"[:200])
         return None
 
     async def _list(self) -> None:
@@ -121,6 +125,10 @@ class ListWatch:
                     self._observer.broken()
                     self._version = ""
                     return
+                case "BOOKMARK":
+                    pass
+                case other:
+                    raise ValueError(f"{str(other)[:64]!r} is no event that is known")
             self._version = obj["metadata"]["resourceVersion"]
             self._observer.confirmed()
 
