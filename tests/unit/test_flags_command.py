@@ -87,6 +87,34 @@ def test_a_file_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "new-checkout: spec.rollout.steps[0].percentage" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("[{percentage: 100}]", "[{percentage: '100'}]", "spec.rollout.steps[0].percentage: '100' is to be a number"),
+        ("[{percentage: 100}]", "[{percentage: true}]", "spec.rollout.steps[0].percentage: 'True' is to be a number"),
+        ("spec:", "spec:\n  enabled: 'true'", "spec.enabled: 'true' is to be true or false"),
+        ("spec:", "spec:\n  owner: 7", "spec.owner: '7' is to be text"),
+        ("spec:", "spec:\n  rules: {}", "spec.rules: '{}' is to be a list"),
+        ("spec:", "spec: 7\nx:", "spec: '7' is to be an object"),
+        ("metadata:", "metadata: 7\nx:", "metadata: '7' is to be an object"),
+    ],
+)
+def test_a_file_is_taken_as_the_api_server_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, told: str
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(BEFORE.replace(right, wrong, 1))
+    assert main(["flags", "diff", str(file), str(file)]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_time_without_quotes_is_text_to_the_api_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file.yaml"
+    schedule = "schedule: {startAt: 2026-11-02T09:00:00Z}, steps"
+    file.write_text(BEFORE.replace("steps", schedule, 1))
+    assert main(["flags", "diff", str(file), str(file)]) == 0, capsys.readouterr().err
+
+
 def test_a_flag_that_is_needed_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = tmp_path / "before.yaml", tmp_path / "after.yaml"
     before.write_text(BEFORE.replace("spec:", 'spec:\n  prerequisites: [{flag: pay, variants: ["on"]}]'))

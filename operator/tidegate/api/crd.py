@@ -53,6 +53,34 @@ def crds() -> Iterator[tuple[str, Json]]:
         yield f"{GROUP}_{kind.plural}.yaml", _crd(kind)
 
 
+def mistyped(kind: Kind, value: object) -> str:
+    """Where an object is of other types than the API server takes, and which it takes; nothing where it is right."""
+    return next(_mistyped(_schema(kind), value, ""), "")
+
+
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "object": ("an object", (dict,)),
+    "array": ("a list", (list,)),
+    "boolean": ("true or false", (bool,)),
+    "integer": ("a whole number", (int,)),
+    "number": ("a number", (int, float)),
+    "string": ("text, in quotes where YAML would take it for something else", (str,)),
+}
+
+
+def _mistyped(schema: Json, value: object, where: str) -> Iterator[str]:
+    named, types = _TYPES.get(schema.get("type", ""), ("", (object,)))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+        yield f"{where.removeprefix('.') or 'it'}: {str(value)[:64]!r} is to be {named}"
+    elif isinstance(value, dict):
+        for name, child in value.items():
+            inner = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+            yield from _mistyped(inner, child, f"{where}.{name}")
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            yield from _mistyped(schema.get("items") or {}, child, f"{where}[{number}]")
+
+
 def _crd(kind: Kind) -> Json:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

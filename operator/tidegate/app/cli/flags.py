@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.api.flag import FlagStatus, RolloutStatus
+from tidegate.api.crd import mistyped
+from tidegate.api.flag import FeatureFlag, FlagStatus, RolloutStatus
 from tidegate.api.flagwords import FlagCondition
 from tidegate.core.flags.check import read
 from tidegate.core.flags.compile import compile_set
@@ -228,8 +229,16 @@ def _from_file(name: str, namespace: str, percentage: float) -> list[Flag]:
     """The flags of a file; rollouts that have no status are taken to have this percentage."""
     import yaml
 
+    class AsKubectl(yaml.SafeLoader):
+        """A time is text."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as the class above has it
+            first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
     try:
-        documents = [one for one in yaml.safe_load_all(Path(name).read_text(encoding="utf-8")) if one]
+        documents = [one for one in yaml.load_all(Path(name).read_text(encoding="utf-8"), AsKubectl) if one]
     except (OSError, yaml.YAMLError) as error:
         raise Wrong(f"{name}: {error}") from None
     found = [one for one in documents if isinstance(one, dict) and one.get("kind") == FEATURE_FLAGS.name]
@@ -237,6 +246,10 @@ def _from_file(name: str, namespace: str, percentage: float) -> list[Flag]:
         raise Wrong(f"{name}: there is no FeatureFlag in it")
     flags = []
     for obj in found:
+        if wrong := mistyped(FeatureFlag, obj):
+            raise Wrong(f"{name}: {wrong}")
+        if not isinstance(obj.get("metadata", {}).get("name"), str):
+            raise Wrong(f"{name}: metadata.name is needed")
         obj["metadata"].setdefault("namespace", namespace)
         flag = read_flag(obj)
         spec = read(flag.declared.spec)
