@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-_ROLLOUT: Json = {"steps": [{"percentage": 1}, {"percentage": 100}]}
+_ROLLOUT: Json = {"steps": [{"percentage": 1, "bake": "1h"}, {"percentage": 100}]}
 _TEXTS: Json = {"type": "String", "variants": [{"name": "blue", "value": "b"}, {"name": "red", "value": "r"}]}
 
 
@@ -95,6 +95,14 @@ REFUSED: dict[str, tuple[Json, str]] = {
     ),
     "a share that is nobody": ({"rollout": {"steps": [{"percentage": 0.0001}]}}, "at most three decimal places"),
     "a share that is everybody": ({"rollout": {"steps": [{"percentage": 99.9996}]}}, "at most three decimal places"),
+    "a step with metrics and no bake": (
+        {"rollout": {"steps": [{"percentage": 5, "bake": "0s"}, {"percentage": 100}], "analysis": {}}},
+        "needs a bake",
+    ),
+    "a last step with metrics and no bake": (
+        {"rollout": {"steps": [{"percentage": 5, "bake": "1h"}, {"percentage": 50}], "analysis": {"interval": "1m"}}},
+        "needs a bake",
+    ),
     "a prerequisite twice": (
         {"prerequisites": [{"flag": "a", "variants": ["on"]}, {"flag": "a", "variants": ["off"]}]},
         "name each flag once",
@@ -114,6 +122,12 @@ ACCEPTED: dict[str, Json] = {
     "nothing": {},
     "a rule goes": {"rules": []},
     "thousandths": {"rollout": {"steps": [{"percentage": one} for one in (0.001, 0.057, 33.333, 64.005, 99.999)]}},
+    "no bake where somebody is asked": {
+        "rollout": {"steps": [{"percentage": 5}, {"percentage": 100, "approval": "Manual"}], "analysis": {}}
+    },
+    "no bake where nothing is measured": {
+        "rollout": {"steps": [{"percentage": 5}, {"percentage": 100}], "analysis": {"metrics": []}}
+    },
     "everything": {
         "key": "new-checkout",
         "flagSet": "shop",
@@ -146,7 +160,11 @@ ACCEPTED: dict[str, Json] = {
         "rollout": {
             "by": "user.id",
             "split": {"blue": 1, "red": 2},
-            "steps": [{"percentage": 0.5, "bake": "1h"}, {"percentage": 10, "approval": "Manual"}, {"percentage": 100}],
+            "steps": [
+                {"percentage": 0.5, "bake": "1h"},
+                {"percentage": 10, "bake": "1d", "approval": "Manual"},
+                {"percentage": 100},
+            ],
             "analysis": {
                 "metrics": [
                     {

@@ -14,6 +14,7 @@ from tests.rig.flaglife import MONDAY, STEPS, Life, counted
 from tidegate.api.flag import FlagPhase
 from tidegate.api.release import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
+from tidegate.core.flags.check import read
 from tidegate.core.flags.draft import Flag
 from tidegate.core.flags.effective import Declared
 from tidegate.core.flags.telemetry import Role
@@ -299,7 +300,7 @@ def test_each_step_is_proven_by_its_own_evidence() -> None:
 
 
 def test_a_step_that_is_proven_early_waits_for_somebody_all_the_same() -> None:
-    flag = proven({"percentage": 10, "bake": "2d"}, {"percentage": 50, "approval": "Manual"})
+    flag = proven({"percentage": 10, "bake": "2d"}, {"percentage": 50, "approval": "Manual", "bake": "1h"})
     flag.passes(hours=1)
     assert (flag.milli, flag.condition("Ready"), flag.rollout.approved) == (10_000, "False", None)
     assert flag.status
@@ -466,7 +467,9 @@ def test_a_spec_that_would_not_fit_twice_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "steps", [STEPS[1:], [{"percentage": 0.5}, *STEPS[1:]]], ids=["its step is gone", "a lower one without a bake"]
+    "steps",
+    [STEPS[1:], [{"percentage": 0.5, "bake": "1ms"}, *STEPS[1:]]],
+    ids=["its step is gone", "a lower one of no time"],
 )
 def test_steps_that_speak_no_more_of_the_share_end_no_bake_without_its_evidence(steps: list[Json]) -> None:
     flag = life(*STEPS, analysis={**GUARD, "onUnknown": {"deadline": "10h"}}, minExposures=0).passes(minutes=50)
@@ -502,3 +505,74 @@ def test_who_writes_never_as_a_time_is_guarded_all_the_same(never: Json) -> None
     assert flag.milli == 1000
     flag.metrics = app(errors_in=0.4)
     assert flag.passes(minutes=10).milli == 0
+
+
+def test_metrics_are_looked_at_in_a_bake_or_somebody_is_asked() -> None:
+    def problem(*steps: Json, **analysis: Any) -> str:
+        found = read({"rollout": {"steps": steps, "analysis": {**GUARD, **analysis}}})
+        return "; ".join(map(str, found)) if isinstance(found, tuple) else ""
+
+    bare, rest = {"percentage": 50}, {"percentage": 100}
+    assert "needs a bake" in problem(bare, rest)
+    assert "got none at 50 %" in problem({**bare, "bake": "0s"}, rest)
+    assert "needs a bake" in problem(bare), "a last one, too"
+    assert not problem({**bare, "bake": "1m"}, rest)
+    assert not problem(bare, {**rest, "approval": "Manual"})
+    assert not problem(bare, rest, metrics=[])
+    assert not problem({"percentage": 0}, rest)
+
+
+def test_a_pause_does_not_stop_the_time_of_metrics_that_give_no_answer() -> None:
+    flag = life(*STEPS, analysis={**GUARD, "onUnknown": {"deadline": "15m", "then": "Revert"}}, minExposures=0)
+    assert flag.passes(minutes=5).ask(RequestAction.PAUSE) == "Done"
+    assert flag.passes(minutes=5).milli == 1000
+    assert flag.passes(minutes=10).milli == 0
+    held = life(*STEPS, analysis={**GUARD, "onUnknown": {"deadline": "15m"}}, minExposures=0).passes(minutes=5)
+    held.ask(RequestAction.PAUSE)
+    assert (held.passes(minutes=30).milli, held.condition("Stalled")) == (1000, "True")
+    assert held.events.count("HoldExpired") == 1
+    well = life(*STEPS, analysis={**GUARD, "onUnknown": {"deadline": "15m", "then": "Revert"}}, minExposures=0)
+    well.metrics = app(errors_in=0.01)
+    well.passes(minutes=5).ask(RequestAction.PAUSE)
+    assert well.passes(days=1).milli == 1000
+
+
+@pytest.mark.parametrize("then", ["Hold", "Revert"])
+@pytest.mark.parametrize("why", ["TooFewExposures", "SampleRatioMismatch"])
+def test_what_is_lacking_has_a_deadline(why: str, then: str) -> None:
+    steps = ({"percentage": 50, "bake": "1h"}, {"percentage": 100})
+    flag = life(*steps, analysis={**GUARD, "onUnknown": {"deadline": "30m", "then": then}})
+    flag.metrics = app(errors_in=0.01)
+    flag.counts = lambda _: counted(*((10, 10) if why == "TooFewExposures" else (30_000, 50_000)), 0.5)
+    flag.passes(minutes=80)
+    assert flag.status
+    assert (flag.milli, flag.condition("Stalled")) == (50_000, "False")
+    assert next(one.reason for one in flag.status.conditions if one.type == "Ready") == why
+    flag.passes(minutes=30)
+    assert (flag.milli, flag.condition("Stalled")) == (50_000 if then == "Hold" else 0, "True")
+    assert flag.events.count("HoldExpired") == 1
+    if then == "Hold":
+        flag.counts = lambda _: counted(50_200, 50_000, 0.5)
+        assert (flag.passes(minutes=2).milli, flag.condition("Stalled")) == (100_000, "False")
+
+
+def test_skipping_is_refused_where_nothing_bakes_and_says_why() -> None:
+    flag = life({"percentage": 5, "bake": "1h"}, {"percentage": 50, "approval": "Manual"}).passes(hours=2)
+    assert "waits for somebody" in flag.ask(RequestAction.SKIP_STEP)
+    flag.ask(RequestAction.APPROVE)
+    assert flag.ask(RequestAction.SKIP_STEP) == "no step bakes: the last one has passed"
+    ahead = life(*STEPS, schedule={"startAt": "2027-01-01T00:00:00Z"}).passes(hours=1)
+    assert "waits until 2027-01-01" in ahead.ask(RequestAction.SKIP_STEP)
+    assert life({"percentage": 100}).passes(hours=1).ask(RequestAction.SKIP_STEP) == "no step bakes: everybody is in"
+
+
+def test_a_verdict_goes_with_its_analysis_and_a_flag_is_enabled_unless_it_is_said_not_to_be() -> None:
+    flag = life(*STEPS, analysis=GUARD, minExposures=0)
+    flag.metrics = app(errors_in=0.01)
+    flag.passes(minutes=10)
+    assert flag.status
+    assert (flag.status.analysis is not None, flag.status.enabled) == (True, True)
+    flag.writes(rollout={"steps": STEPS})
+    assert flag.status.analysis is None
+    assert flag.passes(hours=1).milli == 10_000
+    assert flag.writes(enabled=False).status.enabled is False  # type: ignore[union-attr]  # it was decided

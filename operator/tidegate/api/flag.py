@@ -388,6 +388,12 @@ _TELLS_NOTHING = (
 )
 
 
+NEEDS_BAKE = (
+    "rollout.steps: with metrics, each step that lets some in and not all needs a bake, in which they are looked at:"
+    " write bake: 1h, or approval: Manual at the step after it; or analysis.metrics: [], and nothing is looked at"
+)
+
+
 class Rollout(Model):
     """Everybody whom no rule speaks of, by and by. Who is in stays in: it only ever grows."""
 
@@ -418,6 +424,14 @@ class Rollout(Model):
             STEPS_GROW,
         ),
         (
+            "!has(self.analysis) || (has(self.analysis.metrics) && self.analysis.metrics.size() == 0) ||"
+            f" {list(range(20))}.all(i, i >= self.steps.size() || self.steps[i].percentage <= 0.0 ||"
+            " self.steps[i].percentage >= 100.0 || (has(self.steps[i].bake) && self.steps[i].bake.matches('[1-9]'))"
+            " || (i + 1 < self.steps.size() && has(self.steps[i + 1].approval) &&"
+            " self.steps[i + 1].approval == 'Manual'))",
+            NEEDS_BAKE,
+        ),
+        (
             "!has(self.analysis) || !has(self.analysis.metrics) || self.analysis.metrics.all(m, !has(m.ratio) ||"
             f" [m.ratio.of, m.ratio.to].all(q, q.matches('{COUNTER_NAME}') || q.contains('{{{{variant}}}}')))",
             Named(
@@ -443,6 +457,8 @@ class Rollout(Model):
             raise ValueError(wrong)
         if any(later <= earlier for earlier, later in pairwise(shares)):
             raise ValueError(f"{STEPS_GROW} (got {', '.join(f'{share:g}' for share in shares)})")
+        if bare := self._unwatched():
+            raise ValueError(f"{NEEDS_BAKE} (got none at {', '.join(f'{share:g} %' for share in bare)})")
         for metric in self.analysis.metrics if self.analysis else ():
             queries = (metric.ratio.of, metric.ratio.to) if metric.ratio else ()
             if not all(is_counter_name(query) or "{{variant}}" in query for query in queries):
@@ -452,6 +468,17 @@ class Rollout(Model):
         if re.search(BUILT_IN, self.by):
             raise ValueError(NO_BUILT_IN.replace("attribute", "by"))
         return self
+
+    def _unwatched(self) -> list[float]:
+        """Percentages that would be gone through with nothing seen of them, and nobody asked."""
+        if self.analysis is None or not self.analysis.metrics:
+            return []
+        after = [*(step.approval for step in self.steps[1:]), Approval.AUTOMATIC]
+        return [
+            step.percentage
+            for step, approval in zip(self.steps, after, strict=True)
+            if 0 < step.percentage < 100 and not step.bake and approval is not Approval.MANUAL
+        ]
 
 
 class Removal(Model):
@@ -699,6 +726,8 @@ class RolloutStatus(Model):
     """How many times the bake was extended for want of evidence."""
     unknown_since: Time | None = None
     """Since when the analysis has had no answer."""
+    lacking_since: Time | None = None
+    """Since when a bake that is over waits for evaluations, or for arms of the right size."""
     looked: int | None = None
     """The share, in thousandths of a percent, that the analysis last looked at: numbers of steps change by an edit."""
     paused: bool = False
@@ -733,6 +762,8 @@ class FlagStatus(Model):
     """By which applications ask."""
     flag_set: str = ""
     """The set that it is in."""
+    enabled: bool = True
+    """Whether it is: `spec.enabled`, where that is said."""
     serving: str = ""
     """Who is served what, in short: `off`, `on 10 %`, `on`."""
     percentage: str = ""
@@ -805,7 +836,7 @@ class FeatureFlag(Model):
     short_names: ClassVar[tuple[str, ...]] = ("flag", "flags")
     columns: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("Key", "string", ".status.key"),
-        ("Enabled", "boolean", ".spec.enabled"),
+        ("Enabled", "boolean", ".status.enabled"),
         ("Serving", "string", ".status.serving"),
         ("Rollout", "string", ".status.percentage"),
         ("Verdict", "string", ".status.analysis.verdict"),

@@ -16,7 +16,7 @@ from tidegate.core.draft import STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
 from tidegate.core.plan import EnsureServices, Manage, Select, SetDeadline, Split
-from tidegate.core.ruling import Bake, Word, rule
+from tidegate.core.ruling import UNANSWERED, Bake, Word, rule
 
 AHEAD = timedelta(seconds=30)
 """How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
@@ -414,27 +414,38 @@ def bake(draft: Draft) -> Stage | None:
     ensure_split(draft, asked)
     _grow_ahead(draft, at)
     draft.wake_in(STEADY)
-    verdict = draft.status.analysis.verdict if draft.status.analysis else Verdict.Pass
     told = f"{where(draft)}: {at.weight} %{_told(draft, asked)}"
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"
     draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
     if paused(draft):
         draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: held {paused(draft)}{evidence}")
-        return None
+        watched = _judges(draft) and not _alone(draft) and draft.journal.looked_step == at.index
+        # A pause holds what is to come, and no way back.
+        return _unanswered(draft, spec, _word(draft, spec, at)) if watched else None
     if at.skipped or draft.journal.hurried:
         return _next(draft)
-    alone = verdict is Verdict.Unknown and _nobody_serves(draft)
-    if alone:
+    if _alone(draft):
         draft.say(
             Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
         )
-    elif step(draft).weight and step(draft).bake and step(draft).judged:
+    elif _judges(draft):
         if draft.status.analysis and draft.journal.looked_step != at.index:
             # A Pass of the step before, and how many requests that one had, say nothing of this one.
             return _wait(draft) if draft.now < at.until else None
         return _ruled(draft, spec, at, told, evidence)
     return _next(draft) if draft.now >= at.until else _wait(draft)
+
+
+def _judges(draft: Draft) -> bool:
+    """The evidence decides on the step."""
+    return bool(step(draft).weight and step(draft).bake and step(draft).judged)
+
+
+def _alone(draft: Draft) -> bool:
+    """There is no answer since there is nobody to compare with."""
+    seen = draft.status.analysis
+    return seen is not None and seen.verdict is Verdict.Unknown and _nobody_serves(draft)
 
 
 def _kept(draft: Draft, seen: AnalysisStatus) -> str:
@@ -645,23 +656,12 @@ def _holds_on(draft: Draft, why: str) -> None:
 
 def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence: str) -> Stage | None:
     """As the evidence has it."""
-    seen, until = draft.status.analysis, at.until or draft.now
-    rules = spec.analysis
-    if at.weight == 100:
-        # Nobody is left to compare with, and nothing can be proven: the bake is to do.
-        rules = rules.model_copy(update={"advance": Advance.Baked})
-    word = rule(rules, seen, Bake(until, at.extensions, draft.journal.unknown_since), draft.now)
-    if word in (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN):
+    seen, word = draft.status.analysis, _word(draft, spec, at)
+    if word in UNANSWERED:
         if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
             draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
-        draft.note(unknown_since=draft.journal.unknown_since or draft.now)
-        late = "no answer from the metrics until onUnknown.deadline"
-        if word is Word.BACK_UNKNOWN:
-            return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, late)
-        if word is Word.EXPIRED_UNKNOWN:
-            _holds_on(draft, f"{late}, and onUnknown.then is {spec.analysis.on_unknown.then}")
-        return None
-    draft.note(unknown_since=None)
+        return _unanswered(draft, spec, word)
+    _unanswered(draft, spec, word)
     if word is Word.ON:
         return _go_on(draft)
     if word is Word.WAIT or seen is None:
@@ -677,6 +677,26 @@ def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence:
     _holds_on(
         draft, f"the bake is over, extensions too, and onInconclusive.then is {spec.analysis.on_inconclusive.then}"
     )
+    return None
+
+
+def _word(draft: Draft, spec: ReleaseSpec, at: StepStatus) -> Word:
+    rules = spec.analysis
+    if at.weight == 100:
+        # Nobody is left to compare with, and nothing can be proven: the bake is to do.
+        rules = rules.model_copy(update={"advance": Advance.Baked})
+    bake_ = Bake(at.until or draft.now, at.extensions, draft.journal.unknown_since)
+    return rule(rules, draft.status.analysis, bake_, draft.now)
+
+
+def _unanswered(draft: Draft, spec: ReleaseSpec, word: Word) -> Stage | None:
+    """Since when the metrics give no answer, and what becomes of a release where that is too long."""
+    draft.note(unknown_since=(draft.journal.unknown_since or draft.now) if word in UNANSWERED else None)
+    late = "no answer from the metrics until onUnknown.deadline"
+    if word is Word.BACK_UNKNOWN:
+        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, late)
+    if word is Word.EXPIRED_UNKNOWN:
+        _holds_on(draft, f"{late}, and onUnknown.then is {spec.analysis.on_unknown.then}")
     return None
 
 

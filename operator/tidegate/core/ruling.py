@@ -33,6 +33,10 @@ class Word(Enum):
     """There was too little evidence for too long, or it leans to failing."""
 
 
+UNANSWERED = (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN)
+"""The metrics give no answer. That has a deadline, whatever else holds a step."""
+
+
 @dataclass(frozen=True)
 class Bake:
     """A step's bake."""

@@ -35,7 +35,7 @@ _SHORT: dict[FlagPhase, tuple[ConditionStatus, ConditionStatus, ConditionStatus]
 def decide(obs: Observed, now: datetime) -> FlagPlan:
     """What the status is to say. The same question has the same answer, whenever it is asked."""
     draft, flag = _draft(obs, now), obs.flag
-    draft.set(key=flag.declared.key, flag_set=flag.declared.flag_set)
+    draft.set(key=flag.declared.key, flag_set=flag.declared.flag_set, enabled=not draft.killed)
     if draft.spec is not None:
         draft.set(bucketing=draft.spec.bucketing.revision)
     if draft.newest:

@@ -88,8 +88,15 @@ def _retry(draft: Draft, request: Request) -> str:
 
 
 def _skip_step(draft: Draft, _: Request) -> str:
-    if draft.rollout.until is None or draft.rollout.full_since is not None:
-        return "no step bakes"
+    at = draft.rollout
+    if at.full_since is not None:
+        return "no step bakes: everybody is in"
+    if at.until is None:
+        return f"no step bakes: {draft.obs.flag.status.message or 'the first is yet to begin'}"
+    if at.passed:
+        return "no step bakes: the last one has passed"
+    if draft.now >= at.until and draft.why_ready in _BAKED:
+        return f"no step bakes: {draft.obs.flag.status.message}"
     draft.note(skipped=True)
     return ""
 
@@ -111,5 +118,7 @@ _DO: Mapping[RequestAction, Callable[[Draft, Request], str]] = {
     RequestAction.SKIP_STEP: _skip_step,
     RequestAction.APPROVE: _approve,
 }
+_BAKED = (FlagReason.APPROVAL_NEEDED, FlagReason.SCHEDULED)
+"""Why a rollout waits whose bake is over and has nothing to skip."""
 _GROWS = frozenset(_DO) - {RequestAction.ABORT, RequestAction.RETRY}
 """What makes no sense of a flag that is off."""

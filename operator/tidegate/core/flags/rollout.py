@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import AnalysisSpec, Verdict
+from tidegate.api.analysis import AnalysisSpec, Verdict, WhenUnknown
 from tidegate.api.flag import Approval, FlagPhase, Rollout, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import telemetry, windows
 from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest
-from tidegate.core.ruling import Bake, Word, rule
+from tidegate.core.ruling import UNANSWERED, Bake, Word, rule
 
 FIRST_SCRAPES = 2
 """Looks after a step began in which nobody wonders that Prometheus has not seen it yet."""
@@ -27,6 +27,9 @@ def settle(draft: Draft) -> None:
     if draft.plan is None:
         draft.set(rollout=None, override=None, analysis=None, exposures=())
         return
+    if draft.plan.analysis is None or not draft.plan.analysis.metrics:
+        # A verdict that nobody watches over any more is none.
+        draft.set(analysis=None)
     digest = rollout_digest(draft.spec)
     if draft.rollout.digest != digest:
         begin(draft, digest)
@@ -137,6 +140,7 @@ def _start(draft: Draft, plan: Rollout) -> None:
         full_since=draft.now if full else None,
         extensions=0,
         unknown_since=None,
+        lacking_since=None,
         skipped=False,
         passed=False,
     )
@@ -187,11 +191,15 @@ def _over(draft: Draft, plan: Rollout) -> bool:
     if at.until is None or at.skipped or at.hurried or (at.passed and following(plan, at) is None):
         return True
     told = f"{where(draft)}: {share(at.milli)} are in"
-    if at.paused:
-        draft.say(FlagPhase.WAITING, FlagReason.PAUSED, f"{told}, held by a request")
-        return False
     # By the bake that began: the steps may say nothing of this share any more.
     spec = guard(draft) if at.bake else None
+    if at.paused:
+        draft.note(lacking_since=None)
+        draft.say(FlagPhase.WAITING, FlagReason.PAUSED, f"{told}, held by a request")
+        if spec is not None and draft.status.analysis is not None and at.looked == at.milli:
+            # A pause holds growth, and no way back: who is in is watched, or has been for long enough.
+            _unanswered(draft, rule(spec, draft.status.analysis, _baking(at, draft.now), draft.now))
+        return False
     if spec is None:
         if draft.now >= at.until:
             return True
@@ -210,22 +218,19 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
         # A Pass of the step before says nothing of this one.
         draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}")
         return False
-    word = rule(spec, seen, Bake(until, at.extensions, at.unknown_since), draft.now)
-    if word in (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN):
-        draft.note(unknown_since=at.unknown_since or draft.now)
+    word = rule(spec, seen, _baking(at, draft.now), draft.now)
+    if word is not Word.ON:
+        draft.note(lacking_since=None)
+    if word in UNANSWERED:
         early = at.started_at is None or draft.now <= at.started_at + FIRST_SCRAPES * spec.interval
         told = f"{told} until {_time(until)}" if early else f"{told}: no answer from the metrics{evidence}"
         phase = FlagPhase.ROLLING_OUT if early else FlagPhase.WAITING
         draft.say(phase, FlagReason.BAKING if early else FlagReason.ANALYSIS_UNKNOWN, told)
-        late = "no answer from the metrics until onUnknown.deadline"
-        if word is Word.BACK_UNKNOWN:
-            draft.turn_off(FlagReason.HOLD_EXPIRED, late)
-        elif word is Word.EXPIRED_UNKNOWN:
-            _holds_on(draft, late)
+    _unanswered(draft, word)
+    if word in UNANSWERED:
         return False
-    draft.note(unknown_since=None)
     if word is Word.ON:
-        return _counted(draft, plan, told)
+        return _counted(draft, plan, spec, told)
     if word is Word.WAIT:
         draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}{evidence}")
         draft.wake_at(until)
@@ -242,37 +247,69 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
     return False
 
 
+def _baking(at: RolloutStatus, now: datetime) -> Bake:
+    return Bake(at.until or now, at.extensions, at.unknown_since)
+
+
+def _unanswered(draft: Draft, word: Word) -> None:
+    """Since when the metrics give no answer, and what becomes of a flag where that is too long."""
+    draft.note(unknown_since=(draft.rollout.unknown_since or draft.now) if word in UNANSWERED else None)
+    late = "no answer from the metrics until onUnknown.deadline"
+    if word is Word.BACK_UNKNOWN:
+        draft.turn_off(FlagReason.HOLD_EXPIRED, late)
+    elif word is Word.EXPIRED_UNKNOWN:
+        _holds_on(draft, late)
+
+
+def _lacks(draft: Draft, spec: AnalysisSpec, reason: FlagReason, told: str, lacking: str) -> bool:
+    """Held for what is not to be seen, as long as for metrics that give no answer."""
+    since = draft.rollout.lacking_since or draft.now
+    draft.note(lacking_since=since)
+    draft.say(FlagPhase.WAITING, reason, f"{told}: held, {lacking}")
+    due = since + spec.on_unknown.deadline
+    if draft.now < due:
+        draft.wake_at(due)
+    elif spec.on_unknown.then is WhenUnknown.Revert:
+        draft.turn_off(FlagReason.HOLD_EXPIRED, f"{lacking}, until onUnknown.deadline")
+    else:
+        _holds_on(draft, f"{lacking}, until onUnknown.deadline")
+    return False
+
+
 def _holds_on(draft: Draft, why: str) -> None:
     draft.expired = True
     if draft.was(FlagCondition.STALLED) != "True":
         draft.event(FlagReason.HOLD_EXPIRED, f"{why}: skip the step, promote or abort", "Warning")
 
 
-def _counted(draft: Draft, plan: Rollout, told: str) -> bool:
+def _counted(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
     """Whether enough were served in either arm, and as many in each as there should be."""
     if draft.mismatch:
-        draft.say(FlagPhase.WAITING, FlagReason.SAMPLE_RATIO_MISMATCH, f"{told}: held, {draft.mismatch}")
-        return False
+        return _lacks(draft, spec, FlagReason.SAMPLE_RATIO_MISMATCH, told, draft.mismatch)
+    if lacking := _too_few(draft, plan):
+        return _lacks(draft, spec, FlagReason.TOO_FEW_EXPOSURES, told, lacking)
+    draft.note(lacking_since=None)
+    return True
+
+
+def _too_few(draft: Draft, plan: Rollout) -> str:
+    """Which evaluations there are not, if so."""
     sides = arms(draft.obs.flag.declared, draft.spec)
     if not plan.min_exposures or sides is None or draft.spec is None:
-        return True
+        return ""
     draft.wake_in(telemetry.UNDER_WAY)
     counted = Counter({one.variant: one.evaluations for one in draft.status.exposures})
     if not counted:
-        lacking = (
+        return (
             "nobody counts how often it is evaluated: is the flag gateway scraped? rollout.minExposures: 0 does not ask"
         )
-    else:
-        outside, inside = counted[draft.spec.default], sum(counted[name] for name in served(draft.spec))
-        if min(inside, outside) >= plan.min_exposures:
-            return True
-        lacking = (
-            f"of {plan.min_exposures} evaluations that each arm is to have there are {inside} in and {outside} out"
-        )
-        if draft.spec.client_side:
-            lacking += "; answers in bulk are none: rollout.minExposures: 0 does not ask"
-    draft.say(FlagPhase.WAITING, FlagReason.TOO_FEW_EXPOSURES, f"{told}: held, {lacking}")
-    return False
+    outside, inside = counted[draft.spec.default], sum(counted[name] for name in served(draft.spec))
+    if min(inside, outside) >= plan.min_exposures:
+        return ""
+    lacking = f"of {plan.min_exposures} evaluations that each arm is to have there are {inside} in and {outside} out"
+    if draft.spec.client_side:
+        lacking += "; answers in bulk are none: rollout.minExposures: 0 does not ask"
+    return lacking
 
 
 def _done(draft: Draft) -> None:
