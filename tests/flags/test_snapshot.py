@@ -25,7 +25,7 @@ async def test_a_gateway_begins_with_what_another_kept_and_says_how_old_it_is(
         await until((tmp_path / snapshot.FILE).exists)
         keeping.cancel()
     objects, at = snapshot.read(tmp_path) or ([], datetime.now(UTC))
-    snapshot.write(tmp_path, objects, at - timedelta(minutes=5))
+    snapshot.write(tmp_path, objects, at - timedelta(minutes=5), MOST)
     async with running(open=True, known=False) as second:
         load(second.parts, tmp_path)
         status, body, headers = await second.post("/one", token="")
@@ -43,6 +43,34 @@ async def test_a_gateway_begins_with_what_another_kept_and_says_how_old_it_is(
         assert (body["variant"], headers["x-config-age"]) == ("on", "0")
 
 
+MOST = 1_000_000
+
+
+def test_what_does_not_fit_is_left_out_and_nothing_of_a_crash_stays(tmp_path: Path) -> None:
+    (tmp_path / ".flags-left").write_text("x" * 1000)
+    objects = [flag(f"f{number}", description="x" * 100 * number) for number in range(20)]
+    assert snapshot.write(tmp_path, objects, datetime.now(UTC), 5000) > 0
+    kept, _ = snapshot.read(tmp_path) or ([], None)
+    assert [one["metadata"]["name"] for one in kept] == [f"f{number}" for number in range(len(kept))]
+    assert 3 <= len(kept) < 20
+    assert [one.name for one in tmp_path.iterdir()] == [snapshot.FILE]
+    assert (tmp_path / snapshot.FILE).stat().st_size <= 5000
+    assert snapshot.write(tmp_path, objects, datetime.now(UTC), MOST) == 0
+
+
+async def test_that_not_all_fit_is_said_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(flag_wiring, "KEEPING", 0.05)
+    async with running(open=True, snapshot_bytes=4000) as gateway:
+        keeping = asyncio.create_task(keep(gateway.parts, tmp_path))
+        await asyncio.sleep(0)
+        gateway.now(flag("one"), flag("two", description="x" * 1000), flag("three", description="x" * 1001))
+        await until((tmp_path / snapshot.FILE).exists)
+        await until(lambda: "1 of 3 flags do not fit" in caplog.text)
+        keeping.cancel()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"flags/1": 7}', '{"flags/2": []}'])
 def test_one_that_cannot_be_read_is_left_aside(tmp_path: Path, text: str) -> None:
     (tmp_path / snapshot.FILE).write_text(text)
@@ -55,7 +83,7 @@ async def test_one_that_is_still_right_gets_no_older_while_the_watch_stands(
     monkeypatch.setattr(flag_wiring, "KEEPING", 0.02)
     monkeypatch.setattr(flag_wiring, "CONFIRMING", 0.02)
     hours_ago = datetime.now(UTC) - timedelta(hours=3)
-    snapshot.write(tmp_path, [flag("one")], hours_ago)
+    snapshot.write(tmp_path, [flag("one")], hours_ago, MOST)
 
     def age() -> timedelta:
         return datetime.now(UTC) - (snapshot.read(tmp_path) or ([], hours_ago))[1]
@@ -75,9 +103,9 @@ def test_there_need_be_none(tmp_path: Path) -> None:
 
 def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     now = datetime.now(UTC)
-    snapshot.write(tmp_path, [{"a": 1}], now)
+    snapshot.write(tmp_path, [{"a": 1}], now, MOST)
     with pytest.raises(TypeError):
-        snapshot.write(tmp_path, [{"a": object()}], now)
+        snapshot.write(tmp_path, [{"a": object()}], now, MOST)
     objects, at = snapshot.read(tmp_path) or ([], now)
     assert objects == [{"a": 1}]
     assert abs(at - now) < timedelta(milliseconds=1)

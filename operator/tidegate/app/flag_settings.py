@@ -19,6 +19,7 @@ class FlagSettings:
     namespace: str = ""
     kubeconfig: str = ""
     snapshot: str = ""
+    snapshot_bytes: int = 30 * 1024 * 1024
     cors_origins: str = ""
     rate: float = 2000.0
     proxies: str = ""
@@ -55,6 +56,7 @@ HELP = {
     "namespace": "FeatureFlags of this namespace only; default: all",
     "kubeconfig": "default: the Pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config",
     "snapshot": "folder for the last known good flags, to begin with while the API server is away",
+    "snapshot_bytes": "bytes of these, at most; while they are written there are twice as many",
     "cors_origins": "origins whose pages may ask: https://shop.example.com,https://*.example.org",
     "rate": "requests a second for each token and address, twice that at once; 0: any number",
     "proxies": "networks of proxies that tell by X-Forwarded-For who asks: 10.0.0.0/8,…",

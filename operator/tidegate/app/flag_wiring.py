@@ -187,7 +187,11 @@ async def keep(parts: Parts, folder: Path) -> None:
             elif parts.freshness.known:
                 changed.clear()
                 objects: list[Object] = list(parts.catalog.objects())
-                await asyncio.to_thread(snapshot.write, folder, objects, parts.clock.now())
+                most = parts.settings.snapshot_bytes
+                rest = await asyncio.to_thread(snapshot.write, folder, objects, parts.clock.now(), most)
+                if rest:
+                    told = "snapshot: %d of %d flags do not fit into --snapshot-bytes (%d), and are left out of it"
+                    log.warning(told, rest, len(objects), most)
         except OSError as error:
             log.warning("snapshot: %s", error)
             changed.set()

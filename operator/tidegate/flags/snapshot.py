@@ -16,16 +16,24 @@ from typing import Any
 log = logging.getLogger("tidegate.flags")
 
 FILE = "flags.json"
+_NEW = ".flags-"
 FORMAT = "flags/1"
 """The objects' field: that of another version has another name, and is left aside."""
 
 
-def write(folder: Path, objects: Sequence[dict[str, Any]], now: datetime) -> None:
-    """All of it or nothing: whoever reads meanwhile, or after a crash, has the one before."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".flags-")
+def write(folder: Path, objects: Sequence[dict[str, Any]], now: datetime, most: int) -> int:
+    """All of it or nothing: whoever reads meanwhile, or after a crash, has the one before. It has so many bytes at
+    most, for its volume is the node's. How many objects do not fit: the largest of all."""
+    for left in folder.glob(f"{_NEW}*"):
+        # Of a process that has ended while it wrote.
+        left.unlink(missing_ok=True)
+    texts, rest = _fitting(objects, most)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_NEW)
     try:
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is open already
-            json.dump({FORMAT: objects}, file, separators=(",", ":"))
+            file.write(f'{{"{FORMAT}":[')
+            file.writelines(f"{',' if number else ''}{text}" for number, text in enumerate(texts))
+            file.write("]}")
             file.flush()
             os.fsync(file.fileno())
         _date(Path(name), now)
@@ -34,6 +42,19 @@ def write(folder: Path, objects: Sequence[dict[str, Any]], now: datetime) -> Non
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+    return rest
+
+
+def _fitting(objects: Sequence[dict[str, Any]], most: int) -> tuple[list[str], int]:
+    """As many objects as may be, as ASCII; and how many others there are."""
+    kept: list[str] = []
+    size = len(FORMAT) + 8
+    for text in sorted((json.dumps(one, separators=(",", ":")) for one in objects), key=len):
+        size += len(text) + 1
+        if size > most:
+            break
+        kept.append(text)
+    return kept, len(objects) - len(kept)
 
 
 def confirm(folder: Path, now: datetime) -> None:
