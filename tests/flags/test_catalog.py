@@ -217,3 +217,18 @@ def test_people_are_counted_by_arm_and_those_of_rules_are_in_none() -> None:
     made.put(flag("one", rollout=STEPS, milli=100_000))
     made.refresh()
     assert made.sets["shop"].flags["one"].arms is None
+
+
+def test_an_object_made_anew_has_nothing_of_one_that_was_not_seen_to_go() -> None:
+    old, new = flag("one", defaultVariant="on"), flag("one", **BAD)
+    old["metadata"]["uid"], new["metadata"]["uid"] = "1", "2"
+    made = catalog(old)
+    assert [one["metadata"]["uid"] for one in made.objects()] == ["1"]
+    made.put(new)
+    made.refresh()
+    assert "one" not in (made.sets["shop"].flags if "shop" in made.sets else {})
+    kept = catalog(old)
+    old["spec"] = new["spec"]
+    kept.put(old)
+    kept.refresh()
+    assert b'"on"' in said(kept, "one")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tidegate.api.flag import FlagSpec, FlagStatus, RolloutStatus
+from tidegate.core.flags import flagset
+from tidegate.core.flags.check import read
 from tidegate.core.flags.compile import Reason, compile_set
 from tidegate.core.flags.effective import Declared, rollout_digest
 from tidegate.core.flags.flagset import FlagSet, flag_set
@@ -119,3 +123,34 @@ def test_a_value_that_is_wrong_is_told_no_further_than_it_is_known_by() -> None:
     wrong = told(flag_set([declared("a", {"type": "Integer", "offVariant": "a", "variants": variants})]), "a")
     assert len(wrong) < 300
     assert 'variant b is "xxx' in wrong
+
+
+def test_which_flags_there_are_is_found_once_for_all_that_need_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[int] = []
+
+    def known(chosen: Any, found: Any = flagset._known) -> str:
+        times.append(1)
+        return str(found(chosen))
+
+    monkeypatch.setattr(flagset, "_known", known)
+    needing = [Declared(f"f{n}", "shop", {"prerequisites": [{"flag": "gone", "variants": ["on"]}]}) for n in range(300)]
+    made = flag_set(needing)
+    assert len(made.problems) == 300
+    assert len(times) <= 2
+    (problem,) = flag_set(
+        [Declared("a", "shop", {"prerequisites": [{"flag": "x" * 128, "variants": ["on"]}]})]
+    ).problems["a"]
+    assert len(str(problem)) < 200
+
+
+def test_no_value_is_told_further_than_it_is_known_by() -> None:
+    long = "9" * 5000
+    for spec in (
+        {"removal": {"after": long}},
+        {"rollout": {"steps": [{"percentage": 1, "bake": long}, {"percentage": 100}]}},
+        {"rollout": {"split": {long: 1}, "steps": [{"percentage": 100}]}},
+        {"rules": [{"name": "r", "when": {"attribute": "v", "semver": long}, "serve": "on"}]},
+    ):
+        found = read(spec)
+        assert isinstance(found, tuple)
+        assert all(len(str(one)) < 400 for one in found), found

@@ -121,7 +121,7 @@ class ListWatch:
                     self._observer.remove(_name(obj))
                 case "ERROR":
                     # Mostly 410: the version is forgotten. Whatever it is, a list is right afterwards.
-                    log.info("%s: the watch ends: %s", self._kind.plural, obj.get("message"))
+                    log.info("%s: the watch ends: %s", self._kind.plural, str(obj.get("message"))[:200])
                     self._observer.broken()
                     self._version = ""
                     return

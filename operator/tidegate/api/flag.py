@@ -426,8 +426,9 @@ class Rollout(Model):
         (
             "!has(self.analysis) || (has(self.analysis.metrics) && self.analysis.metrics.size() == 0) ||"
             f" {list(range(20))}.all(i, i >= self.steps.size() || self.steps[i].percentage <= 0.0 ||"
-            " self.steps[i].percentage >= 100.0 || (has(self.steps[i].bake) && self.steps[i].bake.matches('[1-9]'))"
-            " || (i + 1 < self.steps.size() && has(self.steps[i + 1].approval) &&"
+            " self.steps[i].percentage >= 100.0 ||"
+            " (has(self.steps[i].bake) && !(self.steps[i].bake in ['0s', '0m', '0h'])) ||"
+            " (i + 1 < self.steps.size() && has(self.steps[i + 1].approval) &&"
             " self.steps[i + 1].approval == 'Manual'))",
             NEEDS_BAKE,
         ),
@@ -633,7 +634,8 @@ class FlagSpec(Model):
         names = [variant.name for variant in self.all_variants]
         for field, name in self._named():
             if name not in names:
-                raise ValueError(f"{field}: {name} {NO_SUCH_VARIANT}: it has {', '.join(names)}")
+                known = f"{', '.join(names[:8])}{'…' if len(names) > 8 else ''}"
+                raise ValueError(f"{field}: {name[:64]} {NO_SUCH_VARIANT}: it has {known}")
         return self
 
     def _named(self) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,8 @@ Name = tuple[str, str]
 """Namespace and name."""
 Soon = Callable[[Callable[[], None]], object]
 """Calls a function after a moment."""
+MOST_TOLD = 4
+"""Problems of one flag, in a log."""
 Told = Callable[[str], None]
 """A set is another now."""
 
@@ -39,6 +41,7 @@ class _Entry:
     choice: Choice
     good: Mapping[str, Any] | None
     """The last spec that could be served by itself, for when a newer one cannot."""
+    uid: str
 
 
 class Catalog:
@@ -75,10 +78,13 @@ class Catalog:
     def _put(self, obj: Object) -> None:
         declared = declared_of(obj, _status(obj.get("status") or {}))
         name = declared.namespace, declared.name
-        before = self._entries.get(name)
+        before, uid = self._entries.get(name), str(obj["metadata"].get("uid") or "")
+        if before and uid and before.uid and before.uid != uid:
+            # Another object of the same name, whose predecessor was not seen to go: its spec is nobody's any more.
+            before = None
         if before and before.declared == declared and _text(before.declared.spec) == _text(declared.spec):
             return
-        entry = _entry(declared, before)
+        entry = _entry(declared, before, uid)
         self._drop(name)
         self._entries[name] = entry
         self._members.setdefault(declared.flag_set, set()).add(name)
@@ -181,21 +187,17 @@ def _arms(program: Program, before: Flag | None) -> Arms | None:
     return Arms(program)
 
 
-def _entry(declared: Declared, before: _Entry | None) -> _Entry:
+def _entry(declared: Declared, before: _Entry | None, uid: str) -> _Entry:
     found = choice(declared)
     if not found.problems:
-        return _Entry(declared, found, declared.spec)
+        return _Entry(declared, found, declared.spec, uid)
     good = before.good if before else None
-    log.warning(
-        "FeatureFlag %s/%s: %s",
-        declared.namespace,
-        declared.name,
-        "; ".join(str(problem) for problem in found.problems),
-    )
+    told = "; ".join(map(str, found.problems[:MOST_TOLD]))
+    log.warning("FeatureFlag %s/%s: %s", declared.namespace, declared.name, told)
     if not found.candidates and good is not None:
         status = (declared.status or FlagStatus()).model_copy(update={"accepted": _text(good)})
         found = choice(replace(declared, status=status))
-    return _Entry(declared, found, good)
+    return _Entry(declared, found, good, uid)
 
 
 def _status(status: Mapping[str, Any]) -> FlagStatus | None:
@@ -218,6 +220,8 @@ def _object(entry: _Entry) -> Object:
     if entry.good is not None and not status.get("accepted"):
         status["accepted"] = _text(entry.good)
     metadata = {"namespace": declared.namespace, "name": declared.name, "creationTimestamp": declared.created}
+    if entry.uid:
+        metadata["uid"] = entry.uid
     return {"metadata": metadata, "spec": declared.spec, "status": status}
 
 

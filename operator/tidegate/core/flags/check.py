@@ -7,7 +7,7 @@ spec may come from an older version, or from a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def typed(type_: FlagType, value: object) -> object:
 
 
 def _problem(loc: tuple[int | str, ...], message: str) -> Problem:
-    field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part[:MOST_TOLD]}" for part in loc)
     return Problem(field, message.removeprefix("Value error, "))
 
 
@@ -81,6 +81,11 @@ def _short(value: object) -> str:
     """As JSON, as far as is needed to know it by: it is told in several places of the status."""
     text = json.dumps(value)
     return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of them, for who looks for another."""
+    return ", ".join(name[:MOST_TOLD] for name in names[:8]) + ("…" if len(names) > 8 else "")
 
 
 def _too_large(spec: Mapping[str, Any]) -> Iterator[Problem]:

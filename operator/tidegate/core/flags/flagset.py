@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tidegate.core.flags.check import Problem
+from tidegate.core.flags.check import MOST_TOLD, Problem, some
 from tidegate.core.flags.effective import Choice, Declared, Effective, choice
 from tidegate.core.flags.program import Program, program
 
@@ -45,7 +45,8 @@ def chosen_set(choices: Mapping[str, Choice]) -> FlagSet:
     left = {key: list(one.candidates) for key, one in choices.items() if one.candidates}
     while True:
         chosen = {key: candidates[0] for key, candidates in left.items()}
-        wrong = {key: found for key in chosen if (found := tuple(_wrong(key, chosen)))}
+        known = _known(chosen)
+        wrong = {key: found for key in chosen if (found := tuple(_wrong(key, chosen, known)))}
         for key, found in wrong.items():
             problems.setdefault(key, found)
         next_best = [key for key in wrong if len(left[key]) > 1]
@@ -71,31 +72,33 @@ def _programs(chosen: Mapping[str, Effective], broken: Mapping[str, object]) -> 
     return made
 
 
-def _wrong(key: str, chosen: Mapping[str, Effective]) -> Iterator[Problem]:
-    """What is wrong with a flag's prerequisites."""
+def _wrong(key: str, chosen: Mapping[str, Effective], known: str) -> Iterator[Problem]:
+    """What is wrong with a flag's prerequisites. Which flags there are is told by each of them, and found once."""
     spec = chosen[key].spec
     for number, one in enumerate(spec.prerequisites):
         field = f"spec.prerequisites[{number}]"
         if one.flag not in chosen:
-            yield Problem(f"{field}.flag", f"{one.flag!r} is no flag of this set that can be served: {_known(chosen)}")
+            yield Problem(
+                f"{field}.flag", f"{one.flag[:MOST_TOLD]!r} is no flag of this set that can be served: {known}"
+            )
             continue
         other = chosen[one.flag].spec
         names = [variant.name for variant in other.all_variants]
         if unknown := [name for name in one.variants if name not in names]:
-            told = ", ".join(map(repr, unknown))
-            yield Problem(f"{field}.variants", f"{told}: flag {one.flag} has {', '.join(names)}")
+            told = ", ".join(map(repr, unknown[:8]))
+            yield Problem(f"{field}.variants", f"{told}: flag {one.flag[:MOST_TOLD]} has {some(names)}")
         if other.bucketing.revision is not spec.bucketing.revision:
             yield Problem(
                 f"{field}.flag",
-                f"{one.flag!r} hashes by {other.bucketing.revision} and this flag by {spec.bucketing.revision}: SDKs"
-                " that evaluate in process know one of them; give both the same bucketing.revision",
+                f"{one.flag[:MOST_TOLD]!r} hashes by {other.bucketing.revision} and this flag by"
+                f" {spec.bucketing.revision}: SDKs that evaluate in process know one of them; give both the same"
+                " bucketing.revision",
             )
     yield from _too_many(key, chosen)
 
 
 def _known(chosen: Mapping[str, Effective]) -> str:
-    names = sorted(chosen)
-    return f"it has {', '.join(names[:8])}{'…' if len(names) > 8 else ''}"
+    return f"it has {some(sorted(chosen))}"
 
 
 def _too_many(key: str, chosen: Mapping[str, Effective]) -> Iterator[Problem]:

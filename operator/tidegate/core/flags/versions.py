@@ -60,7 +60,7 @@ def split(wanted: str) -> tuple[str, str]:
     """Operator and version of a comparison, as flagd takes them; the model has checked it."""
     found = _WANTED.fullmatch(wanted)
     if found is None:
-        raise ValueError(f"semver: {wanted!r} is no comparison of versions: write it like >=2.3.0")
+        raise ValueError(f"semver: {wanted[:64]!r} is no comparison of versions: write it like >=2.3.0")
     return found[1] or "=", found[2]
 
 
@@ -69,7 +69,7 @@ def comparison(wanted: str) -> Callable[[str], bool]:
     operator, text = split(wanted)
     limit = parse(text)
     if limit is None:
-        raise ValueError(f"semver: {wanted!r} is no comparison of versions: write it like >=2.3.0")
+        raise ValueError(f"semver: {wanted[:64]!r} is no comparison of versions: write it like >=2.3.0")
     compares: dict[str, Callable[[Version], bool]] = {
         "=": lambda version: version == limit,
         "!=": lambda version: version != limit,

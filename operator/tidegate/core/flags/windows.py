@@ -7,7 +7,7 @@ from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tidegate.api.flag import Weekday, Window
-from tidegate.core.flags.check import Problem
+from tidegate.core.flags.check import MOST_TOLD, Problem
 
 _DAYS = tuple(Weekday)
 
@@ -17,7 +17,9 @@ def wrong(windows: tuple[Window, ...]) -> Iterator[Problem]:
     for number, window in enumerate(windows):
         if _zone(window) is None:
             field = f"spec.rollout.schedule.windows[{number}].timeZone"
-            yield Problem(field, f"{window.time_zone!r} is no time zone: write it like Europe/Berlin, or UTC")
+            yield Problem(
+                field, f"{window.time_zone[:MOST_TOLD]!r} is no time zone: write it like Europe/Berlin, or UTC"
+            )
 
 
 def opening(windows: tuple[Window, ...], now: datetime) -> datetime | None:
