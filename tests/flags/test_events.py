@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -105,8 +106,9 @@ async def test_listeners_end_when_the_gateway_does(tmp_path: Path) -> None:
             gateway.url + (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
         )
         await event(answer)
-    async with asyncio.timeout(5):
-        assert b"data" not in await answer.read()
+        gateway.stop.set()
+        async with asyncio.timeout(5):
+            assert b"data" not in await answer.read()
 
 
 async def test_who_s_token_is_gone_hears_of_no_change_any_more(tmp_path: Path) -> None:
@@ -132,3 +134,24 @@ async def test_nothing_is_kept_for_sets_that_nobody_waits_for(tmp_path: Path) ->
         gateway.now(flag("one"))
         async with asyncio.timeout(5):
             await waits.wait()
+
+
+async def test_one_token_cannot_take_the_places_of_another(tmp_path: Path) -> None:
+    async with running(tmp_path, streams=8) as gateway:
+        gateway.now(flag("one", clientSide=True))
+
+        async def uri(token: str) -> str:
+            return str((await gateway.post("", token=token))[1]["eventStreams"][0]["endpoint"]["requestUri"])
+
+        public, servers = await uri(CLIENT), await uri(SERVER)
+        async with contextlib.AsyncExitStack() as held:
+
+            async def listen(where: str) -> int:
+                answer = await held.enter_async_context(gateway.session.get(f"{gateway.url}{where}"))
+                return answer.status
+
+            assert [await listen(public) for _ in range(10)] == [200] * 6 + [429] * 4
+            assert [await listen(servers) for _ in range(3)] == [200, 200, 429]
+        await until(lambda: gateway.parts.events.listening == 0)
+        async with gateway.session.get(f"{gateway.url}{public}") as answer:
+            assert answer.status == 200

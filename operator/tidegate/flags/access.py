@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +82,11 @@ class Access:
         """Whether it may still be told: its token may be gone by now."""
         return self._callers.get(caller.digest) == caller
 
+    @property
+    def tokens(self) -> Collection[bytes]:
+        """Digests of all tokens."""
+        return self._callers.keys()
+
     def listener(self, flag_set: str, ticket: str) -> Caller | Refused:
         """By the ticket of a stream's URL."""
         for caller in self._callers.values():
@@ -110,6 +115,11 @@ class Open:
     def holds(self, _: Caller) -> bool:
         """Nobody's token is gone."""
         return True
+
+    @property
+    def tokens(self) -> Collection[bytes]:
+        """All are one."""
+        return (b"",)
 
     def listener(self, flag_set: str, _: str) -> Caller | Refused:
         """The same."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import Counter
 
 from tidegate.flags.access import Access, Caller, Open
 from tidegate.flags.answers import Header, Headers, Receive, Response, Send, failure
@@ -31,11 +32,21 @@ class Events:
 
     def __init__(self, catalog: Catalog, changes: Changes, access: Access | Open, most: int) -> None:
         self._catalog, self._changes, self._access, self._most = catalog, changes, access, most
-        self.listening = 0
+        self._by_token: Counter[bytes] = Counter()
 
-    def full(self) -> Response | None:
-        """What to say where there are as many as there may be."""
-        if self.listening < self._most:
+    @property
+    def listening(self) -> int:
+        """How many they are."""
+        return self._by_token.total()
+
+    def full(self, caller: Caller) -> Response | None:
+        """What to say where there are as many as there may be. Half of the places are for each token alike, whether it
+        has taken them or not: one that everybody has, in pages, cannot take those of the others."""
+        tokens = self._access.tokens
+        share = self._most // (2 * max(1, len(tokens)))
+        mine = self._by_token[caller.digest]
+        kept = sum(max(0, share - self._by_token[token]) for token in tokens if token != caller.digest)
+        if self.listening < self._most and (mine < share or self.listening + kept < self._most):
             return None
         return failure(429, "as many listen as this gateway takes: ask again by yourself", (b"retry-after", b"30"))
 
@@ -43,7 +54,7 @@ class Events:
         self, caller: Caller, headers: Headers, receive: Receive, send: Send, more: tuple[Header, ...]
     ) -> None:
         """Tell of changes until the listener goes."""
-        self.listening += 1
+        self._by_token[caller.digest] += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *more]})
             telling = asyncio.create_task(
@@ -57,7 +68,9 @@ class Events:
             if telling.done() and not telling.cancelled():
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            self.listening -= 1
+            self._by_token[caller.digest] -= 1
+            if not self._by_token[caller.digest]:
+                del self._by_token[caller.digest]
 
     async def _tell(self, caller: Caller, known: str, send: Send) -> None:
         said = f"retry: {random.randint(*AGAIN)}\n\n".encode()  # noqa: S311 - spreads listeners out, hides nothing

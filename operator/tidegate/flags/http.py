@@ -187,7 +187,7 @@ class Gateway:
         caller = self._access.listener(first("flagSet"), first("ticket"))
         if isinstance(caller, Refused):
             return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE)
-        if full := self._events.full():
+        if full := self._events.full(caller):
             return full
         await self._events.listen(caller, headers, receive, send, more)
         return None
