@@ -244,7 +244,10 @@ async def test_who_reads_nothing_ends(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (await gateway.post("/flag-1"))[0] == 200
 
 
-async def test_there_are_so_many_connections_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_there_are_so_many_connections_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "ASKING", 30.0)
     async with running(tmp_path, connections=3) as gateway:
         held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -261,7 +264,10 @@ async def test_there_are_so_many_connections_and_no_more(tmp_path: Path, caplog:
 
 
 @pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
-async def test_what_is_not_answered_is_bounded_and_who_is_within_is_served(tmp_path: Path, head: bytes) -> None:
+async def test_what_is_not_answered_is_bounded_and_who_is_within_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connections, "ASKING", 30.0)
     async with running(tmp_path, request_bytes=200_000) as gateway:
         gateway.now(flag("one"))
         begun = head + b"content-length: 60000\r\n\r\n"
@@ -285,7 +291,8 @@ async def test_what_is_not_answered_is_bounded_and_who_is_within_is_served(tmp_p
         await until(lambda: held.held == 0)
 
 
-async def test_heads_without_an_end_are_within_the_same_bound(tmp_path: Path) -> None:
+async def test_heads_without_an_end_are_within_the_same_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ASKING", 3.0)
     async with running(tmp_path, request_bytes=50_000) as gateway:
         gateway.now(flag("one"))
         many = [asyncio.create_task(sent(gateway.port, HEAD + b"x: " + b"x" * 12_000)) for _ in range(20)]
@@ -295,7 +302,10 @@ async def test_heads_without_an_end_are_within_the_same_bound(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
-async def test_of_who_is_not_known_no_body_is_kept(tmp_path: Path, head: bytes) -> None:
+async def test_of_who_is_not_known_no_body_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connections, "ASKING", 30.0)
     async with running(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(head.replace(SERVER.encode(), b"nobody's") + b"content-length: 60001\r\n\r\n" + b"x" * 60_000)
@@ -319,7 +329,10 @@ async def test_who_sends_too_much_before_the_body_sees_why(tmp_path: Path) -> No
 
 async def test_a_request_that_comes_as_the_gateway_stops_is_answered_and_told_that_it_was_the_last(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(connections, "IDLE", 30.0)
+    monkeypatch.setattr(connections, "LINGERING", 4.0)
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"))
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -337,7 +350,10 @@ async def test_a_request_that_comes_as_the_gateway_stops_is_answered_and_told_th
         writer.close()
 
 
-async def test_files_are_left_for_the_api_server_whatever_may_connect(tmp_path: Path) -> None:
+async def test_files_are_left_for_the_api_server_whatever_may_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ASKING", 30.0)
     async with running(tmp_path, files=RESERVE + 30, connections=100, streams=50) as gateway:
         held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(20)]
         await asyncio.sleep(0.05)
