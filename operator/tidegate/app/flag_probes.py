@@ -38,7 +38,7 @@ class FlagProbes:
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(self._protocol, host.strip("[]") or None, int(port))
 
-    def _protocol(self) -> RequestHandler[web.Request]:
+    def _protocol(self) -> RequestHandler:
         server = self._runner.server
         assert server
         for eldest in server.connections[: max(0, len(server.connections) - MOST + 1)]:

@@ -202,6 +202,8 @@ class Guarded(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             self.pipeline.clear()
+        if self.transport.is_closing():
+            return
         self.transport.write(answer)
         self.transport.write_eof()
         self.until = self.loop.time() + LINGERING
