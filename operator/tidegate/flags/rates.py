@@ -31,5 +31,6 @@ class Rates:
 
     def _forget(self, now: float) -> None:
         self._full = {who: full for who, full in self._full.items() if full > now}
-        while len(self._full) >= MOST:
+        # More than the one that is needed: all are looked at for it, and there may be as many who come anew.
+        while len(self._full) > MOST * 7 // 8:
             del self._full[next(iter(self._full))]
