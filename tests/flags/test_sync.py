@@ -98,6 +98,11 @@ async def test_one_answer_and_what_flagd_has_given_up(tmp_path: Path) -> None:
         fetch, metadata = line.unary_unary(f"/{SERVICE}/FetchAllFlags"), line.unary_unary(f"/{SERVICE}/GetMetadata")
         asked = request(f"{SHOP},token={SERVER}")
         assert set(json.loads(texts(await fetch(asked))[0])["flags"]) == {"one"}
+        for sent in (
+            (("authorization", f"bearer {SERVER}"),),
+            (("authorization", "Basic eA=="), ("x-api-key", SERVER)),
+        ):
+            assert await fetch(request(), metadata=sent) == await fetch(asked), "as over HTTP"
         assert await metadata(b"") == b"\x12\0", "SDKs ask for it before they say who they are"
 
 

@@ -168,6 +168,11 @@ def _text(file: Path) -> str | None:
         return None
 
 
+def token_of(authorization: str, key: str) -> str:
+    """The token of what is sent as Authorization, or else as X-API-Key: a proxy may have put its own into the first."""
+    return authorization[7:].strip() if authorization[:7].lower() == "bearer " else key
+
+
 def selected(text: str) -> str:
     """The set of flagd's selector."""
     return _part(text, SELECTED)

@@ -20,7 +20,7 @@ from typing import NoReturn
 import grpc
 import grpc.aio
 
-from tidegate.flags.access import Access, Caller, Open, Refused, selected, selector_token
+from tidegate.flags.access import Access, Caller, Open, Refused, selected, selector_token, token_of
 from tidegate.flags.catalog import Catalog
 from tidegate.flags.changes import Changes
 from tidegate.flags.freshness import Freshness
@@ -133,7 +133,7 @@ class GrpcSync:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         sent = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         selector = sent.get(SELECTOR) or asked
-        token = sent.get("authorization", "").removeprefix("Bearer ").strip() or sent.get("x-api-key", "")
+        token = token_of(sent.get("authorization", ""), sent.get("x-api-key", ""))
         caller = self._access.who(token or selector_token(selector), selected(selector))
         if isinstance(caller, Refused):
             await _abort(context, _CODES[caller.status], caller.message)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from tidegate.flags import ofrep, sync
-from tidegate.flags.access import Access, Caller, Open, Refused, selected
+from tidegate.flags.access import Access, Caller, Open, Refused, selected, token_of
 from tidegate.flags.answers import (
     BODY,
     Gone,
@@ -98,11 +98,8 @@ class Gateway:
         """Who asks, if there is something to tell and it may ask now."""
         if not self._freshness.known:
             return failure(503, "no flags are known yet", (b"retry-after", b"1"), CLOSE)
-        authorization = headers.get(b"authorization")
-        if authorization is not None and authorization[:7].lower() == b"bearer ":
-            token = authorization[7:].strip().decode("latin-1")
-        else:
-            token = headers.get(b"x-api-key", b"").decode("latin-1")
+        authorization, key = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
+        token = token_of(authorization.decode("latin-1"), key.decode("latin-1"))
         selector = headers.get(b"flagd-selector")
         caller = self._access.who(token, selected(selector.decode("latin-1")) if selector else "")
         digest = b"" if isinstance(caller, Refused) else caller.digest
