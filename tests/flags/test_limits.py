@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import logging
 import re
 import socket
+import struct
+import weakref
 from pathlib import Path
 
 import pytest
@@ -218,6 +222,79 @@ async def test_nothing_may_wait_for_an_answer_without_an_end(tmp_path: Path) -> 
         await until(lambda: gateway.parts.events.listening == 0)
 
 
+NOTHING = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def test_what_cannot_be_read_behind_requests_that_wait_is_no_error_of_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as gateway:
+        assert (await sent(gateway.port, NOTHING * 2 + b"\xff\xfe\r\n\r\n")).startswith(b"HTTP/1.1 400")
+        assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+async def test_an_answer_without_an_end_goes_on_whatever_was_asked_before(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(NOTHING + f"GET {uri} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        await until(lambda: gateway.parts.events.listening == 1)
+        await asyncio.sleep(1.5)
+        assert gateway.parts.events.listening == 1
+        writer.close()
+
+
+async def test_a_part_of_a_request_behind_another_has_no_longer_than_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "IDLE", 60.0)
+    async with running(tmp_path) as gateway:
+        assert (await sent(gateway.port, NOTHING + HEAD)).startswith(b"HTTP/1.1 404")
+
+
+async def test_who_listens_keeps_no_bytes_of_others(tmp_path: Path) -> None:
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        head = f"GET {uri} HTTP/1.1\r\ncookie: {'x' * 15_000}\r\ncontent-length: 9000\r\n\r\n".encode()
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + b"x" * 9000)
+        await until(lambda: gateway.parts.events.listening == 1)
+        assert gateway.parts.http._connections.held == 0
+        writer.close()
+        long = f"GET {uri}&x={'x' * 2000} HTTP/1.1\r\n\r\n".encode()
+        assert (await sent(gateway.port, long)).startswith(b"HTTP/1.1 414")
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace(b"one", b"%6fne")], ids=["at once", "by ASGI"])
+async def test_of_who_asks_nothing_more_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connections, "IDLE", 30.0)
+    async with running(tmp_path) as gateway:
+        gateway.now(flag("one"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + b"x-large: " + b"secret" * 2000 + b"\r\ncontent-length: 2\r\n\r\n{}")
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.05)
+        (connection,) = gateway.parts.http._connections._open
+        cycle = connection.cycle
+        kept = [connection._piece, connection._asked, connection.headers, connection.scope, cycle and cycle.scope]
+        assert "secret" not in repr(kept)
+        gone = weakref.ref(connection)
+        del connection, cycle
+        # Reset, not closed.
+        writer.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+        await until(lambda: len(gateway.parts.http._connections) == 0)
+        await asyncio.sleep(0.05)
+        gc.collect()
+        assert gone() is None
+
+
 async def test_so_many_requests_may_wait_for_the_answer_before_and_no_more(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"))
@@ -403,7 +480,10 @@ def test_rates_are_each_s_own_and_forgotten_where_there_are_too_many() -> None:
     assert 0 < rates.wait("a", 0.0) <= 0.2
     assert rates.wait("b", 0.0) == 0
     assert rates.wait("a", 0.5) == 0
-    for number in range(2 * MOST):
+    for number in range(MOST + 1):
         rates.wait(number, 100.0)
+    assert MOST / 2 < len(rates._full) < MOST * 0.9, "all are looked at for many who come, not for each of them"
+    for number in range(MOST):
+        rates.wait(-number, 100.0)
     assert len(rates._full) <= MOST
     assert Rates(0.0).wait("a", 0.0) == 0

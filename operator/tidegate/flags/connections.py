@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tidegate.flags.access import Caller
 from tidegate.flags.answers import BODY, Headers, Response
@@ -169,6 +170,8 @@ class Guarded(HttpToolsProtocol):
         self._waiting: deque[int] = deque()
         """Sizes of those that are ASGI's."""
         self._piece = self._again = b""
+        self._running: RequestResponseCycle | None = None
+        """What ASGI answers, or has last. uvicorn knows only the newest that waits for that."""
         self._plain: bytes | None = None
         """The head of a request that offers another protocol, without that."""
         self.until = math.inf
@@ -189,24 +192,29 @@ class Guarded(HttpToolsProtocol):
         self.shared.lost(self)
         self._over = True
         self._hold()
+        self._leave()
         super().connection_lost(exc)
 
     def dismiss(self, answer: bytes) -> None:
         """Give the last answer. What comes afterwards is read and dropped."""
         self._over, self._body = True, None
         self._hold()
-        if self.cycle is not None and not self.cycle.response_complete:
-            if self.cycle.response_started:
-                self.transport.abort()
-                return
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            self.pipeline.clear()
+        if self._running is not None and self._running.response_started and not self._running.response_complete:
+            self.transport.abort()
+            return
+        self._leave()
         if self.transport.is_closing():
             return
         self.transport.write(answer)
         self.transport.write_eof()
         self.until = self.loop.time() + LINGERING
+
+    def _leave(self) -> None:
+        """Whatever ASGI answers is told to nobody: what is written to a connection that has ended fails."""
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def shutdown(self) -> None:
         """No other request after the next, should there be one on its way."""
@@ -248,6 +256,8 @@ class Guarded(HttpToolsProtocol):
             self._piece, self._again = piece, b""
             super().data_received(piece)
             piece = b"" if self._over or self.transport.is_closing() else self._again
+        # Who asks nothing for long keeps nothing of what it has asked, here and below: nobody counts that.
+        self._piece = b""
 
     def _unsupported_upgrade_warning(self) -> None:
         """The parser has ended at the head of a request that offers another protocol, as Java's client does with each.
@@ -341,8 +351,7 @@ class Guarded(HttpToolsProtocol):
         )
 
     def _waits_in_vain(self) -> bool:
-        """Of all that waits only the newest is told when the connection ends: behind an answer without an end, it would
-        be the wrong one, and the other would never end."""
+        """Too much is before it, or an answer without an end."""
         if self.cycle is None or self.cycle.response_complete:
             return False
         return len(self.pipeline) >= WAITING or self.cycle.scope["path"] == self.endless
@@ -370,6 +379,7 @@ class Guarded(HttpToolsProtocol):
         length = b"\r\n" if status == NOT_MODIFIED else b"content-length: %d\r\n\r\n" % len(text)
         self.transport.write(b"".join((STATUS_LINE[status], *lines, length, text)))
         self.server_state.total_requests += 1
+        self._asked, self.url, self.headers, self.scope = {}, b"", [], {}  # type: ignore[typeddict-item]
         self.until = self.loop.time() + IDLE
         return any(name == b"connection" for name, _ in headers)
 
@@ -383,6 +393,10 @@ class Guarded(HttpToolsProtocol):
                 self.transport.close()
             return
         self.until = math.inf
+        if self._waiting and self.scope.get("path") == self.endless:
+            # Nothing of it is kept but its URL, which is short or refused: an answer without an end would keep the
+            # bytes of others for ever.
+            self._waiting[-1] = 0
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self.until = self.loop.time() + IDLE
@@ -391,9 +405,19 @@ class Guarded(HttpToolsProtocol):
         """The next request may come."""
         self._waiting.popleft()
         self._hold()
+        if self._running is not None:
+            self._running.scope.clear()  # type: ignore[attr-defined]
+        last = not self.pipeline
         super().on_response_complete()
-        if not self.pipeline:
+        # Another clock than ours, and one that goes on, and keeps the connection, when that is reset.
+        self._unset_keepalive_if_required()
+        if last and not self._coming:
+            self.url, self.headers = b"", []
             self.until = self.loop.time() + IDLE
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """More was said than is taken."""

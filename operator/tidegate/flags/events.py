@@ -12,7 +12,7 @@ import random
 from collections import Counter
 
 from tidegate.flags.access import Access, Caller, Open
-from tidegate.flags.answers import Header, Headers, Receive, Response, Send, failure
+from tidegate.flags.answers import Header, Receive, Response, Send, failure
 from tidegate.flags.catalog import Catalog
 from tidegate.flags.changes import Changes
 
@@ -50,16 +50,12 @@ class Events:
             return None
         return failure(429, "as many listen as this gateway takes: ask again by yourself", (b"retry-after", b"30"))
 
-    async def listen(
-        self, caller: Caller, headers: Headers, receive: Receive, send: Send, more: tuple[Header, ...]
-    ) -> None:
-        """Tell of changes until the listener goes."""
+    async def listen(self, caller: Caller, known: str, receive: Receive, send: Send, more: tuple[Header, ...]) -> None:
+        """Tell of changes until the listener goes. It may know a revision already."""
         self._by_token[caller.digest] += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *more]})
-            telling = asyncio.create_task(
-                self._tell(caller, headers.get(b"last-event-id", b"").decode("latin-1"), send)
-            )
+            telling = asyncio.create_task(self._tell(caller, known, send))
             going = asyncio.create_task(_gone(receive))
             _, left = await asyncio.wait({telling, going}, return_when=asyncio.FIRST_COMPLETED)
             for task in left:

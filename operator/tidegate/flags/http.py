@@ -36,6 +36,8 @@ from tidegate.ports.clock import Clock
 Scope = MutableMapping[str, Any]
 ADDRESS = 45
 """Characters of the longest address. Who asks is kept; what says that it is one may be anything."""
+QUERY = 1024
+"""Bytes of the query of a stream's URL, which is kept as long as somebody listens."""
 CLOSE: Header = (b"connection", b"close")
 _ONE = ofrep.PATH + "/"
 _TOO_LARGE = failure(413, f"the body is larger than {BODY} bytes", CLOSE, code="PARSE_ERROR")
@@ -179,6 +181,8 @@ class Gateway:
     async def _listen(
         self, scope: Scope, headers: Headers, receive: Receive, send: Send, more: tuple[Header, ...]
     ) -> Response | None:
+        if len(scope["query_string"]) > QUERY:
+            return failure(414, f"the query is longer than {QUERY} bytes", CLOSE)
         query = parse_qs(scope["query_string"].decode("latin-1"))
         first: Callable[[str], str] = lambda name: query.get(name, [""])[0]  # noqa: E731
         caller = self._access.listener(first("flagSet"), first("ticket"))
@@ -186,7 +190,11 @@ class Gateway:
             return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE)
         if full := self._events.full(caller):
             return full
-        await self._events.listen(caller, headers, receive, send, more)
+        known = headers.get(b"last-event-id", b"").decode("latin-1")
+        # Whoever listens for hours does not keep them as long: see ``Guarded.on_message_complete``.
+        headers.clear()
+        scope["headers"].clear()
+        await self._events.listen(caller, known, receive, send, more)
         return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from tidegate.flags.connections import IDLE, Connections
+from tidegate.flags.connections import Connections
 from tidegate.flags.http import Gateway
 
 BACKLOG = 2048
@@ -41,7 +41,6 @@ class HttpServer:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=int(IDLE),
             timeout_graceful_shutdown=ENDING,
             backlog=BACKLOG,
         )
