@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.flags.running import flag, running, until
 from tidegate.app import flag_wiring
 from tidegate.app.flag_wiring import Told, keep, load
 from tidegate.flags import snapshot
+from tidegate.flags.catalog import Catalog
 
 
 async def test_a_gateway_begins_with_what_another_kept_and_says_how_old_it_is(
@@ -56,6 +58,28 @@ def test_what_does_not_fit_is_left_out_and_nothing_of_a_crash_stays(tmp_path: Pa
     assert [one.name for one in tmp_path.iterdir()] == [snapshot.FILE]
     assert (tmp_path / snapshot.FILE).stat().st_size <= 5000
     assert snapshot.write(tmp_path, objects, datetime.now(UTC), MOST) == 0
+
+
+@pytest.mark.parametrize("levels", [100, 900, 984])
+def test_a_spec_that_goes_too_deep_is_kept_for_its_kill_switch_and_hurts_no_other(tmp_path: Path, levels: int) -> None:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    spec = {"type": "Object", "variants": [{"name": "off", "value": value}], "offVariant": "off"}
+    first, second = Catalog(lambda _: None), Catalog(lambda _: None)
+    deep = flag("deep")
+    first.put(deep)
+    first.put(deep | {"spec": spec | {"enabled": False}})
+    first.put(flag("other"))
+    assert snapshot.write(tmp_path, list(first.objects()), datetime.now(UTC), MOST) == 0
+    objects, _ = snapshot.read(tmp_path) or ([], None)
+    for one in objects:
+        second.put(one)
+    for made in (first, second):
+        made.refresh()
+        assert made.of("shop").flags.keys() == {"deep", "other"}
+        assert made.of("shop").flags["deep"].program.effective.killed
+        assert "deeper than 64 levels" in made.problems["shop"]["deep"]
 
 
 async def test_that_not_all_fit_is_said_and_the_others_are_kept(

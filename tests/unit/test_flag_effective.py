@@ -79,6 +79,20 @@ def test_what_was_killed_stays_so_while_the_spec_is_wrong() -> None:
     assert found.candidates[0].killed
 
 
+def test_a_spec_that_goes_too_deep_for_those_who_read_it_is_told_and_the_kill_switch_works() -> None:
+    def spec(levels: int) -> Json:
+        value: Json = {}
+        for _ in range(levels):
+            value = {"a": value}
+        return {"type": "Object", "variants": [{"name": "off", "value": value}], "offVariant": "off"}
+
+    assert isinstance(read(spec(60)), FlagSpec)
+    for levels in (61, 900, 5000):
+        found = chosen({**spec(levels), "enabled": False}, FlagStatus(accepted=json.dumps({})))
+        assert "deeper than 64 levels" in str(found.problems[0])
+        assert found.candidates[0].killed
+
+
 def test_what_was_never_right_is_not_served() -> None:
     assert chosen(BROKEN).candidates == ()
 

@@ -78,3 +78,25 @@ async def test_an_object_that_goes_too_deep_hides_no_other_of_its_list() -> None
     one = await cluster(deep[:-1]).get(CANARY_RELEASES, "shop", "deep")
     assert depth.deeper(one, depth.SPEC)
     assert not depth.deeper(one, depth.LEFT)
+
+
+async def test_an_object_that_goes_too_deep_ends_no_watch() -> None:
+    line = b'{"type":"MODIFIED","object":{"metadata":{"name":"deep"},"spec":%b,"status":{}}}\n' % (
+        b"[" * 9000 + b"]" * 9000
+    )
+    told = [event async for event in cluster(line * 2).events(CANARY_RELEASES, "", "1", lasting=1)]
+    assert [(one["type"], one["object"]["metadata"], one["object"]["status"]) for one in told] == [
+        ("MODIFIED", {"name": "deep"}, {})
+    ] * 2
+
+
+async def test_a_token_that_cannot_be_read_is_no_end_of_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def missing(*_: object) -> None:
+        raise PermissionError("token")
+
+    monkeypatch.setattr(Api, "update_params_for_auth", missing)
+    with pytest.raises(Unavailable, match="token"):
+        await cluster(PAGE).list(CANARY_RELEASES)
+    with pytest.raises(Unavailable, match="token"):
+        async for _ in cluster(PAGE).events(CANARY_RELEASES, "", "1", lasting=1):
+            pass

@@ -121,10 +121,10 @@ class KubeCluster:
             "timeoutSeconds": str(lasting),
         }
         path = f"{_path(kind, namespace)}?{urlencode(query)}"
-        headers = await self._headers("GET", path)
         url = self._api.configuration.host + path
         code, response = 0, None
         try:
+            headers = await self._headers("GET", path)
             answer = await self._api.call_api("GET", url, headers, _request_timeout=WATCH_TIMEOUT)
             code, response = answer.status, answer.response
             if code >= 300:
@@ -192,9 +192,10 @@ class KubeCluster:
         content: str = "application/json",
         verb: str = "",
     ) -> bytes:
-        headers = await self._headers(method, path, body, content)
         code = 0
         try:
+            # A token that cannot be read is as little an answer as one that does not come.
+            headers = await self._headers(method, path, body, content)
             response = await self._api.call_api(
                 method,
                 self._api.configuration.host + path,

@@ -67,6 +67,15 @@ def deeper(value: object, levels: int) -> bool:
     return any(isinstance(one, (Mapping, list)) for one in layer)
 
 
+def shallow(value: Any, levels: int) -> Any:
+    """The value, with null below so many levels."""
+    if isinstance(value, Mapping):
+        return {key: shallow(one, levels - 1) for key, one in value.items()} if levels else None
+    if isinstance(value, list):
+        return [shallow(one, levels - 1) for one in value] if levels else None
+    return value
+
+
 def _end(text: str, at: int) -> int:
     depth = 0
     for found in _SIGN.finditer(text, at):

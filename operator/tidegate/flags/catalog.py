@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.api.flag import FlagStatus
+from tidegate.core.flags.check import shallow
 from tidegate.core.flags.compile import compile_set
 from tidegate.core.flags.effective import Choice, Declared, choice, declared_of
 from tidegate.core.flags.flagset import chosen_set, eldest
@@ -76,7 +77,7 @@ class Catalog:
             log.exception("a FeatureFlag cannot be read, and is left as it was: %.200r", obj)
 
     def _put(self, obj: Object) -> None:
-        declared = declared_of(obj, _status(obj.get("status") or {}))
+        declared = declared_of({**obj, "spec": shallow(obj.get("spec") or {})}, _status(obj.get("status") or {}))
         name = declared.namespace, declared.name
         before, uid = self._entries.get(name), str(obj["metadata"].get("uid") or "")
         if before and uid and before.uid and before.uid != uid:

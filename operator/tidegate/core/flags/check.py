@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.api.flag import FlagSpec, FlagType
+from tidegate.core import depth
 
 SAFE = 2**53 - 1
 """JavaScript holds no greater integer exactly."""
@@ -45,6 +46,9 @@ class Problem:
 
 def read(spec: Mapping[str, Any]) -> FlagSpec | tuple[Problem, ...]:
     """A spec that can be served, its values of the flag's type, or what is wrong with it."""
+    if depth.deeper(spec, depth.SPEC):
+        # For one of some hundreds of levels, Python's SDKs cannot read its whole set.
+        return (Problem("spec", f"goes deeper than {depth.SPEC} levels: have values name what is kept elsewhere"),)
     try:
         found = FlagSpec.model_validate(spec)
     except ValidationError as error:
@@ -86,6 +90,12 @@ def _short(value: object) -> str:
 def some(names: Sequence[str]) -> str:
     """The first of them, for who looks for another."""
     return ", ".join(name[:MOST_TOLD] for name in names[:8]) + ("…" if len(names) > 8 else "")
+
+
+def shallow(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec, without what is too deep to be written down and read again; ``read`` tells of it all the same."""
+    fits: Mapping[str, Any] = depth.shallow(spec, depth.SPEC + 1) if depth.deeper(spec, depth.SPEC) else spec
+    return fits
 
 
 def _too_large(spec: Mapping[str, Any]) -> Iterator[Problem]:
