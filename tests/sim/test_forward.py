@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.fakes.controllers import GRACE
-from tests.sim.world import USER, Json, World, route, service
+from tests.fakes.controllers import GRACE, Version
+from tests.sim.world import QUICK, USER, Json, World, route, service
+from tidegate.api.release import Stage
 from tidegate.core.gate import HELD_DEADLINE
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REPLICASETS, SERVICES
 
@@ -323,3 +324,17 @@ async def test_a_rolling_update_that_takes_pods_first_takes_none_of_stable() -> 
     assert world.pods() == {"v1": 4, "v2": 1}
     await world.ends("Promoted")
     assert world.pods_created() == {"v1": 4, "v2": 4}
+
+
+async def test_pods_that_take_a_minute_are_looked_for_once_a_second_and_seen_as_they_come() -> None:
+    world = await World.begin(spec=QUICK, versions={"v2": Version(starts_in=60)})
+    world.versions["v1"] = Version(starts_in=60)
+    world.release("v2")
+    await world.until(lambda: world.stage is Stage.SCALE)
+    await world.wait(20)
+    before = world.requests()
+    await world.wait(30)
+    assert world.requests() - before <= 4 * 30
+    began = world.clock.monotonic()
+    await world.until(world.baking(1), within=20)
+    assert world.clock.monotonic() - began < 15

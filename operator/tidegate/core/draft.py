@@ -29,6 +29,8 @@ POLL = timedelta(milliseconds=200)
 """How soon to look again at what no watch reports: endpoints, pods, what a router has applied."""
 FIRST = timedelta(seconds=2)
 """The time of a stage in which most of that comes to pass, and is looked for twice as often."""
+LATE = timedelta(seconds=15)
+"""The time of a stage after which it is waited for, and looked for as where nothing is expected."""
 STEADY = timedelta(seconds=1)
 """The same where nothing is expected, but trouble of a pod would matter."""
 HISTORY = 10
@@ -146,7 +148,8 @@ class Draft:
 
     def wake_soon(self) -> None:
         """Look again at what no watch reports."""
-        self.wake_in(POLL / 2 if self.now < self.journal.since + FIRST else POLL)
+        lasts = self.now - self.journal.since
+        self.wake_in(POLL / 2 if lasts < FIRST else POLL if lasts < LATE else STEADY)
 
     def close(self, outcome: Outcome, reason: str, message: str) -> None:
         """The release under way ends here."""
