@@ -408,6 +408,30 @@ def test_nobody_is_in_while_a_prerequisite_is_off_and_the_bake_begins_anew_after
     assert flag.passes(minutes=20).milli == 10_000
 
 
+def test_nobody_is_in_while_a_prerequisite_is_gone_and_no_bake_passes() -> None:
+    flag = Life({"prerequisites": [{"flag": "pay", "variants": ["on"]}], "rollout": {"steps": STEPS}})
+    flag.peers = [payments()]
+    assert flag.passes(minutes=50).milli == 1000
+    flag.peers = []
+    flag.passes(days=2)
+    assert flag.status
+    assert (flag.status.phase, flag.status.serving) == (FlagPhase.INVALID, "off")
+    assert "until then it is off for everybody" in flag.status.message
+    flag.peers = [payments()]
+    assert flag.passes(minutes=50).rollout.milli == 1000
+    assert flag.passes(minutes=20).rollout.milli == 10_000
+
+
+def test_what_keeps_a_flag_off_is_told_once_though_its_spec_is_wrong_too() -> None:
+    nowhere = {"steps": STEPS, "schedule": {"windows": [{"timeZone": "Mars/North"}]}}
+    flag = Life({"prerequisites": [{"flag": "pay", "variants": ["on"]}], "rollout": nowhere})
+    flag.peers = [payments(enabled=False)]
+    flag.decide()
+    told = len(flag.events)
+    flag.later(minutes=5).later(minutes=5)
+    assert flag.events[told:] == []
+
+
 def test_a_rollout_that_cannot_grow_is_served_all_the_same_and_promoted_by_nobody() -> None:
     nowhere = {"schedule": {"windows": [{"timeZone": "Mars/North"}]}}
     flag = life({"percentage": 5, "bake": "1h"}, {"percentage": 100}).passes(minutes=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +24,8 @@ class FlagSet:
     problems: Mapping[str, tuple[Problem, ...]]
     """What is wrong with newest specs, by key. Such a flag is served by its last spec that was right; the off variant
     is where that one's prerequisites are gone too; and not at all if it never was right."""
+    broken: Collection[str] = ()
+    """Keys of those whose prerequisites cannot be asked: off for everybody."""
 
 
 def eldest(flags: Iterable[F], declared: Callable[[F], Declared]) -> dict[str, F]:
@@ -51,7 +53,7 @@ def chosen_set(choices: Mapping[str, Choice]) -> FlagSet:
             problems.setdefault(key, found)
         next_best = [key for key in wrong if len(left[key]) > 1]
         if not next_best:
-            return FlagSet(_programs(chosen, wrong), problems)
+            return FlagSet(_programs(chosen, wrong), problems, wrong.keys())
         for key in next_best:
             del left[key][0]
 

@@ -21,6 +21,8 @@ from tidegate.core.flags.program import Program
 
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
+NOT_ASKED = "its prerequisites cannot be asked"
+"""What keeps a flag off that needs what is not there."""
 _SHORT: dict[FlagPhase, tuple[ConditionStatus, ConditionStatus, ConditionStatus]] = {
     # phase: Ready, Reconciling, Stalled
     FlagPhase.SERVING: ("True", "False", "False"),
@@ -91,7 +93,8 @@ def _stand(draft: Draft) -> None:
         draft.event(FlagReason.REVIVED, "spec.enabled is true again")
     if draft.status.override is None and draft.unmet:
         _stop_baking(draft)
-        if draft.why_ready != FlagReason.PREREQUISITE_OFF:
+        if draft.why_ready != FlagReason.PREREQUISITE_OFF and not draft.problems:
+            # Of a spec with problems these are told, and would have it told again each time.
             draft.event(FlagReason.PREREQUISITE_OFF, f"off for everybody: {draft.unmet}", "Warning")
         phase = FlagPhase.WAITING if draft.plan else FlagPhase.SERVING
         draft.say(phase, FlagReason.PREREQUISITE_OFF, f"off for everybody: {draft.unmet}")
@@ -130,7 +133,8 @@ def _served(obs: Observed) -> tuple[FlagSpec | None, tuple[Problem, ...], bool, 
         newest = read(mine.spec)
         return (newest if isinstance(newest, FlagSpec) else None), problems, False, ""
     spec = found.effective.spec
-    return spec, problems or tuple(_wrong_rollout(obs.flag, spec)), not problems, _unmet(spec, made.programs)
+    unmet = NOT_ASKED if mine.key in made.broken else _unmet(spec, made.programs)
+    return spec, problems or tuple(_wrong_rollout(obs.flag, spec)), not problems, unmet
 
 
 def _unmet(spec: FlagSpec, programs: Mapping[str, Program]) -> str:
@@ -169,6 +173,7 @@ def _say_what_changed(draft: Draft) -> None:
 def _told(draft: Draft) -> str:
     told = "; ".join(map(str, draft.problems))
     rest = "the last spec that was right is served" if draft.spec is not None else "it is not served"
+    rest = "it is off for everybody" if draft.unmet == NOT_ASKED else rest
     return f"{told}; until then {'the rollout does not grow' if draft.newest else rest}"
 
 
