@@ -39,6 +39,8 @@ class Life:
     )
     """What is answered to PromQL of looks."""
     counts: Callable[[datetime], Mapping[Role, Answer]] = lambda _: {}
+    counted: bool = True
+    """Whether the answer to how often it is evaluated is there when it is asked for."""
     events: list[str] = field(default_factory=list)
     wake: datetime | None = None
     served: list[int] = field(default_factory=list)
@@ -51,7 +53,9 @@ class Life:
         obs = Observed(flag, self.peers)
         looks, counts = wants(obs, self.now)
         answers = None if looks is None else self.metrics(looks, self.now)
-        plan = decide(Observed(flag, self.peers, answers, self.counts(self.now) if counts else None), self.now)
+        plan = decide(
+            Observed(flag, self.peers, answers, self.counts(self.now) if counts and self.counted else None), self.now
+        )
         # As the API server would give it back.
         self.status = FlagStatus.model_validate(json.loads(json.dumps(plan.status.wire())))
         self.events += [str(event.reason) for event in plan.events]

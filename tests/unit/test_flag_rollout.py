@@ -84,6 +84,13 @@ def test_it_waits_for_its_start_and_its_windows() -> None:
     assert flag.until(datetime(2026, 1, 12, 8, 1, tzinfo=UTC)).milli == 10_000
 
 
+def test_a_start_is_told_by_the_clock_that_it_was_written_by() -> None:
+    flag = life(*STEPS, schedule={"startAt": "2026-11-02T09:00:00+01:00"})
+    flag.decide()
+    assert flag.status
+    assert flag.status.message.endswith("waits until 2026-11-02 09:00:00 +0100")
+
+
 def test_a_step_waits_for_somebody() -> None:
     flag = life({"percentage": 5}, {"percentage": 50, "approval": "Manual"}).passes(hours=3)
     assert flag.milli == 5000
@@ -367,6 +374,36 @@ def test_a_bake_may_be_made_longer_and_shorter() -> None:
     assert flag.passes(days=6).milli == 5000
     flag.writes(rollout={"steps": [{"percentage": 5, "bake": "2h"}, {"percentage": 100}]})
     assert flag.milli == 100_000
+
+
+def test_a_bake_finer_than_statuses_are_is_not_written_again() -> None:
+    flag = life({"percentage": 1, "bake": "0.3333333h"}, {"percentage": 100}).passes(seconds=1)
+    before = flag.status
+    assert flag.later(seconds=1).status == before
+
+
+def test_what_was_seen_before_nobody_was_at_work_ends_no_bake() -> None:
+    steps = ({"percentage": 10, "bake": "4h"}, {"percentage": 100})
+    flag = life(*steps, analysis=GUARD, minExposures=0)
+    flag.metrics, flag.counts = app(errors_in=0.01), lambda _: counted(9000, 81_000, 0.1)
+    assert flag.passes(hours=1).milli == 10_000
+    flag.metrics = lambda *_: None  # the answer takes its time
+    assert flag.later(hours=4).milli == 10_000
+    flag.metrics = app(errors_in=0.3)
+    assert flag.passes(minutes=10).milli == 0
+    assert "AnalysisFailed" in flag.events
+
+
+def test_people_that_were_counted_before_nobody_was_at_work_end_no_bake() -> None:
+    steps = ({"percentage": 10, "bake": "4h"}, {"percentage": 100})
+    flag = life(*steps, analysis=GUARD, minExposures=0)
+    flag.metrics, flag.counts = app(errors_in=0.01), lambda _: counted(9000, 81_000, 0.1)
+    assert flag.passes(hours=1).milli == 10_000
+    flag.counted = False
+    assert flag.later(hours=4).milli == 10_000
+    flag.counted, flag.counts = True, lambda _: counted(9000, 181_000, 0.1)
+    assert flag.passes(minutes=10).milli == 10_000
+    assert flag.condition("SampleRatioMismatch") == "True"
 
 
 def test_what_rules_serve_is_not_what_the_rollout_serves() -> None:

@@ -99,8 +99,9 @@ def _reached(plan: Rollout, at: RolloutStatus) -> int:
 
 
 def _bake(plan: Rollout, at: RolloutStatus) -> timedelta:
-    """How long the step bakes that it is at."""
-    return plan.steps[at.step - 1].bake if 0 < at.step <= len(plan.steps) else timedelta()
+    """How long the step bakes that it is at, in milliseconds, as statuses keep it: finer is never the same again."""
+    bake = plan.steps[at.step - 1].bake if 0 < at.step <= len(plan.steps) else timedelta()
+    return timedelta(milliseconds=round(bake / timedelta(milliseconds=1)))
 
 
 def _go(draft: Draft, plan: Rollout) -> bool:
@@ -117,9 +118,27 @@ def _go(draft: Draft, plan: Rollout) -> bool:
     if index is None:
         _done(draft)
         return False
-    if not _may(draft, plan, index):
+    if not _may(draft, plan, index) or _behind(draft):
         return False
     _enter(draft, plan, index)
+    return True
+
+
+def _behind(draft: Draft) -> bool:
+    """What is known is of some time ago, when nobody was at work, say: what was seen since then may speak against it.
+    Whoever is asked answers, or says in time that there is no answer."""
+    at, seen = draft.rollout, draft.status.analysis
+    spec = guard(draft) if at.bake else None
+    if spec is None or seen is None or not seen.journal or at.skipped or at.hurried:
+        return False
+    from tidegate.core import analysis
+
+    counted = draft.status.counted_at
+    known = counted is not None and draft.now <= counted + 2 * telemetry.UNDER_WAY
+    if known and analysis.next_look(spec, seen) > draft.now:
+        return False
+    told = f"{where(draft)}: {share(at.milli)} are in, until the metrics have answered once more"
+    draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, told)
     return True
 
 
@@ -359,4 +378,6 @@ def share(thousandths: int) -> str:
 
 
 def _time(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+    """In UTC, or with how far its clock is from that: a time without end has none in UTC."""
+    zone = "UTC" if not when.utcoffset() else f"{when:%z}"
+    return f"{when:%Y-%m-%d %H:%M:%S} {zone}"
