@@ -173,6 +173,24 @@ async def test_others_of_the_set_are_found() -> None:
     assert shop.condition("Compiled") == "True"
 
 
+async def test_strangers_of_the_same_key_hide_nothing_that_is_needed() -> None:
+    shop = Shop()
+    shop.flag("stock")
+    shop.flag("payments", prerequisites=[{"flag": "stock", "variants": ["off"]}], defaultVariant="on")
+    shop.flag(prerequisites=[{"flag": "payments", "variants": ["on"]}], rollout={"steps": [{"percentage": 5}]})
+    await shop.world.clock.sleep(1)
+    for number in range(5):
+        needs = [{"flag": f"nothing-{number}-{one}", "variants": ["on"]} for one in range(8)]
+        spec = {"flagSet": NAMESPACE, "prerequisites": needs}
+        body = {"metadata": {"name": FLAG}, "spec": spec}
+        shop.world.cluster.create_as(USER, FEATURE_FLAGS, f"stranger-{number}", body)
+    shop.world.start()
+    await shop.world.wait(5)
+    rollout = shop.status().rollout
+    assert rollout
+    assert rollout.milli == 5000
+
+
 async def test_what_a_rollout_comes_to_is_known_at_once_to_all_that_need_the_flag() -> None:
     shop = Shop()
     steps = [{"percentage": 0, "bake": "10m"}, {"percentage": 10, "bake": "9h"}]

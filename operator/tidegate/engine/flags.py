@@ -17,7 +17,7 @@ from tidegate.core.asked import REQUEST
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.draft import Flag, FlagPlan, Observed
 from tidegate.core.flags.effective import accepted_spec, declared_of
-from tidegate.core.flags.flagset import MOST_NEEDED
+from tidegate.core.flags.flagset import MOST_NEEDED, eldest
 from tidegate.core.flags.machine import decide, wants
 from tidegate.engine.asker import Asker
 from tidegate.engine.events import Recorder
@@ -96,12 +96,16 @@ class FlagReconciler:
             if key in keys:
                 continue
             keys.add(key)
-            for obj in await self._cluster.referring(FEATURE_FLAGS, "", {flag_reference(flag_set, key)}):
-                other = read_flag(obj)
-                if other.uid == flag.uid or (other.declared.key, other.declared.flag_set) != (key, flag_set):
-                    continue
-                found[other.uid] = other
-                todo += _needed(other)
+            same = [
+                other
+                for obj in await self._cluster.referring(FEATURE_FLAGS, "", {flag_reference(flag_set, key)})
+                if (other := read_flag(obj)).uid != flag.uid
+                and (other.declared.key, other.declared.flag_set) == (key, flag_set)
+            ]
+            found |= {other.uid: other for other in same}
+            if key != flag.declared.key and same:
+                # Others of the key are not served: whoever makes them is not to fill the list with what they need.
+                todo += _needed(eldest(same, lambda one: one.declared)[key])
         return tuple(found.values())
 
 
