@@ -99,6 +99,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
         {"rollout": {"steps": [{"percentage": 5, "bake": "0s"}, {"percentage": 100}], "analysis": {}}},
         "needs a bake",
     ),
+    "a step with metrics and a bake of no time": (
+        {"rollout": {"steps": [{"percentage": 5, "bake": "0d"}, {"percentage": 100}], "analysis": {}}},
+        "needs a bake",
+    ),
     "a last step with metrics and no bake": (
         {"rollout": {"steps": [{"percentage": 5, "bake": "1h"}, {"percentage": 50}], "analysis": {"interval": "1m"}}},
         "needs a bake",

@@ -427,7 +427,7 @@ class Rollout(Model):
             "!has(self.analysis) || (has(self.analysis.metrics) && self.analysis.metrics.size() == 0) ||"
             f" {list(range(20))}.all(i, i >= self.steps.size() || self.steps[i].percentage <= 0.0 ||"
             " self.steps[i].percentage >= 100.0 ||"
-            " (has(self.steps[i].bake) && !(self.steps[i].bake in ['0s', '0m', '0h'])) ||"
+            " (has(self.steps[i].bake) && self.steps[i].bake.matches('[1-9]')) ||"
             " (i + 1 < self.steps.size() && has(self.steps[i + 1].approval) &&"
             " self.steps[i + 1].approval == 'Manual'))",
             NEEDS_BAKE,
