@@ -316,6 +316,16 @@ def test_a_step_that_is_proven_early_waits_for_somebody_all_the_same() -> None:
     assert flag.milli == 50_000
 
 
+def test_a_step_that_is_proven_early_is_not_too_thin_while_it_waits() -> None:
+    flag = proven({"percentage": 10, "bake": "10h"}, {"percentage": 50, "approval": "Manual", "bake": "1h"})
+    many = {"minRequests": 100_000_000, "onInconclusive": {"then": "Revert"}}
+    flag.spec["rollout"]["analysis"] = {**GUARD, "advance": "Proven", **many}
+    flag.passes(hours=2)
+    assert (flag.milli, flag.rollout.extensions) == (10_000, 0)
+    assert flag.status
+    assert "approve" in flag.status.message
+
+
 def test_what_is_approved_is_a_share() -> None:
     sunday = {"windows": [{"days": ["Sun"]}]}
     flag = life({"percentage": 5}, {"percentage": 20, "approval": "Manual"}).passes(hours=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import AnalysisSpec, Verdict, WhenUnknown
+from tidegate.api.analysis import Advance, AnalysisSpec, Verdict, WhenUnknown
 from tidegate.api.flag import Approval, FlagPhase, Rollout, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import telemetry, windows
@@ -237,7 +237,9 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
         # A Pass of the step before says nothing of this one.
         draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}")
         return False
-    word = rule(spec, seen, _baking(at, draft.now), draft.now)
+    proven = spec.advance is Advance.Proven and seen.verdict is Verdict.Pass
+    # Proven, it has ended before its time: while it waits for the next it is asked for no more requests.
+    word = Word.ON if proven else rule(spec, seen, _baking(at, draft.now), draft.now)
     if word is not Word.ON:
         draft.note(lacking_since=None)
     if word in UNANSWERED:
