@@ -267,8 +267,22 @@ def test_unused_only_where_evaluations_are_counted() -> None:
     flag.counts = lambda _: counted(0, 10, 0)
     assert flag.later(hours=3).condition("Unused") == "False"
     flag.counts = lambda _: counted(0, 0, 0)
-    assert flag.later(days=29).condition("Unused") == "False"
-    assert flag.later(days=2).condition("Unused") == "True"
+    assert flag.passes(days=29).condition("Unused") == "False"
+    assert flag.passes(days=2).condition("Unused") == "True"
+
+
+def test_what_nobody_saw_is_not_unused() -> None:
+    flag = Life({"defaultVariant": "on"})
+    flag.counts = lambda _: counted(10, 0, 0)
+    flag.passes(hours=5)
+    flag.counts = lambda _: dict.fromkeys(Role, Missing("Prometheus is away"))
+    flag.later(days=40)
+    flag.counts = lambda _: counted(0, 0, 0)
+    assert flag.passes(days=29).condition("Unused") == "Unknown"
+    flag.counts = lambda _: dict.fromkeys(Role, Missing("one answer is lost"))
+    flag.passes(minutes=70)
+    flag.counts = lambda _: counted(0, 0, 0)
+    assert flag.passes(days=2).condition("Unused") == "True"
 
 
 def test_statuses_at_rest_are_not_written_again() -> None:

@@ -786,6 +786,8 @@ class FlagStatus(Model):
     """Since when everybody is served the same."""
     counted_at: Time | None = None
     """When evaluations were last asked about."""
+    answered_at: Time | None = None
+    """When it was last told whether it was evaluated."""
     watched_since: Time | None = None
     """Since when evaluations of flags are counted, as far as was seen."""
     evaluated_at: Time | None = None

@@ -30,7 +30,10 @@ def count(draft: Draft) -> None:
         if watched is False or unseen:
             draft.set(watched_since=None)
         elif watched and unseen is not None:
-            draft.set(watched_since=draft.status.watched_since or draft.now)
+            last = draft.status.answered_at
+            gap = last is None or draft.now > last + telemetry.GAP
+            draft.set(watched_since=draft.now if gap else draft.status.watched_since or draft.now)
+            draft.set(answered_at=draft.now)
         if seen is not None and any(seen.values()):
             draft.set(evaluated_at=draft.now)
         if seen is not None and draft.rollout.started_at is not None:

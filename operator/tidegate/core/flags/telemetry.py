@@ -36,6 +36,8 @@ BULK = "bulk"
 """The mode in which all flags are asked for at once."""
 _OVERLAP = 2
 """Windows at rest overlap: one question may be lost."""
+GAP = _OVERLAP * AT_REST + timedelta(minutes=5)
+"""Between two answers. Where it was longer, what was evaluated meanwhile was seen by nobody."""
 UNLIKELY = 0.001
 """How likely a difference in sizes may be by chance, to be called a mismatch."""
 _INEXACT = 0.03
