@@ -1,4 +1,4 @@
-"""A release going forward: prepare traffic, then for each step: scale, shift, bake.
+"""A release going forward: prepare traffic, then for each step: scale, shift (and bake, which is ``core/bake.py``).
 
 Each stage ensures facts and is done when they are seen; a stage that is not done returns None and is asked again.
 """
@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tidegate.api.analysis import Advance, AnalysisStatus, Verdict
-from tidegate.api.conditions import ConditionType, Reason
+from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import ALL_STABLE, Outcome, Phase, ReleaseSpec, Share, Stage, Step, StepStatus, TrafficStatus
+from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note
 from tidegate.core.observed import INTRODUCED, Observed, Service
 from tidegate.core.plan import EnsureServices, Manage, Select, SetDeadline, Split
-from tidegate.core.ruling import UNANSWERED, Bake, Word, rule
 
-AHEAD = timedelta(seconds=30)
-"""How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
 ROUTER_DEADLINE = timedelta(minutes=2)
 """Until then a router that says no word of a route that was put back may yet do so."""
 FORWARD = frozenset({Stage.PREPARE, Stage.SCALE, Stage.SHIFT, Stage.BAKE})
@@ -32,8 +28,6 @@ SLOW_ROUTER = timedelta(seconds=1)
 """A router that takes longer than this gives reason to say what it has yet to do: each word is a status written."""
 KUBE_PROXY = timedelta(seconds=2)
 """What the kube-proxy of a node may take to lead to new endpoints: it writes its rules once a second at most."""
-FIRST_SCRAPES = 2
-"""Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
 
 
 AT_ONCE = (Step(weight=100, bake=timedelta(), pods=100, name="rollback"),)
@@ -126,7 +120,7 @@ def applied(draft: Draft) -> bool:
     up: it may come back with the candidate only. Where no pods are asked for, there is nothing that it could serve."""
     if unasked(draft.obs):
         return True
-    empty = _nobody_serves(draft)
+    empty = nobody_serves(draft)
     return all(
         route.applied or (empty and route.dropped and route.weight is not None and route.weight < 100)
         for route in draft.obs.own
@@ -210,7 +204,7 @@ def prepare(draft: Draft) -> Stage | None:
     ours, theirs = obs.stable_service, obs.canary_service
     if not ours or not theirs or not obs.service or obs.service.hash != stable:
         return None
-    if not ours.endpoints >= obs.service.endpoints or not (ours.endpoints or _nobody_serves(draft)):
+    if not ours.endpoints >= obs.service.endpoints or not (ours.endpoints or nobody_serves(draft)):
         return None
     # Nothing selects the candidate by now but its own Service, which has no weight: its pods may start meanwhile.
     grow(draft, step(draft))
@@ -235,7 +229,7 @@ def prepare(draft: Draft) -> Stage | None:
     return Stage.SCALE
 
 
-def _nobody_serves(draft: Draft) -> bool:
+def nobody_serves(draft: Draft) -> bool:
     """No pod of stable is ready: there is nothing to keep serving, and its cure may be this very release."""
     stable = draft.obs.by_hash(hash_of(draft, "stable"))
     return stable is not None and not stable.ready
@@ -361,7 +355,7 @@ def _shrink(draft: Draft) -> tuple[bool, bool]:
 def shift(draft: Draft) -> Stage | None:
     """The step's weight written to the routes, and applied by the router: the bake begins."""
     obs, spec, share = draft.obs, draft.obs.release.spec, share_of(draft)
-    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {share.weight} %{_told(draft, share)}")
+    draft.say(Phase.PROGRESSING, Reason.SHIFTING, f"{where(draft)}: {share.weight} %{share_told(draft, share)}")
     draft.wake_soon()
     hold(draft)
     known = draft.status.step or _begun(share, index=1, of=len(steps(draft)))
@@ -393,67 +387,9 @@ def shift(draft: Draft) -> Stage | None:
     left = step(draft).bake if known.left is None else known.left
     draft.set(step=known.model_copy(update={"started_at": draft.now, "until": draft.now + left, "left": None}))
     if known.left is None:
-        told = f"{share.weight} % of requests{_told(draft, share)}"
+        told = f"{share.weight} % of requests{share_told(draft, share)}"
         draft.event(Reason.STEP_STARTED, f"{where(draft)}: {told}")
     return Stage.BAKE
-
-
-def bake(draft: Draft) -> Stage | None:
-    """The step's weight watched; at its end the evidence decides: on, hold, or back (``machine`` asks for Fail)."""
-    spec, at = draft.obs.release.spec, draft.status.step
-    if spec is None or at is None or at.until is None:
-        return None
-    hold(draft)
-    draft.note(unproven_since=None)
-    if deserted(draft):
-        return Stage.SCALE
-    asked, written = at.share, draft.status.traffic
-    as_written = written is not None and written.share == asked
-    if as_written and (draft.obs.taken or not (split_is(draft.obs, asked) and _switched(draft))):
-        return interrupt(draft)
-    ensure_split(draft, asked)
-    _grow_ahead(draft, at)
-    draft.wake_in(STEADY)
-    told = f"{where(draft)}: {at.weight} %{_told(draft, asked)}"
-    evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
-    until = f"{at.until:%H:%M:%S} UTC"
-    draft.say(Phase.PROGRESSING, Reason.BAKING, f"{told} until {until}{evidence}")
-    if paused(draft):
-        draft.say(Phase.WAITING, Reason.PAUSED, f"{told}: held {paused(draft)}{evidence}")
-        watched = _judges(draft) and not _alone(draft) and draft.journal.looked_step == at.index
-        # A pause holds what is to come, and no way back.
-        return _unanswered(draft, spec, _word(draft, spec, at)) if watched else None
-    if at.skipped or draft.journal.hurried:
-        return _next(draft)
-    if _alone(draft):
-        draft.say(
-            Phase.PROGRESSING, Reason.STABLE_DOWN, f"{told} until {until}; no pod of stable is ready to compare with"
-        )
-    elif _judges(draft):
-        if draft.status.analysis and draft.journal.looked_step != at.index:
-            # A Pass of the step before, and how many requests that one had, say nothing of this one.
-            return _wait(draft) if draft.now < at.until else None
-        return _ruled(draft, spec, at, told, evidence)
-    return _next(draft) if draft.now >= at.until else _wait(draft)
-
-
-def _judges(draft: Draft) -> bool:
-    """The evidence decides on the step."""
-    return bool(step(draft).weight and step(draft).bake and step(draft).judged)
-
-
-def _alone(draft: Draft) -> bool:
-    """There is no answer since there is nobody to compare with."""
-    seen = draft.status.analysis
-    return seen is not None and seen.verdict is Verdict.Unknown and _nobody_serves(draft)
-
-
-def _kept(draft: Draft, seen: AnalysisStatus) -> str:
-    """Why requests may stay away although the Service leads to the candidate."""
-    spec = draft.obs.release.spec
-    if not draft.obs.by_service or spec is None or seen.step_requests >= spec.analysis.min_requests:
-        return ""
-    return "; callers of the Service go over with their next connection, and may hold those that they have"
 
 
 def deserted(draft: Draft) -> bool:
@@ -499,7 +435,7 @@ def interrupt(draft: Draft) -> Stage:
         seen = max(at.started_at, analysis.looked_at) if analysis else at.started_at
         draft.set(step=at.model_copy(update={"until": None, "left": max(at.until - seen, timedelta())}))
         lost = [one.name for one in draft.obs.routes if one.share != at.share]
-        lost += [f"Service/{draft.obs.service.name}"] if draft.obs.service and not _switched(draft) else []
+        lost += [f"Service/{draft.obs.service.name}"] if draft.obs.service and not switched(draft) else []
         told = f"not all requests of {', '.join(lost)} are split" if lost else "there is no route"
         draft.event(Reason.WEIGHT_LOST, f"{where(draft)}: {told}: the bake goes on when they are", "Warning")
     return Stage.SHIFT
@@ -512,18 +448,6 @@ def grow(draft: Draft, to: Step) -> tuple[int, bool]:
         return 0, False
     want = exactly(to.pods).size(0, deployment.replicas)
     return want, draft.bound(candidate, exactly(to.pods), want)
-
-
-def _grow_ahead(draft: Draft, at: StepStatus) -> None:
-    """Towards the end of a bake the pods of the next step start, so that it need not wait for them."""
-    plan = steps(draft)
-    if paused(draft) or at.until is None or at.index >= len(plan) or plan[at.index].stable < 100:
-        return
-    begins = at.until - min(AHEAD, step(draft).bake / 2)
-    if draft.now >= begins:
-        grow(draft, plan[at.index])
-    else:
-        draft.wake_at(begins)
 
 
 def hold(draft: Draft) -> None:
@@ -553,7 +477,7 @@ def selected(draft: Draft) -> str | None:
     return None if obs.by_service else hash_of(draft, "stable")
 
 
-def _switched(draft: Draft) -> bool:
+def switched(draft: Draft) -> bool:
     """The user's Service selects what it is to."""
     return draft.obs.service is None or draft.obs.service.hash == selected(draft)
 
@@ -594,110 +518,12 @@ def ensure_split(draft: Draft, share: Share) -> None:
         draft.act(Split(share))
 
 
-def _told(draft: Draft, share: Share) -> str:
+def share_told(draft: Draft, share: Share) -> str:
     """`` and all with x-canary: always to 7d9f5``: what else goes to the candidate, and which that is."""
     named = [{**one.headers, **one.cookies} for one in share.match]
     said = [" and ".join(f"{name}: {value}" for name, value in one.items()) for one in named]
     more = f" and all with {' or '.join(said)}" if said else ""
     return f"{more} to {hash_of(draft, 'candidate')}"
-
-
-def _wait(draft: Draft) -> Stage | None:
-    """Asked again when the bake ends."""
-    if draft.status.step and draft.status.step.until:
-        draft.wake_at(draft.status.step.until)
-    return None
-
-
-def _next(draft: Draft) -> Stage | None:
-    at, plan = draft.status.step, steps(draft)
-    if unproven := checks.lacking(draft):
-        return _unproven(draft, unproven)
-    # A step that somebody gave a greater weight meanwhile is yet to be done: what has passed is the one it was.
-    index = at.index + (at.weight >= step(draft).weight) if at else len(plan) + 1
-    if index <= len(plan):
-        at_step(draft, index)
-        return Stage.SCALE
-    if not gates.passed(draft, GateAt.BEFORE_PROMOTION):
-        return None
-    draft.event(Reason.PROMOTING, f"{hash_of(draft, 'candidate')} passed its steps")
-    given = draft.obs.service is not None and draft.obs.service.hash == hash_of(draft, "candidate")
-    return Stage.RETURN if given else Stage.WIDEN
-
-
-def _go_on(draft: Draft) -> Stage | None:
-    """To the next step by the evidence, once that is of now: where nobody was at work for a while, what came meanwhile
-    may speak against it, and a promotion is not taken back by it."""
-    return None if draft.behind else _next(draft)
-
-
-def _unproven(draft: Draft, why: str) -> Stage | None:
-    """The step could end, but pods have yet to pass their checks: held as long as such pods are before a step."""
-    spec, before = draft.obs.release.spec, draft.obs.release.status.journal
-    lasting = before is not None and before.stage is Stage.BAKE and before.since == draft.journal.since
-    since = (before.unproven_since if before and lasting else None) or draft.now
-    draft.note(unproven_since=since)
-    if spec and draft.now >= since + spec.progress_deadline:
-        late = f"candidate pods had not passed within spec.progressDeadline ({spec.progress_deadline}) after the bake"
-        return go_back(draft, Outcome.ROLLED_BACK, Reason.PROGRESS_DEADLINE, f"{late}: {why}")
-    draft.say(Phase.WAITING, Reason.HEALTH_CHECKING, f"{where(draft)}: held, {why}")
-    return None
-
-
-def _holds_on(draft: Draft, why: str) -> None:
-    """A hold's time is over, and its declared end is to hold: data may yet come, but somebody had better look."""
-    known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
-    told = f"{why}: skip the step, promote or abort"
-    if known is None or (known.status, known.reason) != ("True", Reason.HOLD_EXPIRED):
-        draft.event(Reason.HOLD_EXPIRED, f"{where(draft)}: {told}", "Warning")
-    draft.say(draft.phase, draft.reason, f"{draft.message}; {told}")
-    draft.stall(Reason.HOLD_EXPIRED, told)
-
-
-def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence: str) -> Stage | None:
-    """As the evidence has it."""
-    seen, word = draft.status.analysis, _word(draft, spec, at)
-    if word in UNANSWERED:
-        if at.started_at and draft.now > at.started_at + FIRST_SCRAPES * spec.analysis.interval:
-            draft.say(Phase.WAITING, Reason.ANALYSIS_UNKNOWN, f"{told}: no answer from the metrics{evidence}")
-        return _unanswered(draft, spec, word)
-    _unanswered(draft, spec, word)
-    if word is Word.ON:
-        return _go_on(draft)
-    if word is Word.WAIT or seen is None:
-        return _wait(draft)
-    thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, seen)}"
-    draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
-    if word is Word.LONGER:
-        more = {"extensions": at.extensions + 1, "until": draft.now + step(draft).bake}
-        draft.set(step=at.model_copy(update=more))
-        return _wait(draft)
-    if word is Word.BACK_THIN:
-        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
-    _holds_on(
-        draft, f"the bake is over, extensions too, and onInconclusive.then is {spec.analysis.on_inconclusive.then}"
-    )
-    return None
-
-
-def _word(draft: Draft, spec: ReleaseSpec, at: StepStatus) -> Word:
-    rules = spec.analysis
-    if at.weight == 100:
-        # Nobody is left to compare with, and nothing can be proven: the bake is to do.
-        rules = rules.model_copy(update={"advance": Advance.Baked})
-    bake_ = Bake(at.until or draft.now, at.extensions, draft.journal.unknown_since)
-    return rule(rules, draft.status.analysis, bake_, draft.now)
-
-
-def _unanswered(draft: Draft, spec: ReleaseSpec, word: Word) -> Stage | None:
-    """Since when the metrics give no answer, and what becomes of a release where that is too long."""
-    draft.note(unknown_since=(draft.journal.unknown_since or draft.now) if word in UNANSWERED else None)
-    late = "no answer from the metrics until onUnknown.deadline"
-    if word is Word.BACK_UNKNOWN:
-        return go_back(draft, Outcome.ABORTED, Reason.HOLD_EXPIRED, late)
-    if word is Word.EXPIRED_UNKNOWN:
-        _holds_on(draft, f"{late}, and onUnknown.then is {spec.analysis.on_unknown.then}")
-    return None
 
 
 def go_back(draft: Draft, outcome: Outcome, reason: Reason, message: str) -> Stage:

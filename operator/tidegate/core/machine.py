@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
-from tidegate.core import backward, brake, checks, draining, forward, gates, health, promote, requests
+from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
@@ -25,7 +25,7 @@ STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,
     Stage.SCALE: forward.scale,
     Stage.SHIFT: forward.shift,
-    Stage.BAKE: forward.bake,
+    Stage.BAKE: bake.bake,
     Stage.WIDEN: promote.widen,
     Stage.NARROW: promote.give,
     Stage.RETURN: promote.return_routes,

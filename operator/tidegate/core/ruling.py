@@ -36,6 +36,9 @@ class Word(Enum):
 UNANSWERED = (Word.HOLD_UNKNOWN, Word.EXPIRED_UNKNOWN, Word.BACK_UNKNOWN)
 """The metrics give no answer. That has a deadline, whatever else holds a step."""
 
+FIRST_SCRAPES = 2
+"""Looks after a weight in which nobody wonders that Prometheus has not seen its requests yet."""
+
 
 @dataclass(frozen=True)
 class Bake:

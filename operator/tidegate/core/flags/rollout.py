@@ -14,10 +14,7 @@ from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import telemetry, windows
 from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest
-from tidegate.core.ruling import UNANSWERED, Bake, Word, rule
-
-FIRST_SCRAPES = 2
-"""Looks after a step began in which nobody wonders that Prometheus has not seen it yet."""
+from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, rule
 
 
 def settle(draft: Draft) -> None:
