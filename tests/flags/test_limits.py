@@ -12,9 +12,10 @@ import struct
 import weakref
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.flags.running import SERVER, flag, running, until
+from tests.flags.running import SERVER, Running, flag, running, until
 from tidegate.flags import connections
 from tidegate.flags.descriptors import MANY, RESERVE, shares
 from tidegate.flags.rates import MOST, Rates
@@ -321,13 +322,17 @@ async def test_who_reads_nothing_ends(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (await gateway.post("/flag-1"))[0] == 200
 
 
+@pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
 async def test_there_are_so_many_connections_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, head: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "ASKING", 30.0)
+    monkeypatch.setattr(connections, "IDLE", 30.0)
     async with running(tmp_path, connections=3) as gateway:
+        gateway.now(flag("one"))
         held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        for reader, writer in held:
+            writer.write(head + b"content-length: 2\r\n\r\n{}")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
         for _ in range(20):
             # All of it is read, so nobody is reset before the answer has come.
             assert (await sent(gateway.port, HEAD, b"x" * 100_000)).startswith(b"HTTP/1.1 429")
@@ -336,8 +341,43 @@ async def test_there_are_so_many_connections_and_no_more(
         for _, writer in held:
             writer.close()
         await asyncio.sleep(0.1)
-        gateway.now(flag("one"))
         assert (await gateway.post("/one"))[0] == 200
+
+
+async def test_who_opens_connections_and_asks_nothing_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ASKING", "IDLE"):
+        monkeypatch.setattr(connections, name, 30.0)
+    async with running(tmp_path, connections=20) as gateway:
+        gateway.now(flag("one"))
+        listening, _ = await listens(gateway)
+        assert (await gateway.post("/one"))[0] == 200
+        slow = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(200)]
+        for number, (_, writer) in enumerate(slow):
+            # Silent; without an end; read by all and of no use.
+            writer.write((b"", HEAD, b"OPTIONS /ofrep/v1/evaluate/flags/one HTTP/1.1\r\n\r\n")[number % 3])
+        await asyncio.sleep(0.2)
+        async with aiohttp.ClientSession() as anew:
+            url = f"{gateway.url}/ofrep/v1/evaluate/flags/one"
+            async with anew.post(url, json={}, headers={"authorization": f"Bearer {SERVER}"}) as answer:
+                assert answer.status == 200
+        assert (await gateway.post("/one"))[0] == 200
+        flag_changed = asyncio.create_task(listening.readuntil(b"refetch"))
+        gateway.now(flag("one", defaultVariant="on"))
+        await asyncio.wait_for(flag_changed, 10)
+        for _, writer in slow:
+            writer.close()
+
+
+async def listens(gateway: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To events, from its first line on."""
+    _, told, _ = await gateway.post()
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    url = told["eventStreams"][0]["endpoint"]["requestUri"]
+    writer.write(f"GET {url} HTTP/1.1\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
 
 
 @pytest.mark.parametrize("head", [HEAD, UNUSUAL], ids=["at once", "by ASGI"])
@@ -432,9 +472,9 @@ async def test_files_are_left_for_the_api_server_whatever_may_connect(
 ) -> None:
     monkeypatch.setattr(connections, "ASKING", 30.0)
     async with running(tmp_path, files=RESERVE + 30, connections=100, streams=50) as gateway:
-        held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(20)]
+        held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(21)]
         await asyncio.sleep(0.05)
-        assert (await sent(gateway.port, HEAD)).startswith(b"HTTP/1.1 429")
+        assert (await held[0][0].read()).startswith(b"HTTP/1.1 429")
         many = [socket.create_connection(("127.0.0.1", gateway.grpc)) for _ in range(20)]
         await asyncio.sleep(0.2)
         assert sum(_closed(one) for one in many) >= 10

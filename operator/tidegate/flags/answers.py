@@ -14,6 +14,8 @@ Headers = dict[bytes, bytes]
 
 BODY = 64 * 1024
 """Bytes of a request's body."""
+WELCOME = "tidegate.welcome"
+"""Of a request's scope: what to call once it is known that who asks may ask."""
 DEPTH = 16
 """Objects and lists within each other."""
 JSON: Header = (b"content-type", b"application/json")

@@ -15,6 +15,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from httptools import HttpRequestParser
@@ -22,7 +23,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tidegate.flags.access import Caller
-from tidegate.flags.answers import BODY, Headers, Response
+from tidegate.flags.answers import BODY, WELCOME, Headers, Response
 
 HEAD = 16 * 1024
 """Bytes of URL and headers."""
@@ -80,6 +81,8 @@ class Connections:
         self.held = 0
         """Bytes of requests that are not answered, beyond those that are free."""
         self._open: set[Guarded] = set()
+        self._strangers: dict[Guarded, None] = {}
+        """Those who have asked for nothing that they may ask for, in the order in which they came."""
         self._beyond: set[Guarded] = set()
         """Refused, and not closed yet."""
         self._told = -math.inf
@@ -97,20 +100,29 @@ class Connections:
         return OfThese
 
     def made(self, connection: Guarded) -> None:
-        """There is one more, or one too many."""
-        if len(self._open) < self._most:
-            self._open.add(connection)
+        """There is one more. Where that is one too many, the first of the strangers goes: whoever opens connections and
+        says nothing, or has no token, keeps nobody out who has one."""
+        self._open.add(connection)
+        self._strangers[connection] = None
+        if len(self._open) <= self._most:
             return
         self._refused(429, f"{self._most} connections are open, and no more are taken")
+        first = next(iter(self._strangers))
+        self.lost(first)
         if len(self._beyond) < REFUSING:
-            self._beyond.add(connection)
-            connection.dismiss(_FULL)
+            self._beyond.add(first)
+            first.dismiss(_FULL)
         else:
-            connection.transport.abort()
+            first.transport.abort()
+
+    def welcome(self, connection: Guarded) -> None:
+        """It asks for what it may ask for."""
+        self._strangers.pop(connection, None)
 
     def lost(self, connection: Guarded) -> None:
         """It is gone."""
         self._open.discard(connection)
+        self._strangers.pop(connection, None)
         self._beyond.discard(connection)
 
     def hold(self, connection: Guarded, more: int) -> None:
@@ -374,6 +386,8 @@ class Guarded(HttpToolsProtocol):
 
     def _answer(self, body: bytes) -> bool:
         """Whether it was the last answer."""
+        if not isinstance(self._caller, Response):
+            self.shared.welcome(self)
         status, text, headers = self.at_once(self._caller, self.url.decode(), self._asked, body)
         lines = [b"%b: %b\r\n" % header for header in headers]
         length = b"\r\n" if status == NOT_MODIFIED else b"content-length: %d\r\n\r\n" % len(text)
@@ -417,6 +431,7 @@ class Guarded(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        cycle.scope[WELCOME] = partial(self.shared.welcome, self)  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:

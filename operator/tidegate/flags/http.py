@@ -12,6 +12,7 @@ from tidegate.flags import ofrep, sync
 from tidegate.flags.access import Access, Caller, Open, Refused, selected, token_of
 from tidegate.flags.answers import (
     BODY,
+    WELCOME,
     Gone,
     Header,
     Headers,
@@ -143,6 +144,7 @@ class Gateway:
         body = await body_of(receive, kept=what in {"single", "bulk"} and not isinstance(caller, Response))
         if isinstance(caller, Response):
             return caller, what
+        scope[WELCOME]()
         if what == "sync":
             return self._sync(caller, path, headers), what
         if what == "bulk":
@@ -190,6 +192,7 @@ class Gateway:
             return failure(caller.status, caller.message, *_challenge(caller.status), CLOSE)
         if full := self._events.full(caller):
             return full
+        scope[WELCOME]()
         known = headers.get(b"last-event-id", b"").decode("latin-1")
         # Whoever listens for hours does not keep them as long: see ``Guarded.on_message_complete``.
         headers.clear()
