@@ -143,6 +143,9 @@ def test_nobody_misses_a_pod_that_goes(served: FlagGateway, space: str, tmp_path
         served.cluster.kubectl("rollout", "status", f"deployment/{NAME}", HERE, "--timeout=90s")
         served.cluster.kubectl("rollout", "restart", f"deployment/{NAME}", HERE)
         served.cluster.kubectl("rollout", "status", f"deployment/{NAME}", HERE, "--timeout=120s")
+        gone = served.pods()[0]["metadata"]["name"]
+        served.cluster.kubectl("delete", "pod", gone, HERE, "--grace-period=0", "--force")
+        served.cluster.kubectl("rollout", "status", f"deployment/{NAME}", HERE, "--timeout=90s")
         result = load.stop()
     assert result.failed() == {}
     assert result.total > 10 * RATE
