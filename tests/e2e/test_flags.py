@@ -166,6 +166,7 @@ def test_the_api_server_may_be_away(served: FlagGateway, space: str, tmp_path: P
         began = time.monotonic()
         served.await_variant("lasting", "off", 60, targetingKey="ann", plan="beta")
         figure(f"after {AWAY:.0f} s away, a change is served within", f"{time.monotonic() - began:.1f} s")
+        flag.await_phase("Killed")
         result = load.stop()
     assert result.failed() == {}
     assert result.total > AWAY * RATE / 2
