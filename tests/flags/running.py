@@ -71,6 +71,11 @@ class Running:
             text = await answer.text()
             return answer.status, json.loads(text) if text else None, answer.headers
 
+    async def events_path(self, token: str = SERVER) -> str:
+        """Path of the events, as the answers tell it."""
+        _, told, _ = await self.post(token=token)
+        return str(told["eventStreams"][0]["endpoint"]["requestUri"])
+
     async def get(self, path: str, *, token: str = SERVER, **headers: str) -> tuple[int, bytes, Mapping[str, str]]:
         """Something else; code, body and headers."""
         sent = {**({"authorization": f"Bearer {token}"} if token else {}), **headers}

@@ -19,8 +19,7 @@ from tidegate.flags import events
 @asynccontextmanager
 async def listening(gateway: Running, *, token: str = CLIENT, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
     """By the URL that the answers tell, and without a header, as browsers do."""
-    _, body, _ = await gateway.post("", token=token)
-    url = gateway.url + body["eventStreams"][0]["endpoint"]["requestUri"]
+    url = gateway.url + await gateway.events_path(token)
     async with gateway.session.get(url, headers=headers) as answer:
         assert answer.status == 200
         assert answer.headers["content-type"] == "text/event-stream"
@@ -102,9 +101,7 @@ async def test_a_ticket_is_of_its_token_and_its_set(tmp_path: Path) -> None:
 async def test_listeners_end_when_the_gateway_does(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one", clientSide=True))
-        answer = await gateway.session.get(
-            gateway.url + (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
-        )
+        answer = await gateway.session.get(gateway.url + await gateway.events_path())
         await event(answer)
         gateway.stop.set()
         async with asyncio.timeout(5):
@@ -140,10 +137,7 @@ async def test_one_token_cannot_take_the_places_of_another(tmp_path: Path) -> No
     async with running(tmp_path, streams=8) as gateway:
         gateway.now(flag("one", clientSide=True))
 
-        async def uri(token: str) -> str:
-            return str((await gateway.post("", token=token))[1]["eventStreams"][0]["endpoint"]["requestUri"])
-
-        public, servers = await uri(CLIENT), await uri(SERVER)
+        public, servers = await gateway.events_path(CLIENT), await gateway.events_path(SERVER)
         async with contextlib.AsyncExitStack() as held:
 
             async def listen(where: str) -> int:

@@ -216,7 +216,7 @@ async def test_a_trailer_says_nothing_about_who_asks(tmp_path: Path) -> None:
 async def test_nothing_may_wait_for_an_answer_without_an_end(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"))
-        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        uri = await gateway.events_path()
         listen = f"GET {uri} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
         for behind in (b"GET / HTTP/1.1\r\n\r\n" * 3000, HEAD + b"content-length: 2\r\n\r\n{}"):
             await sent(gateway.port, listen, behind, pause=0.1)
@@ -237,7 +237,7 @@ async def test_what_cannot_be_read_behind_requests_that_wait_is_no_error_of_ours
 async def test_an_answer_without_an_end_goes_on_whatever_was_asked_before(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"))
-        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        uri = await gateway.events_path()
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(NOTHING + f"GET {uri} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         await until(lambda: gateway.parts.events.listening == 1)
@@ -257,7 +257,7 @@ async def test_a_part_of_a_request_behind_another_has_no_longer_than_by_itself(
 async def test_who_listens_keeps_no_bytes_of_others(tmp_path: Path) -> None:
     async with running(tmp_path) as gateway:
         gateway.now(flag("one"))
-        uri = (await gateway.post(""))[1]["eventStreams"][0]["endpoint"]["requestUri"]
+        uri = await gateway.events_path()
         head = f"GET {uri} HTTP/1.1\r\ncookie: {'x' * 15_000}\r\ncontent-length: 9000\r\n\r\n".encode()
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(head + b"x" * 9000)
@@ -372,10 +372,9 @@ async def test_who_opens_connections_and_asks_nothing_keeps_nobody_out(
 
 async def listens(gateway: Running) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """To events, from its first line on."""
-    _, told, _ = await gateway.post()
+    uri = await gateway.events_path()
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    url = told["eventStreams"][0]["endpoint"]["requestUri"]
-    writer.write(f"GET {url} HTTP/1.1\r\n\r\n".encode())
+    writer.write(f"GET {uri} HTTP/1.1\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     return reader, writer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.fakes.cluster import TIDEGATE
 from tests.sim.world import NAME, NAMESPACE, QUICK, World
-from tidegate.engine.reconcile import UNREADABLE
+from tidegate.engine.statuses import UNREADABLE
 from tidegate.ports.cluster import CANARY_RELEASES, EVENTS
 
 

@@ -211,7 +211,19 @@ class Test(Model):
         return self.attribute is None or re.search(BUILT_IN, self.attribute) is None
 
 
-class InnerWhen(Test):
+class _Combination(Test):
+    """A question, or several of them, in its fields all, any and not_."""
+
+    cel_rules: ClassVar[Rules] = _asks("all", "any", "not")
+
+    def _held(self) -> tuple[bool, ...]:
+        compared = sum(getattr(self, field) is not None for field in COMPARISONS)
+        combined = sum(getattr(self, field) is not None for field in ("all", "any", "not_"))
+        wanted = (1, 0) if self.attribute is not None else (0, 1)
+        return (compared, combined) == wanted, self._names_no_built_in()
+
+
+class InnerWhen(_Combination):
     """A question, or several of them."""
 
     all: Annotated[tuple[Test, ...] | None, Field(min_length=1, max_length=16)] = None
@@ -221,16 +233,8 @@ class InnerWhen(Test):
     not_: Annotated[Test | None, Field(alias="not")] = None
     """This does not hold."""
 
-    cel_rules: ClassVar[Rules] = _asks("all", "any", "not")
 
-    def _held(self) -> tuple[bool, ...]:
-        compared = sum(getattr(self, field) is not None for field in COMPARISONS)
-        combined = sum(part is not None for part in (self.all, self.any, self.not_))
-        wanted = (1, 0) if self.attribute is not None else (0, 1)
-        return (compared, combined) == wanted, self._names_no_built_in()
-
-
-class When(Test):
+class When(_Combination):
     """Of whom a rule speaks: a question of an attribute, or `all`, `any` or `not` of others, at most three levels."""
 
     all: Annotated[tuple[InnerWhen, ...] | None, Field(min_length=1, max_length=16)] = None
@@ -239,14 +243,6 @@ class When(Test):
     """One of these holds, at least."""
     not_: Annotated[InnerWhen | None, Field(alias="not")] = None
     """This does not hold."""
-
-    cel_rules: ClassVar[Rules] = _asks("all", "any", "not")
-
-    def _held(self) -> tuple[bool, ...]:
-        compared = sum(getattr(self, field) is not None for field in COMPARISONS)
-        combined = sum(part is not None for part in (self.all, self.any, self.not_))
-        wanted = (1, 0) if self.attribute is not None else (0, 1)
-        return (compared, combined) == wanted, self._names_no_built_in()
 
 
 Split = Annotated[

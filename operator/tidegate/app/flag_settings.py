@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from tidegate.app.options import add_options, settings_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class FlagSettings:
     @classmethod
     def of(cls, args: argparse.Namespace) -> FlagSettings:
         """From parsed arguments."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        return settings_of(args, cls)
 
     @property
     def wrong(self) -> str:
@@ -71,13 +72,4 @@ HELP = {
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """One flag a setting."""
-    for field in fields(FlagSettings):
-        variable = f"TIDEGATE_FLAGS_{field.name.upper()}"
-        name, given = f"--{field.name.replace('_', '-')}", os.environ.get(variable)
-        told = given if given is not None else field.default
-        help_ = f"{HELP[field.name]} (${variable}; {told or 'unset'})"
-        if isinstance(field.default, bool):
-            parser.add_argument(name, action="store_true", default=given in {"true", "1"}, help=help_)
-        else:
-            # argparse reads a default that is a text by the type.
-            parser.add_argument(name, type=type(field.default), default=told, help=help_)
+    add_options(parser, FlagSettings, HELP, "TIDEGATE_FLAGS_")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from tidegate.app.options import add_options, settings_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Settings:
     @classmethod
     def of(cls, args: argparse.Namespace) -> Settings:
         """From parsed arguments."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        return settings_of(args, cls)
 
 
 HELP = {
@@ -44,11 +45,4 @@ HELP = {
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """One flag a setting."""
-    for field in fields(Settings):
-        variable = f"TIDEGATE_{field.name.upper()}"
-        default = os.environ.get(variable, str(field.default))
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            default=default,
-            help=f"{HELP[field.name]} (${variable}; {default or 'unset'})",
-        )
+    add_options(parser, Settings, HELP, "TIDEGATE_")

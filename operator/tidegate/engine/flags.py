@@ -7,7 +7,7 @@ installation's, that one writes to flags, too.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -24,15 +24,12 @@ from tidegate.engine.events import Recorder
 from tidegate.engine.gate import STANDING_BY, GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.refers import flag_reference, prerequisites
-from tidegate.engine.statuses import Statuses
+from tidegate.engine.statuses import UNREADABLE, Statuses
 from tidegate.engine.subject import Subject
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import FEATURE_FLAGS, NotFound, Object, Watched
 
 log = logging.getLogger("tidegate.flags")
-
-UNREADABLE = timedelta(seconds=30)
-"""How long until a flag whose status cannot be read is looked at again."""
 
 
 class FlagReconciler:

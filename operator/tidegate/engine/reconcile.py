@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tidegate.api.release import ReleaseStatus
 from tidegate.core import unreadable
@@ -20,15 +20,12 @@ from tidegate.engine.gate import STANDING_BY, GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
-from tidegate.engine.statuses import Statuses
+from tidegate.engine.statuses import UNREADABLE, Statuses
 from tidegate.engine.subject import Subject
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import Cluster, NotFound
 
 log = logging.getLogger("tidegate.reconcile")
-
-UNREADABLE = timedelta(seconds=30)
-"""How long until a release that cannot be read is looked at again."""
 
 
 class Reconciler:

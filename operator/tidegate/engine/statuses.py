@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
 from tidegate.api.base import Model
 from tidegate.ports.cluster import Cluster, ClusterError, Conflict, Kind, Object
+
+UNREADABLE = timedelta(seconds=30)
+"""How long until an object whose status cannot be read is looked at again."""
 
 S_co = TypeVar("S_co", bound=Model, covariant=True)
 
