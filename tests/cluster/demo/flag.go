@@ -37,7 +37,8 @@ func newFlag(key, url, token string, perSecond float64) (*flag, error) {
 	if err := openfeature.SetProviderAndWait(ofrep.NewProvider(url, options...)); err != nil {
 		return nil, err
 	}
-	limit := rate.NewLimiter(rate.Limit(perSecond), 1)
+	// What it copes with in a second may come at once: by chance some always do.
+	limit := rate.NewLimiter(rate.Limit(perSecond), max(1, int(min(perSecond, math.MaxInt32))))
 	if math.IsInf(perSecond, 1) {
 		limit.SetLimit(rate.Inf)
 	}
