@@ -28,10 +28,9 @@ from tidegate.engine.leader import DURATION
 pytestmark = pytest.mark.e2e
 
 RATE = 400
-HAND_OVER = 2.0
-"""Seconds from SIGTERM to the first write of the next leader, on a machine that does nothing else."""
 SLACK = 5.0
-"""Seconds from the end of a Lease to the first write of the next leader: a look every second, and fresh lists."""
+"""Seconds from the end of a Lease, or from the SIGTERM of its holder, to the first write of the next leader: a look
+every second, and fresh lists. On a machine that does nothing else a clean stop takes 2."""
 SPEC: dict[str, Any] = {
     **FAST,
     "steps": [{"weight": 25, "bake": "4s"}],
@@ -154,7 +153,7 @@ def test_a_clean_stop_hands_over_at_once(pair: Pair, shop: App, load: Load, figu
     figure("seconds to hand over", f"{took:.2f}")
     shop.await_phase("Idle", 60, outcome="Promoted")
     result = load.stop()
-    assert took <= HAND_OVER
+    assert took <= SLACK < DURATION, "a Lease that is given back is not waited for"
     assert result.failed() == {}
     assert result.total > 2000
     assert pair.landed(first, stopped + took) == [], "nothing of who has resigned"
