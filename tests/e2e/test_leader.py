@@ -166,8 +166,9 @@ def test_killed_the_other_goes_on_when_the_lease_has_ended(pair: Pair, shop: App
     first.kill()
     killed, counts = time.time(), load.counts()
     ends = pair.lease_ends()
-    write = pair.first_write(second, killed, DURATION + 2 * SLACK)
+    wait_until("the Lease is about to end", lambda: None if time.time() > ends - 1 else "it holds", DURATION)
     alone = load.counts() - counts
+    write = pair.first_write(second, killed, DURATION + 2 * SLACK)
     shop.await_phase("Idle", 60, outcome="Promoted")
     result = load.stop()
     assert ends <= write.received, "nobody takes over what another may still hold"
