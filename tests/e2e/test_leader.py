@@ -52,6 +52,8 @@ class Pair:
     cluster: Cluster
     log: Path
     replicas: tuple[Operator, Operator]
+    begins: int
+    """How long the log was before them."""
 
     def complete(self) -> None:
         """Both run, and one leads."""
@@ -72,7 +74,7 @@ class Pair:
         """What a replica has written since then."""
         return [
             write
-            for write in audit.writes(self.log)
+            for write in audit.writes(self.log, self.begins)
             if write.credential == replica.credential and write.landed and write.received >= since
             if write.kind.startswith(kind)
         ]
@@ -100,7 +102,7 @@ def pair(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPath
     one, two = (
         Operator(cluster, tmp_path_factory.mktemp(f"replica-{port}"), port=port, lease=lease) for port in (18081, 18082)
     )
-    pair = Pair(cluster, cluster.audit, (one, two))
+    pair = Pair(cluster, cluster.audit, (one, two), audit.written(cluster.audit))
     try:
         pair.complete()
         yield pair

@@ -32,9 +32,19 @@ class Write:
         return self.code < 300
 
 
-def writes(log: Path) -> list[Write]:
-    """All of them, in the order in which they were done."""
-    lines = log.read_text().splitlines() if log.exists() else []
+def written(log: Path) -> int:
+    """How long the log is, in bytes."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def writes(log: Path, start: int = 0) -> list[Write]:
+    """All of them from a place in the log on, in the order in which they were done. To read all of a log that is hours
+    old takes as long as a step of a release."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode().splitlines()
     # The last line may be half written yet.
     found = [_write(json.loads(line)) for line in lines if line.endswith("}")]
     return [write for write in found if write.kind != LEASES]
