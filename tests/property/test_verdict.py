@@ -15,7 +15,7 @@ from tidegate.core.verdict.evidence import Check, Counts, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Floats, Poll, Tally, against_stable
 from tidegate.core.verdict.mixture import FailProcess, Pace, PassProcess
 
-RULE = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, usual=1e-3)
+RULE = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, banded=True, usual=1e-3)
 PLAN = Plan.of({"errors": (Family.Errors, RULE)}, alpha=0.05)
 CAPS = PLAN.caps_of("errors")
 PACE = Pace(polls=100, steps=4)

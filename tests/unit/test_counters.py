@@ -21,7 +21,7 @@ def look(ledger: Ledger, *found: tuple[str, Series], opens: float = 0, born_at_z
 
 
 def total(counted: Counted, column: str = "to") -> float:
-    return sum(growth.get(column, 0.0) for growth in counted.growths)
+    return sum(growth.get(column, 0.0) for growth in counted.growths.values())
 
 
 def test_what_was_counted_before_the_start_is_the_baseline() -> None:

@@ -13,8 +13,8 @@ from tidegate.core.verdict.evidence import Check, Counts, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Poll, Tally
 from tidegate.core.verdict.mixture import FROM_THE_START, Pace
 
-ERRORS = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, usual=1e-3)
-LATENCY = Rule(relative=Boundary(1.0, 1e-4), margin=1e-3, absolute=0.01, breaker=False, usual=0.01)
+ERRORS = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, banded=True, usual=1e-3)
+LATENCY = Rule(relative=Boundary(1.0, 1e-4), margin=1e-3, absolute=0.01, breaker=False, banded=False, usual=0.01)
 DEFAULT = {"errors": (Family.Errors, ERRORS), "latency": (Family.Latency, LATENCY)}
 PACE = Pace(polls=240, steps=5)
 PLAN = Plan.of(DEFAULT, alpha=0.05)
@@ -173,12 +173,15 @@ def test_progress_goes_from_none_to_failed() -> None:
 
 def test_the_interval_closes_around_the_true_ratio() -> None:
     evidence = after(*[counts(20, 1000, 90, 9000)] * 20)
+    assert evidence.band is not None
     interval = evidence.band.interval(0.05)
     assert interval is not None
     assert interval[0] < 2 < interval[1]
     assert interval[0] > 1
     assert interval[1] < 4
-    assert after(counts(0, 5, 0, 45)).band.interval(0.05) is None
+    nothing = after(counts(0, 5, 0, 45)).band
+    assert nothing is not None
+    assert nothing.interval(0.05) is None
 
 
 def test_the_test_needs_little_more_than_the_best_there_is() -> None:

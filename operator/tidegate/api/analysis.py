@@ -308,6 +308,9 @@ class MetricStatus(Model):
     or more. Only for ratios."""
     evidence: float = 0.0
     """How far the evidence is on its way to failing: from 0, none, to 1, failed."""
+    dispersion: float | None = None
+    """How much more stable's pods differ than chance explains: 1 not at all. Evidence counts for so much less. Without
+    pods that are told apart, how much more the two arms do."""
     requests: int = 0
     """How many of the candidate's requests the evidence rests on, in the whole release."""
     needed: int | None = None

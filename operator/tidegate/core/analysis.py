@@ -7,21 +7,22 @@ status is all that is kept; its journal holds the evidence and the counters last
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, Preset, Reason, Verdict
-from tidegate.core import findings
+from tidegate.core import findings, history
 from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, count, scrape_period
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
 from tidegate.core.verdict import decision, histogram
 from tidegate.core.verdict.decision import Plan
+from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Counts, Evidence
 from tidegate.core.verdict.kernel import Poll, Tally
-from tidegate.core.verdict.latency import Cuts, Latency
+from tidegate.core.verdict.latency import Cuts, Latency, tally
 from tidegate.core.verdict.mixture import Pace
 
 __all__ = ["Arms", "begin", "look", "next_look", "queries"]
@@ -52,15 +53,26 @@ def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, ste
     )
 
 
-def queries(spec: AnalysisSpec, arms: Arms) -> tuple[str, ...]:
-    """The distinct PromQL queries whose answers a look takes: the same ones at every look."""
-    texts = (
+def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None) -> tuple[str, ...]:
+    """The distinct PromQL queries whose answers a look takes: the same ones at every look.
+
+    The first look after ``begin``, which has made the ``status``, also takes what stable did before. That is done
+    without where it is not answered.
+    """
+    texts = [
         question.text
         for metric in spec.metrics
         for side in _sides(metric)
         for question in ask.questions(spec, metric, arms, side)
-    )
+    ]
+    if status is not None and _is_first(status):
+        texts += [question.text for metric in spec.metrics for question in ask.history(spec, metric, arms)]
     return tuple(dict.fromkeys(texts))
+
+
+def _is_first(status: AnalysisStatus) -> bool:
+    """Whether nobody has looked yet."""
+    return not status.metrics
 
 
 def look(
@@ -84,7 +96,7 @@ def look(
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
     journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
-    view = _View(spec, arms, answers, now, journal, plan(spec))
+    view = _View(spec, arms, answers, now, journal, plan(spec), _is_first(status))
     metrics = {
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
         for metric in spec.metrics
@@ -123,6 +135,8 @@ class _View:
     now: datetime
     journal: Journal
     plan: Plan
+    first: bool
+    """Whether nobody has looked before."""
 
     @property
     def started(self) -> float:
@@ -168,9 +182,7 @@ def _clocked(view: _View) -> Journal:
 def _of_source(metric: MetricSpec, journal: Journal, arms: Arms) -> Known:
     """What is known of a metric. Evidence from other counters than it goes by now is void: those count it again."""
     known, source = journal.metrics[metric.name], ask.source(metric, arms)
-    if known.source in (None, source):
-        return replace(known, source=source)
-    return Known.nothing(metric, source)
+    return known if known.source == source else Known.nothing(metric, source)
 
 
 def _stepped(view: _View, metric: MetricSpec) -> Known:
@@ -187,20 +199,27 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     if found:
         return replace(known, trouble=found, ledgers=_absences(view, known, asked))
     counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
-    evidence, latency = known.evidence, known.latency
+    evidence, latency, dispersion = known.evidence, known.latency, known.dispersion
     first = not known.ledgers[Side.Stable].marks
     if metric.preset is Preset.Latency:
         counts, latency = _durations(cuts(metric), latency, counted, first=first)
     else:
-        polls = {side: _events(counted[side].growths) for side in Side}
+        polls = {side: _events(counted[side].growths.values()) for side in Side}
         poll = Poll(candidate=polls[Side.Candidate], stable=polls[Side.Stable])
         counts = Counts(poll, poll)
         evidence = evidence.expecting(_events(counted[Side.Stable].before)) if first else evidence
+    if view.first:
+        dispersion = _with_history(view, metric, dispersion, latency)
     if counts != Counts():
         caps = view.plan.caps_of(metric.name)
-        evidence = evidence.after(counts, rule(metric), view.journal.pace, caps)
+        requests = counts.relative.candidate.requests
+        phi = _phi(view, metric, dispersion, counted[Side.Candidate], requests, evidence.stable_rate)
+        evidence = evidence.after(counts, rule(metric), view.journal.pace, caps, phi)
+        # Only now: what a look shows must not decide what it is worth.
+        dispersion = dispersion.after(_pods(view, metric, counted[Side.Stable], latency), counts.relative)
     return replace(
         known,
+        dispersion=dispersion,
         evidence=evidence,
         ledgers={side: counted[side].ledger for side in Side},
         latency=latency,
@@ -252,13 +271,60 @@ def _count(view: _View, ledger: Ledger, side: Side, asked: tuple[Question, ...])
     return count(ledger, columned, opens=view.opens, born_at_zero=newborn)
 
 
+def _event(growth: Growth) -> Tally:
+    return Tally(growth.get(Reads.Of, 0.0), growth.get(Reads.To, 0.0))
+
+
 def _events(growths: Iterable[Growth]) -> Tally:
-    return sum((Tally(one.get(Reads.Of, 0.0), one.get(Reads.To, 0.0)) for one in growths), start=Tally())
+    return sum(map(_event, growths), start=Tally())
+
+
+def _tally_of(metric: MetricSpec, latency: Latency) -> Callable[[Growth], Tally] | None:
+    """How stable's requests and events are told from what its counters grew by; None: what is slow is not known."""
+    slow = latency.slow
+    if metric.preset is not Preset.Latency:
+        return _event
+    return None if slow is None else lambda growth: tally((histogram.from_columns(growth),), slow)
+
+
+def _pods(view: _View, metric: MetricSpec, stable: Counted, latency: Latency) -> dict[str, Tally]:
+    """What each of stable's pods did; nothing where they are not told apart."""
+    of_pod = _tally_of(metric, latency)
+    if of_pod is None or not ask.by_pods(metric, view.arms):
+        return {}
+    return {key: of_pod(growth) for key, growth in stable.growths.items()}
+
+
+def _with_history(view: _View, metric: MetricSpec, dispersion: Dispersion, latency: Latency) -> Dispersion:
+    """With what stable's pods did before the release. What is not there, or cannot be read, is done without."""
+    of_pod, asked = _tally_of(metric, latency), ask.history(view.spec, metric, view.arms)
+    if of_pod is None or any(ask.trouble(question, view.answers) for question in asked):
+        return dispersion
+    columned = [
+        pair
+        for question in asked
+        if not isinstance(answer := view.answers[question.text], Missing)
+        for pair in ask.columned(question, answer)
+    ]
+    looks = ask.history_looks(view.spec, metric)
+    pods = history.growths(columned, view.started, view.spec.interval.total_seconds(), looks)
+    return dispersion.after_history(*history.tallied(pods, looks, of_pod)) if pods else dispersion
+
+
+def _phi(
+    view: _View, metric: MetricSpec, dispersion: Dispersion, candidate: Counted, requests: float, p: float
+) -> float:
+    """By what this look's evidence is divided. ``p`` is stable's rate, from the past."""
+    if not ask.needs_stable(metric):
+        return 1.0
+    pods = sum(any(growth.values()) for growth in candidate.growths.values())
+    # A router's instances are no pods: how many of these answer for the candidate is not known.
+    return dispersion.phi(p * requests / pods if pods and ask.by_pods(metric, view.arms) else 0.0)
 
 
 def _durations(slow: Cuts, latency: Latency, counted: Mapping[Side, Counted], *, first: bool) -> tuple[Counts, Latency]:
     """Slow requests of both arms, by cuts from before them; and what is remembered for the next cuts."""
-    grown = {side: [histogram.from_columns(one) for one in counted[side].growths] for side in Side}
+    grown = {side: [histogram.from_columns(one) for one in counted[side].growths.values()] for side in Side}
     if first:
         latency = latency.starting_from(histogram.from_columns(one) for one in counted[Side.Stable].before)
     latency = latency.cut(slow)

@@ -78,10 +78,10 @@ _AGGREGATE = "sum"
 """The source of series that name none: a sum over processes, made by a query."""
 _SCRAPER_LABELS = frozenset({"job", "endpoint", "prometheus", "prometheus_replica", "replica", "monitor"})
 
-_MAX_SOURCES = 32
+MOST_SOURCES = 32
 """Sources of one arm that are read. Of more, a fixed sample: enough for the statistics, and the journal is
 bounded."""
-_MAX_COUNTERS = 96
+_MAX_COUNTERS = 64
 """Counters of one arm that the journal keeps. Sources beyond have their time only: they lose a gap's growth."""
 _FORGET_AFTER = 3600.0
 """Seconds after which a source that is gone is forgotten."""
@@ -104,18 +104,20 @@ class Ledger:
     """Whether the arm's queries were ever answered: from then on, a source not seen before is a new process."""
 
     def dump(self, origin: int) -> list[object]:
-        """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}].
+        """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}]; without counters the time
+        alone.
 
         ``origin`` is in whole milliseconds, as the times of Prometheus are: so times come back exactly.
         """
         columns = sorted({column for mark in self.marks.values() for column in mark.counters or ()})
-        rows: dict[str, list[float]] = {}
+        rows: dict[str, list[float] | int] = {}
         room = _MAX_COUNTERS
         for key, mark in sorted(self.marks.items()):
             room -= len(columns)
             kept = mark.counters is not None and room >= 0
             counters = [_short((mark.counters or {}).get(column, 0.0)) for column in columns] if kept else []
-            rows[key] = [round(mark.at * 1000) - origin, *counters]
+            at = round(mark.at * 1000) - origin
+            rows[key] = [at, *counters] if counters else at
         return [int(self.answered), columns, rows]
 
     @staticmethod
@@ -125,8 +127,10 @@ class Ledger:
         assert isinstance(columns, list)
         assert isinstance(rows, dict)
         marks = {
-            key: Mark((origin + at) / 1000, dict(zip(columns, counters, strict=True)) if counters else None)
-            for key, (at, *counters) in rows.items()
+            key: Mark((origin + row) / 1000, None)
+            if isinstance(row, int)
+            else Mark((origin + row[0]) / 1000, dict(zip(columns, row[1:], strict=True)))
+            for key, row in rows.items()
         }
         return Ledger(marks, bool(answered))
 
@@ -140,7 +144,8 @@ def _short(value: float) -> float:
 class Counted:
     """What a look found: the growth of every source that was sampled anew, and the ledger for the next look."""
 
-    growths: tuple[Growth, ...]
+    growths: Mapping[str, Growth]
+    """By their keys."""
     before: tuple[Growth, ...]
     """The counters of every source as they were before this growth."""
     ledger: Ledger
@@ -179,21 +184,21 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
     tracked = [key for key in sorted(present) if key in ledger.marks]
     unseen = [key for key in sorted(present) if key not in ledger.marks]
     marks = dict(ledger.marks)
-    growths, before = [], []
-    for key in (*tracked, *unseen)[:_MAX_SOURCES]:
+    growths, before = {}, []
+    for key in (*tracked, *unseen)[:MOST_SOURCES]:
         walk = _Walk(tuple(present[key]), sums=key == _AGGREGATE)
         growth, start = walk.since(ledger.marks.get(key), opens, born_at_zero=born_at_zero)
-        growths.append(growth)
+        growths[key] = growth
         before.append(start)
         marks[key] = Mark(walk.newest, walk.counters_at(walk.newest))
-    return Counted(tuple(growths), tuple(before), Ledger(_remembered(marks), answered=True))
+    return Counted(growths, tuple(before), Ledger(_remembered(marks), answered=True))
 
 
 def _remembered(marks: Mapping[str, Mark]) -> dict[str, Mark]:
     """The marks worth keeping: of sources seen lately, and no more than are read."""
     newest = max((mark.at for mark in marks.values()), default=0.0)
     alive = [item for item in marks.items() if newest - item[1].at <= _FORGET_AFTER]
-    return dict(sorted(alive, key=lambda item: (-item[1].at, item[0]))[:_MAX_SOURCES])
+    return dict(sorted(alive, key=lambda item: (-item[1].at, item[0]))[:MOST_SOURCES])
 
 
 @dataclass(frozen=True)

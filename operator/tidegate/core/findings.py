@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, MetricStatus, Preset, Reason, Verdict
 from tidegate.core import metric as held
 from tidegate.core.metric import Known
+from tidegate.core.questions import needs_stable
 from tidegate.core.verdict import decision
 from tidegate.core.verdict.decision import Outcome, Plan
 from tidegate.core.verdict.histogram import edge_from, quantile, requests
@@ -28,8 +29,9 @@ def of_metric(
     verdict, reason = _verdict(metric, known, failed=outcome.failed_by(metric.name), warming=warming)
     missing = None
     if verdict is Verdict.Inconclusive and reason is not Reason.WarmingUp:
-        missing = decision.needed(plan, metric.name, held.rule(metric), known.evidence)
-    interval = known.evidence.band.interval(plan.alpha) if metric.preset is not Preset.Latency else None
+        missing = decision.needed(plan, metric.name, held.rule(metric), known.evidence, known.dispersion.phi())
+    band = known.evidence.band
+    interval = band.interval(plan.alpha) if band else None
     return MetricStatus(
         name=metric.name,
         verdict=verdict,
@@ -40,6 +42,7 @@ def of_metric(
         ratio=_rounded(candidate / stable) if stable and candidate is not None else None,
         interval=[_plain(end) for end in interval] if interval else None,
         evidence=round(decision.progress(plan, metric.name, known.evidence), 3),
+        dispersion=_plain(known.dispersion.phi()) if needs_stable(metric) else None,
         requests=round(known.evidence.total.seen),
         needed=missing,
     )

@@ -12,12 +12,13 @@ from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset
 from tidegate.core.counters import Ledger
 from tidegate.core.questions import Side, Trouble
 from tidegate.core.verdict.decision import Family, Plan
+from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary
 from tidegate.core.verdict.latency import Cuts, Latency
 from tidegate.core.verdict.mixture import Pace
 
-FORM = 2
+FORM = 3
 """Of what is kept from look to look; evidence of another form, of another version's, is void."""
 
 
@@ -31,6 +32,7 @@ def rule(metric: MetricSpec) -> Rule:
             margin=beyond / 10,
             absolute=None if limit is None else beyond,
             breaker=False,
+            banded=False,
             usual=beyond,
         )
     return Rule(
@@ -38,6 +40,7 @@ def rule(metric: MetricSpec) -> Rule:
         margin=1e-3,
         absolute=limit,
         breaker=metric.preset is Preset.ErrorRatio,
+        banded=True,
         usual=1e-3,
     )
 
@@ -66,13 +69,14 @@ class Known:
     evidence: Evidence
     ledgers: Mapping[Side, Ledger]
     latency: Latency
-    source: str | None = None
-    """Whose counters it goes by; not noted by earlier versions."""
+    source: str
+    """Whose counters it goes by."""
+    dispersion: Dispersion = Dispersion()
     trouble: Trouble | None = None
     """Why it could not be measured in this look; not kept."""
 
     @staticmethod
-    def nothing(metric: MetricSpec, source: str | None = None) -> Known:
+    def nothing(metric: MetricSpec, source: str) -> Known:
         """At the beginning."""
         return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency(), source)
 
@@ -88,6 +92,7 @@ class Known:
             "source": self.source,
             **{side.value: self.ledgers[side].dump(origin) for side in Side},
             "latency": self.latency.dump() if metric.preset is Preset.Latency else None,
+            "dispersion": self.dispersion.dump(),
             "evidence": self.evidence.dump(),
         }
 
@@ -95,10 +100,11 @@ class Known:
     def load(data: Mapping[str, Any] | None, metric: MetricSpec, origin: int) -> Known:
         """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits now."""
         if data is None or data["spec"] != _fingerprint(metric):
-            return Known.nothing(metric)
+            return Known.nothing(metric, "")
         latency = Latency.load(data["latency"]) if data["latency"] else Latency()
         ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
-        return Known(Evidence.load(data["evidence"]), ledgers, latency, data.get("source"))
+        dispersion = Dispersion.load(data["dispersion"])
+        return Known(Evidence.load(data["evidence"]), ledgers, latency, data["source"], dispersion)
 
 
 def _fingerprint(metric: MetricSpec) -> int:

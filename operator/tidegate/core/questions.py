@@ -151,6 +151,41 @@ def window(spec: AnalysisSpec) -> int:
     return max(math.ceil(4 * spec.interval.total_seconds()), 20)
 
 
+HISTORY_LOOKS = 240
+"""Looks of stable's history that are asked for: an hour's, at 15 s."""
+_HISTORY = 3600.0
+_HISTOGRAMS = 4
+"""A histogram has many series: of it a fourth of that is asked for."""
+
+
+def history_looks(spec: AnalysisSpec, metric: MetricSpec) -> int:
+    """How many looks before the release are asked for."""
+    looks = min(HISTORY_LOOKS, int(_HISTORY / spec.interval.total_seconds()))
+    return max(1, looks // _HISTOGRAMS if metric.preset is Preset.Latency else looks)
+
+
+def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Question, ...]:
+    """What stable's pods did before the release, by their own counters; even where the router's are compared, as it
+    takes no more than this one query. None for PromQL of the user's, which tells no pods apart."""
+    if not needs_stable(metric):
+        return ()
+    span = math.ceil((history_looks(spec, metric) + 1) * spec.interval.total_seconds()) + window(spec)
+    if metric.ratio is not None:
+        texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
+        if not all(is_counter_name(text) for _, text in texts):
+            return ()
+        return tuple(Question(_of_pods((text,), arms, Side.Stable, span), reads, "") for reads, text in texts)
+    reads = Reads.Buckets if metric.preset is Preset.Latency else Reads.Requests
+    return (Question(_of_pods(_pod_counters(metric, arms), arms, Side.Stable, span), reads, ""),)
+
+
+def by_pods(metric: MetricSpec, arms: Arms) -> bool:
+    """Whether the counters that are compared tell pods apart."""
+    if metric.ratio is not None:
+        return is_counter_name(metric.ratio.of) and is_counter_name(metric.ratio.to)
+    return _router(metric, arms) is None
+
+
 def needs_stable(metric: MetricSpec) -> bool:
     """Whether stable is asked at all: not for a limit alone, but for errors, whose gross breaker compares."""
     return metric.max_increase is not None or metric.preset is Preset.ErrorRatio
@@ -171,7 +206,7 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
     if metric.source is CounterSource.Router:
         return ()
     names = _pod_counters(metric, arms)
-    return (Question(_of_pods(spec, names, arms, side), reads, _scrape(" or ".join(names), arms)),)
+    return (Question(_of_pods(names, arms, side, window(spec)), reads, _scrape(" or ".join(names), arms)),)
 
 
 def source(metric: MetricSpec, arms: Arms) -> str:
@@ -202,20 +237,20 @@ def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) ->
         remedy = _scrape(text, arms)
         if reads is Reads.Of:
             remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
-        return Question(_of_pods(spec, (text,), arms, side), reads, remedy)
+        return Question(_of_pods((text,), arms, side, window(spec)), reads, remedy)
     for name, value in arms.of(side).words.items():
         text = text.replace(f"{{{{{name}}}}}", value)
     return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
 
 
-def _of_pods(spec: AnalysisSpec, names: tuple[str, ...], arms: Arms, side: Side) -> str:
+def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int) -> str:
     matchers = [*arms.of(side).matchers]
     if any(name.startswith("grpc_") for name in names):
         matchers.append(_NO_PROBES)
     name = names[0] if len(names) == 1 else ""
     if not name:
         matchers.insert(0, f'__name__=~"{"|".join(names)}"')
-    return f"{name}{{{','.join(matchers)}}}[{window(spec)}s]"
+    return f"{name}{{{','.join(matchers)}}}[{seconds}s]"
 
 
 def _scrape(name: str, arms: Arms) -> str:

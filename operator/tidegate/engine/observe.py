@@ -281,7 +281,8 @@ class Observer:
 
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
             return None
-        return await self._asker.ask(release.uid, analysis.queries(release.spec.analysis, sides))
+        asked = analysis.queries(release.spec.analysis, sides, release.status.analysis)
+        return await self._asker.ask(release.uid, asked)
 
 
 SOON = timedelta(milliseconds=20)

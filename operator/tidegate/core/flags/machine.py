@@ -69,7 +69,7 @@ def wants(obs: Observed, now: datetime) -> tuple[frozenset[str] | None, frozense
         from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
 
         if analysis.next_look(spec, status.analysis) <= now + SOON:
-            looks = frozenset(analysis.queries(spec, sides))
+            looks = frozenset(analysis.queries(spec, sides, status.analysis))
     under_way = spec is not None and not draft.off
     if debt.due(status.counted_at, now, under_way=under_way) > now:
         return looks, frozenset()

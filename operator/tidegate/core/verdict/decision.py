@@ -12,7 +12,7 @@ import numpy as np
 
 from tidegate.core.verdict.evidence import BETA, Check, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence
-from tidegate.core.verdict.mixture import CAP
+from tidegate.core.verdict.mixture import CAP, harder
 
 GROSS_WEIGHT = 0.1
 _PATIENCE = 1.5
@@ -107,11 +107,11 @@ def progress(plan: Plan, metric: str, evidence: Evidence) -> float:
     return min(1.0, max(0.0, *ways))
 
 
-def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence) -> int | None:
+def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence, phi: float = 1.0) -> int | None:
     """About how many more candidate requests conclude, if rates stay as they are in this step; None: no idea.
 
-    1.5 log(1/level) / D, minus those seen, D being the evidence of a request for the best of all tests. To fail takes
-    one test beyond its limit, to pass takes all of them.
+    1.5 log(1/level) / D, minus those seen, D being the evidence of a request for the best of all tests, divided as
+    ``phi`` divides it. To fail takes one test beyond its limit, to pass takes all of them.
     """
     to_fail: list[float] = []
     to_pass: list[float] = []
@@ -124,7 +124,8 @@ def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence) -> int | Non
         if information <= 0:
             return None
         level = plan.bar((metric, test)) if beyond else -math.log(BETA)
-        missing = _PATIENCE * level / information - poll.candidate.requests
+        divisor = phi if beyond else harder(phi)
+        missing = _PATIENCE * level * divisor / information - poll.candidate.requests
         (to_fail if beyond else to_pass).append(max(missing, 1.0))
     missing_most = min(to_fail) if to_fail else max(to_pass, default=None)
     return None if missing_most is None or missing_most > 1e9 else _two_digits(missing_most)

@@ -61,6 +61,8 @@ class Rule:
     """The limit on the candidate's rate, above 0 and below 1."""
     breaker: bool
     """Whether the gross breaker watches: only where an event is a failed request."""
+    banded: bool
+    """Whether the interval of the ratio is told: not where the arms' events are not the same, as with latency."""
     usual: float
     """Stable's rate, as long as nothing is known of it."""
 
@@ -105,7 +107,7 @@ class Evidence:
     """Stable's past, fading: what its rate is expected to be with the next poll."""
     failing: Mapping[Check, FailProcess]
     passing: Mapping[Check, PassProcess]
-    band: RatioBand
+    band: RatioBand | None
     total: Counts = Counts()
     """Since the warm-up."""
     step: Counts = Counts()
@@ -119,7 +121,7 @@ class Evidence:
             stable_requests=_PRIOR_REQUESTS,
             failing={test: FailProcess.new(len(_WORSE[test])) for test in rule.tests},
             passing=_unproven(rule),
-            band=RatioBand.new(),
+            band=RatioBand.new() if rule.banded else None,
         )
 
     def expecting(self, lifetime: Tally) -> Evidence:
@@ -135,9 +137,18 @@ class Evidence:
             step=Counts(),
         )
 
-    def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Check, float]) -> Evidence:
-        """With one more poll. A test that lacks an arm's requests learns nothing from it."""
-        p = self.stable_events / self.stable_requests
+    @property
+    def stable_rate(self) -> float:
+        """What stable's rate is expected to be with the next poll."""
+        return self.stable_events / self.stable_requests
+
+    def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Check, float], phi: float = 1.0) -> Evidence:
+        """With one more poll. A test that lacks an arm's requests learns nothing from it.
+
+        ``phi`` is how much more counts vary than chance explains, from the past alone. It does not temper the gross
+        breaker, whose margin is beyond what pods differ by.
+        """
+        p = self.stable_rate
         stable = counts.relative.stable
         informed = [test for test in rule.tests if _informs(test, counts)]
         failing = {
@@ -146,23 +157,28 @@ class Evidence:
                 _LOG_PRIORS[test],
                 pace,
                 cap=caps[test],
+                phi=1.0 if test is Check.Gross else phi,
             )
             for test in informed
         }
         passing = {
             test: self.passing[test].after(
-                _log_e(test, counts, rule.to_pass, rule.absolute, _BETTER[test], p), cap=-CAP * math.log(BETA)
+                _log_e(test, counts, rule.to_pass, rule.absolute, _BETTER[test], p),
+                cap=-CAP * math.log(BETA),
+                phi=phi,
             )
             for test in informed
             if test in self.passing
         }
-        compared = rule.relative is not None and _informs(Check.Relative, counts)
+        band = self.band
+        if band is not None and rule.relative is not None and _informs(Check.Relative, counts):
+            band = band.after(counts.relative, self.total.relative, phi)
         return Evidence(
             stable_events=_DECAY * self.stable_events + stable.events,
             stable_requests=_DECAY * self.stable_requests + stable.requests,
             failing={**self.failing, **failing},
             passing={**self.passing, **passing},
-            band=self.band.after(counts.relative, self.total.relative) if compared else self.band,
+            band=band,
             total=self.total + counts,
             step=self.step + counts,
         )
@@ -196,7 +212,7 @@ class Evidence:
             "past": [self.stable_events, self.stable_requests],
             "fail": {test.value: process.dump() for test, process in self.failing.items()},
             "pass": {test.value: process.dump() for test, process in self.passing.items()},
-            "band": self.band.dump(),
+            "band": self.band.dump() if self.band else None,
             "total": _flat(self.total),
             "step": _flat(self.step),
         }
@@ -210,7 +226,7 @@ class Evidence:
             stable_requests=requests,
             failing={Check(name): FailProcess.load(state) for name, state in data["fail"].items()},
             passing={Check(name): PassProcess.load(state) for name, state in data["pass"].items()},
-            band=RatioBand.load(data["band"]),
+            band=RatioBand.load(data["band"]) if data["band"] else None,
             total=_counts(data["total"]),
             step=_counts(data["step"]),
         )

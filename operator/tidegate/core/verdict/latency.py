@@ -8,7 +8,7 @@ alone and stand still within a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,11 +74,11 @@ class Latency:
         stable, candidate = tuple(stable), tuple(candidate)
         relative = absolute = Poll()
         if cuts.factor is not None and self.slow is not None and self.resolved:
-            relative = Poll(_tally(candidate, self.slow * cuts.factor), _tally(stable, self.slow))
+            relative = Poll(tally(candidate, self.slow * cuts.factor), tally(stable, self.slow))
         if cuts.limit is not None:
             known = [buckets for buckets in candidate if edge_from(buckets, cuts.limit) is not None]
             absolute = Poll(
-                sum((_tally((one,), edge_from(one, cuts.limit) or math.inf) for one in known), start=Tally())
+                sum((tally((one,), edge_from(one, cuts.limit) or math.inf) for one in known), start=Tally())
             )
         return Counts(relative, absolute)
 
@@ -92,31 +92,31 @@ class Latency:
             candidate=merged((self.candidate, *candidate)),
         )
 
-    def dump(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "slow": self.slow,
-            "resolved": self.resolved,
-            "past": _dump(self.past),
-            "stable": _dump(self.stable),
-            "candidate": _dump(self.candidate),
-        }
+    def dump(self) -> list[object]:
+        """As JSON: what was decided, the edges of all histograms, and their counts."""
+        histograms = (self.past, self.stable, self.candidate)
+        edges = sorted(set().union(*histograms))
+        rows = [[_short(one[edge]) if edge in one else None for edge in edges] if one else [] for one in histograms]
+        return [self.slow, self.resolved, [None if math.isinf(edge) else edge for edge in edges], *rows]
 
     @staticmethod
-    def load(data: Mapping[str, Any]) -> Latency:
+    def load(data: list[Any]) -> Latency:
         """The inverse of ``dump``."""
+        slow, resolved, edges, *rows = data
+        edges = [math.inf if edge is None else edge for edge in edges]
         past, stable, candidate = (
-            {math.inf if edge is None else edge: count for edge, count in data[name]}
-            for name in ("past", "stable", "candidate")
+            {edge: count for edge, count in zip(edges, row, strict=False) if count is not None} for row in rows
         )
-        return Latency(data["slow"], data["resolved"], past, stable, candidate)
+        return Latency(slow, resolved, past, stable, candidate)
 
 
-def _tally(sources: Iterable[Buckets], cut: float) -> Tally:
+def _short(count: float) -> float:
+    """Rounded; whole numbers without a point."""
+    count = round(count, 3)
+    return int(count) if count == int(count) else count
+
+
+def tally(sources: Iterable[Buckets], cut: float) -> Tally:
     """All requests of the sources, and those slower than ``cut`` seconds."""
     sources = tuple(sources)
     return Tally(sum(slower(buckets, cut) for buckets in sources), sum(requests(buckets) for buckets in sources))
-
-
-def _dump(buckets: Buckets) -> list[list[float | None]]:
-    return [[None if math.isinf(edge) else edge, round(count, 3)] for edge, count in sorted(buckets.items())]

@@ -119,6 +119,11 @@ class FailProcess:
         return FailProcess(_load(log_s), left or 0.0, due or 0.0, int(polls or 0), int(steps or 0))
 
 
+def harder(phi: float) -> float:
+    """By what evidence for passing is divided: more than that for failing, as a wrong pass is the costlier mistake."""
+    return 1 + 1.5 * (phi - 1)
+
+
 @dataclass(frozen=True)
 class PassProcess:
     """Evidence for passing, of one step: little load does not vouch for more."""
@@ -138,8 +143,8 @@ class PassProcess:
         return _logsumexp(np.array(self.log_s))
 
     def after(self, log_e: Floats, *, cap: float, phi: float = 1.0) -> PassProcess:
-        """With one more poll. Tempered harder than failing: a wrong pass is the costlier mistake."""
-        log_s = np.array(self.log_s) + log_e / (1 + 1.5 * (phi - 1))
+        """With one more poll."""
+        log_s = np.array(self.log_s) + log_e / harder(phi)
         excess = _logsumexp(log_s) - self.log_m - cap
         return PassProcess(tuple((log_s - max(excess, 0.0)).tolist()), self.polls + 1)
 

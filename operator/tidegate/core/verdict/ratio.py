@@ -26,8 +26,9 @@ class RatioBand:
         nothing = (0.0,) * len(_RATIOS)
         return RatioBand(nothing, nothing)
 
-    def after(self, poll: Poll, past: Poll) -> RatioBand:
-        """With one more poll; its bets are on the ratio of the ``past`` polls. Both arms have requests.
+    def after(self, poll: Poll, past: Poll, phi: float = 1.0) -> RatioBand:
+        """With one more poll, tempered by ``phi``; its bets are on the ratio of the ``past`` polls. Both arms have
+        requests.
 
         The e-value of ``kernel.against_stable`` without delta, whose best tilt needs no base rate.
         """
@@ -37,7 +38,7 @@ class RatioBand:
         for so_far, bet in zip((self.above, self.below), bets, strict=True):
             tilt = (bet - _RATIOS) / (_RATIOS * (1 + poll.kappa * bet))
             log_e = poll.candidate.events * np.log1p(tilt) + poll.stable.events * np.log1p(-_RATIOS * poll.kappa * tilt)
-            sides.append(tuple((np.array(so_far) + log_e).tolist()))
+            sides.append(tuple((np.array(so_far) + log_e / phi).tolist()))
         return RatioBand(*sides)
 
     def interval(self, alpha: float) -> tuple[float, float] | None:
@@ -52,7 +53,7 @@ class RatioBand:
 
     def dump(self) -> list[list[float]]:
         """As JSON, rounded to what is shown."""
-        return [[round(e, 3) for e in side] for side in (self.above, self.below)]
+        return [[round(e, 2) for e in side] for side in (self.above, self.below)]
 
     @staticmethod
     def load(data: list[list[float]]) -> RatioBand:
