@@ -16,6 +16,7 @@ from tidegate.core.verdict.kernel import Boundary, Floats, Poll, Tally, against_
 from tidegate.core.verdict.mixture import FailProcess, Pace, PassProcess
 
 RULE = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, banded=True, usual=1e-3)
+FEWER = Rule(relative=Boundary(0.95, 0), margin=0, absolute=None, breaker=False, banded=True, usual=1e-2, rising=False)
 PLAN = Plan.of({"errors": (Family.Errors, RULE)}, alpha=0.05)
 CAPS = PLAN.caps_of("errors")
 PACE = Pace(polls=100, steps=4)
@@ -82,11 +83,22 @@ def test_a_poll_without_candidate_requests_is_no_evidence(before: Counts, stable
 @settings(max_examples=60)
 @given(st.lists(counted(), max_size=10))
 def test_the_state_is_small_and_finite(polls: list[Counts]) -> None:
-    evidence = Evidence.new(RULE)
+    evidence, fewer = Evidence.new(RULE), Evidence.new(FEWER)
     for counts in polls:
-        evidence = after(evidence, counts)
+        evidence, fewer = after(evidence, counts), fewer.after(counts, FEWER, PACE, CAPS)
     assert len(json.dumps(evidence.dump())) < 2500
-    assert all(math.isfinite(log) for log in logs(evidence))
+    assert all(math.isfinite(log) for log in logs(evidence) + logs(fewer))
+
+
+@settings(max_examples=60)
+@given(st.lists(counted(), min_size=1, max_size=8), st.floats(1, 30), st.floats(1, 30))
+def test_the_more_pods_differ_the_less_fails_or_passes(polls: list[Counts], one: float, other: float) -> None:
+    """Look by look: what a look may gain shrinks with phi."""
+    phis = sorted((one, other))
+    for counts in polls:
+        little, much = (Evidence.new(RULE).after(counts, RULE, PACE, CAPS, phi) for phi in phis)
+        for less, more in zip(logs(much), logs(little), strict=True):
+            assert less <= max(more, 0) + 1e-9
 
 
 @settings(max_examples=100)

@@ -549,6 +549,26 @@ def test_promql_of_the_users_is_asked_for_each_arm_and_counted() -> None:
     assert status.message.startswith("orders 40 % vs 0.33 % stable")
 
 
+def test_orders_that_stay_away_fail_and_it_is_told_by_how_much_they_may() -> None:
+    fewer = spec(metrics=[{"name": "orders", "ratio": {"of": "orders", "to": "all"}, "maxDecrease": "5%"}])
+    texts = analysis.queries(fewer, ARMS)
+    at = START.timestamp()
+
+    def answers(look: int, rate: float) -> dict[str, Answer]:
+        when = at + 2 * look + 2
+        values = (50 * look, 1000 * look, 1000 * rate * look, 1000 * look)
+        return {
+            text: (Series({"pod": "a"}, ((when - 2, value * max(look - 1, 0) / max(look, 1)), (when, value))),)
+            for text, value in zip(texts, values, strict=True)
+        }
+
+    status = looked(fewer, [answers(look, 0.02) for look in range(12)])
+    assert status.verdict is Verdict.Fail
+    assert status.message == "orders 2 % vs 5 % stable, allowed: at most 5 % less than stable"
+    assert looked(fewer, [answers(look, 0.05) for look in range(12)]).verdict is not Verdict.Fail
+    assert looked(fewer, [answers(look, 0.09) for look in range(12)]).verdict is Verdict.Pass
+
+
 def test_a_query_with_several_series_is_unknown_and_shows_them() -> None:
     wanted = ratio("bad_total", 'sum by (pod) (x{pod=~"{{pods}}"})')
     texts = analysis.queries(wanted, ARMS)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from tidegate.api.analysis import AnalysisSpec, MetricSpec
 
 ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "5%"}
+ORDERS = {"preset": None, "max": None, "ratio": {"of": "orders", "to": "sessions"}, "maxDecrease": "5%"}
 
 
 def test_the_defaults_are_written_out_and_read_back() -> None:
@@ -35,6 +36,11 @@ def test_the_defaults_are_written_out_and_read_back() -> None:
         ({"preset": None, "ratio": {"of": "sum(a)", "to": "b"}}, "of must tell the two apart"),
         ({"preset": None, "ratio": {"of": "a", "to": "b / 2"}}, "to must tell the two apart"),
         ({"preset": "Latency", "quantile": "p9", "max": "1s"}, "quantile"),
+        (ORDERS | {"maxIncrease": "5%"}, "give one or the others"),
+        (ORDERS | {"max": "5%"}, "give one or the others"),
+        ({"max": None, "maxDecrease": "5%"}, "maxDecrease is for a ratio of what ought to happen"),
+        (ORDERS | {"maxDecrease": "0%"}, "maxDecrease must be above 0% and below 100%"),
+        (ORDERS | {"maxDecrease": "100%"}, "maxDecrease must be above 0% and below 100%"),
         ({"name": "Errors!"}, "name"),
         ({"maxIncrease": "half"}, "is not a percentage"),
         ({"maxIncrease": "9" * 400 + "%"}, "is not a percentage"),
@@ -64,3 +70,9 @@ def test_quantiles_are_fractions() -> None:
     metric = MetricSpec.model_validate({"name": "l", "preset": "Latency", "quantile": "p99.9", "max": "1m30s"})
     assert metric.level == pytest.approx(0.999)
     assert metric.limit == 90
+
+
+def test_what_ought_to_happen_may_happen_a_little_less() -> None:
+    metric = MetricSpec.model_validate(ERRORS | ORDERS)
+    assert metric.max_decrease == pytest.approx(0.05)
+    assert MetricSpec.model_validate(metric.wire()) == metric

@@ -16,6 +16,8 @@ from tidegate.core.verdict.mixture import FROM_THE_START, Pace
 ERRORS = Rule(relative=Boundary(1.5, 1e-5), margin=1e-3, absolute=0.05, breaker=True, banded=True, usual=1e-3)
 LATENCY = Rule(relative=Boundary(1.0, 1e-4), margin=1e-3, absolute=0.01, breaker=False, banded=False, usual=0.01)
 DEFAULT = {"errors": (Family.Errors, ERRORS), "latency": (Family.Latency, LATENCY)}
+ORDERS = Rule(relative=Boundary(0.95, 0), margin=0, absolute=None, breaker=False, banded=True, usual=1e-2, rising=False)
+BUSINESS = Plan.of({"orders": (Family.Business, ORDERS)}, alpha=0.05)
 PACE = Pace(polls=240, steps=5)
 PLAN = Plan.of(DEFAULT, alpha=0.05)
 
@@ -38,7 +40,7 @@ def failed(evidence: Evidence, plan: Plan = PLAN) -> bool:
 
 
 def test_the_weights_are_one_altogether_and_gross_keeps_its_tenth() -> None:
-    for metrics in (DEFAULT, {"errors": DEFAULT["errors"]}, {"a": (Family.Ratio, ERRORS), "b": (Family.Ratio, ERRORS)}):
+    for metrics in (DEFAULT, {"errors": DEFAULT["errors"]}, {"a": (Family.Other, ERRORS), "b": (Family.Other, ERRORS)}):
         weights = Plan.of(metrics, alpha=0.05).weights
         assert math.isclose(sum(weights.values()), 1)
         assert math.isclose(sum(weight for (_, test), weight in weights.items() if test is Check.Gross), 0.1)
@@ -218,3 +220,58 @@ def test_healthy_releases_do_not_fail() -> None:
 
     assert failures(0.01) == 0
     assert failures(0.015) <= 2
+
+
+def orders(rate: float, looks: int, seed: int) -> Evidence:
+    """Of 3 % of stable's sessions an order comes, at 100 and 300 sessions a look."""
+    rng, evidence = np.random.default_rng(seed), Evidence.new(ORDERS)
+    for _ in range(looks):
+        poll = counts(int(rng.binomial(100, rate)), 100, int(rng.binomial(300, 0.03)), 300)
+        evidence = evidence.after(poll, ORDERS, PACE, BUSINESS.caps_of("orders"))
+    return evidence
+
+
+def lost(evidence: Evidence) -> bool:
+    return judge(BUSINESS, {"orders": evidence}).failed
+
+
+def test_orders_that_stay_away_fail() -> None:
+    assert all(lost(orders(0.015, 120, seed)) for seed in range(10))
+    assert lost(orders(0.0, 40, 1))
+
+
+def test_as_many_orders_or_more_or_a_little_fewer_fail_nothing() -> None:
+    for rate in (0.03, 0.06, 0.0285):
+        assert not any(lost(orders(rate, 120, seed)) for seed in range(10))
+
+
+def test_more_orders_pass_and_fewer_do_not() -> None:
+    assert orders(0.045, 120, 1).proven(ORDERS)
+    assert not orders(0.02, 120, 1).proven(ORDERS)
+    assert not orders(0.02, 120, 1).within(Check.Relative, ORDERS)
+
+
+def test_what_is_needed_to_tell_fewer_orders_is_told() -> None:
+    few, many = (needed(BUSINESS, "orders", ORDERS, orders(rate, 5, 1)) for rate in (0.005, 0.02))
+    assert few is not None
+    assert many is not None
+    assert few < many
+
+
+def test_what_differs_more_than_chance_has_it_takes_more_to_tell() -> None:
+    polls = [counts(4, 100, 9, 900)] * 6
+    plain = after(*polls)
+    tempered = Evidence.new(ERRORS)
+    for poll in polls:
+        tempered = tempered.after(poll, ERRORS, PACE, PLAN.caps_of("errors"), 3.0)
+    assert tempered.failing[Check.Relative].log_m < plain.failing[Check.Relative].log_m
+    assert tempered.failing[Check.Gross] == plain.failing[Check.Gross]
+    few, more = (needed(PLAN, "errors", ERRORS, plain, phi) for phi in (1.0, 3.0))
+    assert few is not None
+    assert more is not None
+    assert more > 2 * few
+
+
+def test_candidates_that_are_down_fail_in_the_first_poll_however_much_pods_differ() -> None:
+    evidence = Evidence.new(ERRORS).after(counts(30, 30, 0, 270), ERRORS, PACE, PLAN.caps_of("errors"), 50.0)
+    assert failed(evidence)

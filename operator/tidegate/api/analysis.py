@@ -97,14 +97,14 @@ class Reason(StrEnum):
 
 
 class RatioSpec(Model):
-    """A share of bad events: two counters, ``of`` divided by ``to``."""
+    """A share of events: two counters, ``of`` divided by ``to``."""
 
     of: Annotated[str, Field(min_length=1, max_length=1024)]
-    """The bad events. The name of a counter (then read for every pod of each arm), or PromQL that returns exactly
+    """The events that count, bad ones or with `maxDecrease` good ones. The name of a counter (then read for every pod of each arm), or PromQL that returns exactly
     one series, a counter, for an arm: `{{revision}}` stands for its pod-template-hash, `{{pods}}` for a regular
     expression of its pod names, `{{namespace}}` for the namespace."""
     to: Annotated[str, Field(min_length=1, max_length=1024)]
-    """All events, the bad ones among them. Given like `of`."""
+    """All events, those among them. Given like `of`."""
 
     cel_rules: ClassVar[Rules] = tuple(
         (
@@ -130,14 +130,14 @@ def is_counter_name(text: str) -> bool:
 
 
 class MetricSpec(Model):
-    """One metric and its limits, relative to stable (`maxIncrease`), absolute (`max`), or both."""
+    """One metric and its limits, relative to stable (`maxIncrease` or `maxDecrease`), absolute (`max`), or both."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
     """How messages and the status call it."""
     preset: Preset | None = None
     """A metric that needs no query: ErrorRatio or Latency."""
     ratio: RatioSpec | None = None
-    """A share of bad events from counters of your own."""
+    """A share of events from counters of your own: of bad ones, or with `maxDecrease` of good ones."""
     source: Annotated[CounterSource | None, Field(alias="from")] = None
     """Whose counters a preset reads. Default: the router's where it has them for each arm, else the pods' own
     (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`). Errors of gRPC:
@@ -146,6 +146,9 @@ class MetricSpec(Model):
     """Which quantile of the latency, p50 to p99.9. Only with preset Latency; default p99."""
     max_increase: Percent | None = None
     """How much worse than stable is still fine: 50% means up to 1.5 times its error ratio, or its quantile."""
+    max_decrease: Percent | None = None
+    """For a ratio of what ought to happen, such as orders to sessions: how much less than stable's is still fine. 5%
+    means down to 0.95 times. Instead of `maxIncrease`."""
     max: Annotated[str | None, Field(pattern=_LIMIT_PATTERN, max_length=16)] = None
     """What is too much in any case: a percentage of the requests, or a duration for Latency."""
     optional: bool = False
@@ -155,7 +158,23 @@ class MetricSpec(Model):
 
     cel_rules: ClassVar[Rules] = (
         ("has(self.preset) != has(self.ratio)", "give exactly one of preset and ratio"),
-        ("has(self.maxIncrease) || has(self.max)", "give maxIncrease, max, or both: a metric needs a limit"),
+        (
+            "has(self.maxIncrease) || has(self.maxDecrease) || has(self.max)",
+            "give maxIncrease, maxDecrease, or max: a metric needs a limit",
+        ),
+        (
+            "!has(self.maxDecrease) || (!has(self.maxIncrease) && !has(self.max))",
+            "maxDecrease is for what ought to happen, maxIncrease and max for what ought not: give one or the others",
+        ),
+        (
+            "!has(self.maxDecrease) || has(self.ratio)",
+            "maxDecrease is for a ratio of what ought to happen: give maxIncrease, or a ratio",
+        ),
+        (
+            "!has(self.maxDecrease) || (double(self.maxDecrease.replace('%', '')) > 0.0"
+            " && double(self.maxDecrease.replace('%', '')) < 100.0)",
+            "maxDecrease must be above 0% and below 100%",
+        ),
         (
             "!has(self.quantile) || (has(self.preset) && self.preset == 'Latency')",
             "quantile is for preset Latency: remove it, or set preset: Latency",
@@ -179,7 +198,10 @@ class MetricSpec(Model):
         percentage = self.max is not None and self.max.endswith("%")
         held = (
             (self.preset is None) != (self.ratio is None),
-            self.max_increase is not None or self.max is not None,
+            any(limit is not None for limit in (self.max_increase, self.max_decrease, self.max)),
+            self.max_decrease is None or (self.max_increase is None and self.max is None),
+            self.max_decrease is None or self.ratio is not None,
+            self.max_decrease is None or 0 < self.max_decrease < 1,
             self.quantile is None or latency,
             self.source is None or self.preset is not None,
             self.max is None or percentage != latency,

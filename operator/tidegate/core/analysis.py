@@ -245,7 +245,7 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
             found = ask.trouble(question, view.answers)
             if found:
                 return found
-            # Bad events may never have happened to one arm; a name that is wrong finds them in neither.
+            # Its events may never have happened to one arm; a name that is wrong finds them in neither.
             one_arm_will_do = question.reads is Reads.Of
             texts = [other.text for others in asked.values() for other in others if other.reads is question.reads]
             if view.answers[question.text] or (one_arm_will_do and any(view.answers.get(text) for text in texts)):

@@ -100,6 +100,8 @@ def _limits(metric: MetricSpec, control: str) -> str:
     limits = []
     if metric.max_increase is not None:
         limits.append(f"at most {100 * metric.max_increase:.4g} % more than {control}")
+    if metric.max_decrease is not None:
+        limits.append(f"at most {100 * metric.max_decrease:.4g} % less than {control}")
     if metric.max is not None:
         limits.append(f"at most {metric.max}")
     return "allowed: " + " and ".join(limits)

@@ -35,6 +35,9 @@ def rule(metric: MetricSpec) -> Rule:
             banded=False,
             usual=beyond,
         )
+    if metric.max_decrease is not None:
+        least = Boundary(rho=1 - metric.max_decrease, delta=0.0)
+        return Rule(relative=least, margin=0.0, absolute=None, breaker=False, banded=True, usual=1e-2, rising=False)
     return Rule(
         relative=None if increase is None else Boundary(rho=1 + increase, delta=1e-5),
         margin=1e-3,
@@ -57,8 +60,10 @@ def plan(spec: AnalysisSpec) -> Plan:
 
 
 def _family(metric: MetricSpec) -> Family:
+    if metric.max_decrease is not None:
+        return Family.Business
     if metric.ratio is not None:
-        return Family.Ratio
+        return Family.Other
     return Family.Latency if metric.preset is Preset.Latency else Family.Errors
 
 

@@ -116,7 +116,7 @@ class Reads(StrEnum):
     Buckets = "buckets"
     """Requests by duration, by the label ``le``."""
     Of = "of"
-    """Bad events."""
+    """Events of a ratio."""
     To = "to"
     """All events."""
 
@@ -188,7 +188,8 @@ def by_pods(metric: MetricSpec, arms: Arms) -> bool:
 
 def needs_stable(metric: MetricSpec) -> bool:
     """Whether stable is asked at all: not for a limit alone, but for errors, whose gross breaker compares."""
-    return metric.max_increase is not None or metric.preset is Preset.ErrorRatio
+    compared = metric.max_increase is not None or metric.max_decrease is not None
+    return compared or metric.preset is Preset.ErrorRatio
 
 
 def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) -> tuple[Question, ...]:

@@ -24,10 +24,12 @@ class Family(StrEnum):
 
     Errors = "errors"
     Latency = "latency"
-    Ratio = "ratio"
+    Business = "business"
+    """What ought to happen, and happens less."""
+    Other = "other"
 
 
-_WEIGHTS = {Family.Errors: 0.35, Family.Latency: 0.25, Family.Ratio: 0.2}
+_WEIGHTS = {Family.Errors: 0.35, Family.Latency: 0.25, Family.Business: 0.1, Family.Other: 0.1}
 _ABSOLUTE_WEIGHT = 0.1
 
 Key = tuple[str, Check]

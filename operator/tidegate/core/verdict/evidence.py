@@ -37,14 +37,16 @@ _WORSE = {
     Check.Absolute: np.array([1.1, 1.25, 1.5, 2, 3, 5, 10, 19]),
     Check.Gross: np.array([1.25, 2, 4]),
 }
+_LESS = np.array([0.97, 0.93, 0.87, 0.8, 0.7, 0.5, 0.25, 0.05])
 _BETTER = {
     Check.Relative: np.array([0.93, 0.85, 0.75, 0.65, 0.5, 0.3, 0.1]),
     Check.Absolute: np.array([0.9, 0.75, 0.5, 0.25, 0.05]),
 }
-"""The effects bet on, as factors on the boundary."""
+_MORE = np.array([1.02, 1.05, 1.1, 1.2, 1.4, 2])
+"""The effects bet on, as factors on the boundary: where more is worse; and where less is."""
 
-_LOG_PRIORS = {test: np.full(len(effects), -math.log(len(effects))) for test, effects in _WORSE.items()}
-_LOG_PRIORS[Check.Gross] = np.log([0.5, 0.25, 0.25])  # half on the hardest: that most requests fail shows anyway
+_GROSS_PRIOR = np.log([0.5, 0.25, 0.25])
+"""Half on the hardest: that most requests fail shows anyway."""
 
 _DECAY, _PRIOR_REQUESTS = 0.97, 200.0
 
@@ -65,6 +67,9 @@ class Rule:
     """Whether the interval of the ratio is told: not where the arms' events are not the same, as with latency."""
     usual: float
     """Stable's rate, as long as nothing is known of it."""
+    rising: bool = True
+    """Whether more events are worse; if not, an event is what ought to happen, and the relative boundary is the least
+    there may be."""
 
     @property
     def tests(self) -> tuple[Check, ...]:
@@ -75,6 +80,14 @@ class Rule:
             (Check.Gross, self.breaker),
         )
         return tuple(test for test, is_wanted in wanted if is_wanted)
+
+    def worse(self, test: Check) -> Floats:
+        """The effects that failing bets on."""
+        return _WORSE[test] if self.rising else _LESS
+
+    def better(self, test: Check) -> Floats:
+        """The effects that passing bets on."""
+        return _BETTER[test] if self.rising else _MORE
 
     @property
     def to_pass(self) -> Boundary | None:
@@ -119,7 +132,7 @@ class Evidence:
         return Evidence(
             stable_events=_PRIOR_REQUESTS * rule.usual,
             stable_requests=_PRIOR_REQUESTS,
-            failing={test: FailProcess.new(len(_WORSE[test])) for test in rule.tests},
+            failing={test: FailProcess.new(len(rule.worse(test))) for test in rule.tests},
             passing=_unproven(rule),
             band=RatioBand.new() if rule.banded else None,
         )
@@ -153,8 +166,8 @@ class Evidence:
         informed = [test for test in rule.tests if _informs(test, counts)]
         failing = {
             test: self.failing[test].after(
-                _log_e(test, counts, rule.relative, rule.absolute, _WORSE[test], p),
-                _LOG_PRIORS[test],
+                _log_e(test, counts, rule.relative, rule.absolute, rule.worse(test), p),
+                _log_prior(test, rule),
                 pace,
                 cap=caps[test],
                 phi=1.0 if test is Check.Gross else phi,
@@ -163,7 +176,7 @@ class Evidence:
         }
         passing = {
             test: self.passing[test].after(
-                _log_e(test, counts, rule.to_pass, rule.absolute, _BETTER[test], p),
+                _log_e(test, counts, rule.to_pass, rule.absolute, rule.better(test), p),
                 cap=-CAP * math.log(BETA),
                 phi=phi,
             )
@@ -198,8 +211,11 @@ class Evidence:
         """Whether the rates, as they are seen in this step, are within the limit."""
         if test is Check.Absolute:
             return rule.absolute is None or self.step.absolute.candidate.rate <= rule.absolute
-        poll = self.step.relative
-        return rule.relative is None or poll.candidate.rate <= rule.relative.rho * poll.stable.rate + rule.margin
+        poll, boundary = self.step.relative, rule.to_pass
+        if boundary is None:
+            return True
+        limit = boundary.at(poll.stable.rate)
+        return poll.candidate.rate <= limit if rule.rising else poll.candidate.rate >= limit
 
     @property
     def leans(self) -> bool:
@@ -233,7 +249,12 @@ class Evidence:
 
 
 def _unproven(rule: Rule) -> dict[Check, PassProcess]:
-    return {test: PassProcess.new(len(_BETTER[test])) for test in rule.tests if test in _BETTER}
+    return {test: PassProcess.new(len(rule.better(test))) for test in rule.tests if test in _BETTER}
+
+
+def _log_prior(test: Check, rule: Rule) -> Floats:
+    effects = len(rule.worse(test))
+    return _GROSS_PRIOR if test is Check.Gross else np.full(effects, -math.log(effects))
 
 
 def _informs(test: Check, counts: Counts) -> bool:
