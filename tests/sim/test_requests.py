@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Stage
 from tidegate.core.asked import REQUEST
@@ -53,6 +54,55 @@ async def test_too_late_to_abort_is_said() -> None:
     await world.ends("Promoted")
     assert answered(world) == ("Refused", "the release is at Lift")
     assert "RequestRefused" in world.events()
+
+
+PAUSING = {
+    "steps": [{"weight": 25, "bake": "30s"}, {"weight": 100, "bake": "2s"}],
+    "drain": "1s",
+    "analysis": {
+        "interval": "2s",
+        "warmup": "0s",
+        "minRequests": 10,
+        "metrics": [{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "onFail": "Pause"}],
+    },
+}
+
+
+async def paused_by_its_errors() -> World:
+    world = await World.begin(spec=PAUSING, versions={"v2": Version(errors=0.4)})
+    world.release("v2")
+    await world.until(lambda: world.why() == "AnalysisPaused", within=60)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("action", "ends"),
+    [("resume", "Promoted"), ("skip-step", "Promoted"), ("promote", "Promoted"), ("abort", "Aborted")],
+)
+async def test_a_metric_that_pauses_holds_the_release_until_somebody_decides(action: str, ends: str) -> None:
+    world = await paused_by_its_errors()
+    await world.wait(60)
+    assert world.baking(1)(), "it takes nothing back, and goes no further"
+    assert (world.phase, world.why("Stalled"), world.condition("Analyzed")) == ("Waiting", "AnalysisPaused", "False")
+    assert "errors beyond limits: resume, skip the step, promote or abort" in world.status.message
+    assert world.events().count("AnalysisPaused") == 1
+    world.versions["v2"] = Version()
+    await world.wait(10)
+    ask(world, action)
+    await world.ends(ends)
+    assert answered(world) == ("Done", "")
+
+
+async def test_a_metric_that_pauses_is_decided_on_for_what_it_has_shown() -> None:
+    world = await paused_by_its_errors()
+    world.versions["v2"] = Version()
+    await world.wait(10)
+    ask(world, "resume")
+    await world.until(lambda: world.why() != "AnalysisPaused", within=5)
+    assert world.condition("Stalled") == "False"
+    ask(world, "resume", id_="2")
+    await world.until(lambda: world.status.last_request is not None and world.status.last_request.id == "2", within=5)
+    assert answered(world, "2") == ("Refused", "it is not paused by a request, nor by a metric")
 
 
 async def test_pause_holds_and_resume_goes_on() -> None:

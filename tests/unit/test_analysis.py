@@ -16,6 +16,7 @@ from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricStatus, Re
 from tidegate.core import analysis
 from tidegate.core.analysis import Arms
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+from tidegate.core.metric import plan
 from tidegate.core.questions import Protocol
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -104,7 +105,7 @@ class World:
     def answers(self, now: datetime) -> dict[str, Answer]:
         found = {}
         for query in analysis.queries(self.spec, self.arms, self.status):
-            window = float(query[query.rindex("[") + 1 : -2])
+            window = float(query[query.rindex("[") + 1 : -2]) if query.endswith("s]") else 0.0
             arm = self.candidate if "7d9f5" in query or "candidate" in query else self.stable
             down = self.down(query)
             found[query] = (
@@ -631,3 +632,113 @@ def test_a_late_scrape_is_waited_for() -> None:
 def test_without_metrics_nothing_is_judged() -> None:
     none = spec(metrics=[])
     assert looked(none, [{}]).verdict is Verdict.Pass
+
+
+CPU = {"name": "cpu", "gauge": {"query": 'avg(cpu{pod=~"{{pods}}"})'}, "maxIncrease": "20%", "max": "90%"}
+
+
+class Levels:
+    """A world with a gauge beside its errors."""
+
+    def __init__(self, candidate: float, stable: float = 0.5, **metric: object) -> None:
+        self.candidate, self.stable = candidate, stable
+        cpu = {name: value for name, value in {**CPU, **metric}.items() if value is not None}
+        self.world = World(
+            arm("stable", 75, errors=0.003),
+            arm("candidate", 25, errors=0.003),
+            spec(interval="15s", metrics=[*ERRORS_ONLY, cpu]),
+            scrape=15,
+        )
+        self.missing = False
+        self.world.down = self.level
+
+    def level(self, query: str) -> Answer | None:
+        if "cpu{" not in query:
+            return None
+        now, level = self.world.scraped, self.candidate if "7d9f5" in query else self.stable
+        pods = (0.9, 1.1)
+        return () if self.missing else tuple(Series({"pod": str(by)}, ((now, by * level),)) for by in pods)
+
+    def look(self, times: int) -> AnalysisStatus:
+        for _ in range(times):
+            self.world.look()
+        return self.world.status
+
+
+def test_a_gauge_beyond_its_limits_holds_the_release_and_fails_nothing() -> None:
+    levels = Levels(candidate=1.2)
+    status = levels.look(120)
+    assert (status.verdict, status.reason, status.held_by) == (Verdict.Inconclusive, Reason.Held, ("cpu",))
+    assert not status.leans_to_failing
+    found = metric(status, "cpu")
+    assert (found.verdict, found.reason) == (Verdict.Fail, Reason.LimitExceeded)
+    told = "cpu 120 % vs 50 % stable, allowed: at most 20 % more than stable and at most 90%"
+    assert status.message == told
+    levels.candidate = 0.5
+    assert levels.look(60).held_by == ("cpu",), "until somebody decides"
+    levels.world.status = analysis.forgiven(levels.world.spec, levels.world.status)
+    assert levels.world.status.held_by == ()
+    requests = metric(status, "errors").requests
+    after = levels.look(60)
+    assert after.held_by == ()
+    assert metric(after, "errors").requests > requests, "what else is known stays known"
+
+
+def test_a_gauge_that_is_to_revert_fails_the_release() -> None:
+    assert Levels(candidate=1.2, onFail="Revert").look(120).verdict is Verdict.Fail
+
+
+def test_errors_that_are_to_pause_hold_the_release() -> None:
+    pausing = [{**ERRORS_ONLY[0], "onFail": "Pause"}]
+    world = World(arm("stable", 750), arm("candidate", 250, errors=0.5), spec(metrics=pausing))
+    for _ in range(6):
+        status = world.look()
+    assert (status.verdict, status.held_by, status.leans_to_failing) == (Verdict.Inconclusive, ("errors",), False)
+
+
+def test_what_pauses_takes_nothing_from_what_reverts() -> None:
+    with_gauge, without = plan(Levels(candidate=0.5).world.spec), plan(spec(metrics=ERRORS_ONLY))
+    assert with_gauge == without
+
+
+def test_a_gauge_within_its_limits_passes_once_a_block_was_seen() -> None:
+    levels = Levels(candidate=0.52, optional=None)
+    assert metric(levels.look(5), "cpu").reason is Reason.NeedsTime
+    found = metric(levels.look(20), "cpu")
+    assert (found.verdict, found.reason, found.message) == (Verdict.Pass, Reason.WithinLimits, "52 % vs 50 % stable")
+    assert found.needed is None
+    levels.world.step_changed = True
+    assert metric(levels.look(1), "cpu").reason is Reason.NeedsTime
+
+
+def test_a_gauge_has_its_own_unit_and_a_limit_alone_asks_nothing_of_stable() -> None:
+    levels = Levels(candidate=300e6, max="500000000", maxIncrease=None)
+    assert sum("cpu" in query for query in analysis.queries(levels.world.spec, ARMS)) == 1
+    found = metric(levels.look(20), "cpu")
+    assert (found.verdict, found.message, found.dispersion) == (Verdict.Pass, "3e+08", None)
+
+
+def test_a_gauge_without_an_answer_is_unknown() -> None:
+    levels = Levels(candidate=0.5)
+    levels.missing = True
+    status = levels.look(1)
+    assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.NoSeries)
+    assert "or vector(0)" in status.message
+
+
+def test_the_warm_up_of_a_gauge_does_not_count() -> None:
+    levels = Levels(candidate=5.0)
+    levels.world.spec = spec(interval="15s", metrics=[*ERRORS_ONLY, CPU], warmup="10m")
+    levels.look(30)
+    assert levels.world.seconds < 600
+    assert metric(levels.world.status, "cpu").evidence == 0
+
+
+def test_a_restart_in_mid_block_changes_nothing() -> None:
+    levels = Levels(candidate=0.77)
+    direct = levels.world.status
+    for _ in range(30):
+        status = levels.look(1)
+        answered, now = levels.world.answered, status.looked_at
+        direct = analysis.look(levels.world.spec, direct, ARMS, answered, now, step_changed=False)
+        assert direct.journal == status.journal

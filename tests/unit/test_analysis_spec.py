@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tidegate.api.analysis import AnalysisSpec, MetricSpec
+from tidegate.api.analysis import AnalysisSpec, MetricSpec, OnFail
 
 ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "5%"}
+CPU = {"preset": None, "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
 ORDERS = {"preset": None, "max": None, "ratio": {"of": "orders", "to": "sessions"}, "maxDecrease": "5%"}
 
 
@@ -23,8 +24,8 @@ def test_the_defaults_are_written_out_and_read_back() -> None:
 @pytest.mark.parametrize(
     ("metric", "told"),
     [
-        ({"preset": None}, "give exactly one of preset and ratio"),
-        ({"ratio": {"of": "a", "to": "b"}}, "give exactly one of preset and ratio"),
+        ({"preset": None}, "give exactly one of preset, ratio and gauge"),
+        ({"ratio": {"of": "a", "to": "b"}}, "give exactly one of preset, ratio and gauge"),
         ({"max": None}, "a metric needs a limit"),
         ({"quantile": "p99"}, "quantile is for preset Latency"),
         ({"preset": "Latency"}, "max is a percentage such as 5%, or with preset Latency a duration"),
@@ -37,6 +38,15 @@ def test_the_defaults_are_written_out_and_read_back() -> None:
         ({"preset": None, "ratio": {"of": "a", "to": "b / 2"}}, "to must tell the two apart"),
         ({"preset": "Latency", "quantile": "p9", "max": "1s"}, "quantile"),
         (ORDERS | {"maxIncrease": "5%"}, "give one or the others"),
+        (CPU | {"ratio": {"of": "a", "to": "b"}}, "give exactly one of preset, ratio and gauge"),
+        (CPU | {"gauge": {"query": "cpu"}}, "gauge.query must tell the two apart"),
+        (CPU | {"max": "1s"}, "max of a gauge is a number such as '0.9', or a percentage"),
+        (CPU | {"max": "0"}, "max must be above zero"),
+        (CPU | {"max": None, "maxDecrease": "5%"}, "maxDecrease is for a ratio"),
+        (CPU | {"from": "Pods"}, "from is for presets"),
+        ({"max": "0.9"}, "max is a percentage such as 5%, or with preset Latency a duration"),
+        ({"preset": "Latency", "max": "0.9"}, "max is a percentage such as 5%, or with preset Latency a duration"),
+        ({"onFail": "Stop"}, "Revert"),
         (ORDERS | {"max": "5%"}, "give one or the others"),
         ({"max": None, "maxDecrease": "5%"}, "maxDecrease is for a ratio of what ought to happen"),
         (ORDERS | {"maxDecrease": "0%"}, "maxDecrease must be above 0% and below 100%"),
@@ -57,6 +67,7 @@ def test_a_metric_that_makes_no_sense_says_so(metric: dict[str, object], told: s
     [
         ({"confidence": "100%"}, "confidence must be from 50% to 99.99%"),
         ({"metrics": [ERRORS, ERRORS]}, "metrics must have distinct names"),
+        ({"metrics": [ERRORS | CPU]}, "gauges count no requests"),
         ({"interval": "100ms"}, "interval must be from 1s to 1h"),
         ({"onUnknown": {"then": "Advance"}}, "Hold"),
     ],
@@ -76,3 +87,13 @@ def test_what_ought_to_happen_may_happen_a_little_less() -> None:
     metric = MetricSpec.model_validate(ERRORS | ORDERS)
     assert metric.max_decrease == pytest.approx(0.05)
     assert MetricSpec.model_validate(metric.wire()) == metric
+
+
+@pytest.mark.parametrize(("limit", "means"), [("90%", 0.9), ("150%", 1.5), ("0.25", 0.25), ("500000000", 5e8)])
+def test_a_gauge_has_a_limit_of_its_own_and_pauses_unless_it_is_to_revert(limit: str, means: float) -> None:
+    metric = MetricSpec.model_validate(ERRORS | CPU | {"max": limit})
+    assert (metric.limit, metric.fails_by) == (pytest.approx(means), OnFail.Pause)
+    assert MetricSpec.model_validate(metric.wire()) == metric
+    assert MetricSpec.model_validate(ERRORS | CPU | {"onFail": "Revert"}).fails_by is OnFail.Revert
+    assert MetricSpec.model_validate(ERRORS).fails_by is OnFail.Revert
+    assert AnalysisSpec.model_validate({"metrics": [ERRORS | CPU], "minRequests": 0}).min_requests == 0

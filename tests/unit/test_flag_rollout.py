@@ -189,6 +189,30 @@ def test_arms_of_other_sizes_than_their_shares_hold() -> None:
     assert (flag.milli, flag.condition("SampleRatioMismatch")) == (100_000, "False")
 
 
+@pytest.mark.parametrize(
+    ("action", "ends"),
+    [
+        (RequestAction.RESUME, 100_000),
+        (RequestAction.SKIP_STEP, 100_000),
+        (RequestAction.PROMOTE, 100_000),
+        (RequestAction.ABORT, 0),
+    ],
+)
+def test_a_metric_that_pauses_holds_growth_until_somebody_decides(action: RequestAction, ends: int) -> None:
+    pausing = {**GUARD, "metrics": [{**ERRORS, "onFail": "Pause"}]}
+    flag = life({"percentage": 50, "bake": "1h"}, {"percentage": 100}, analysis=pausing, minExposures=0)
+    flag.metrics = app(errors_in=0.05)
+    flag.passes(hours=5)
+    assert (flag.milli, flag.condition("Stalled")) == (50_000, "True")
+    assert flag.status
+    assert flag.status.phase is FlagPhase.WAITING
+    assert "errors beyond limits: resume, skip the step, promote or abort" in flag.status.message
+    assert flag.events.count("AnalysisPaused") == 1
+    flag.metrics = app(errors_in=0.01)
+    assert flag.ask(action) == "Done"
+    assert flag.passes(minutes=5).milli == ends
+
+
 def test_people_are_asked_in_turn() -> None:
     flag = life().passes(minutes=10)
     assert flag.ask(RequestAction.PAUSE) == "Done"

@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Rules, Time, parse_duration, parse_percent
 
 COUNTER_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
-_LIMIT_PATTERN = rf"{DURATION_PATTERN}|^[0-9]+(\.[0-9]+)?%$"
+_PLAIN_LIMIT = r"^[0-9]+(\.[0-9]+)?%?$"
+_LIMIT_PATTERN = rf"{DURATION_PATTERN}|{_PLAIN_LIMIT}"
 
 
 class Advance(StrEnum):
@@ -41,6 +42,15 @@ class CounterSource(StrEnum):
 
     Router = "Router"
     Pods = "Pods"
+
+
+class OnFail(StrEnum):
+    """What a metric does that is beyond its limits."""
+
+    Revert = "Revert"
+    """It fails the release."""
+    Pause = "Pause"
+    """It holds the release until somebody decides."""
 
 
 class WhenInconclusive(StrEnum):
@@ -84,6 +94,10 @@ class Reason(StrEnum):
     """Inconclusive: the candidate has had no request in this step."""
     NeedsRequests = "NeedsRequests"
     """Inconclusive: more requests are needed."""
+    NeedsTime = "NeedsTime"
+    """Inconclusive: a gauge has not been watched for long enough."""
+    Held = "Held"
+    """Inconclusive: a metric with onFail: Pause is beyond its limits, and somebody is to decide."""
     Resolution = "Resolution"
     """Inconclusive: the histogram has no bucket edge where one is needed."""
     NoSeries = "NoSeries"
@@ -100,9 +114,9 @@ class RatioSpec(Model):
     """A share of events: two counters, ``of`` divided by ``to``."""
 
     of: Annotated[str, Field(min_length=1, max_length=1024)]
-    """The events that count, bad ones or with `maxDecrease` good ones. The name of a counter (then read for every pod of each arm), or PromQL that returns exactly
-    one series, a counter, for an arm: `{{revision}}` stands for its pod-template-hash, `{{pods}}` for a regular
-    expression of its pod names, `{{namespace}}` for the namespace."""
+    """The events that count: bad ones, with `maxDecrease` good ones. The name of a counter (read for every pod of
+    each arm), or PromQL that returns exactly one series, a counter, for an arm: `{{revision}}` stands for its
+    pod-template-hash, `{{pods}}` for a regular expression of its pod names, `{{namespace}}` for the namespace."""
     to: Annotated[str, Field(min_length=1, max_length=1024)]
     """All events, those among them. Given like `of`."""
 
@@ -129,6 +143,34 @@ def is_counter_name(text: str) -> bool:
     return re.fullmatch(COUNTER_NAME, text) is not None
 
 
+GAUGE_TELLS_APART = (
+    "gauge.query must tell the two apart that are compared: use {{revision}} or {{pods}} in the query of a release,"
+    " {{variant}} in that of a flag"
+)
+
+
+class GaugeSpec(Model):
+    """A level, such as CPU, memory or the length of a queue."""
+
+    query: Annotated[str, Field(min_length=1, max_length=1024)]
+    """PromQL of the level of an arm, with `{{revision}}`, `{{pods}}` and `{{namespace}}` as in a ratio; of several
+    series, of each pod say, the mean is taken."""
+
+    cel_rules: ClassVar[Rules] = (
+        (
+            "self.query.contains('{{revision}}') || self.query.contains('{{pods}}')"
+            " || self.query.contains('{{variant}}')",
+            GAUGE_TELLS_APART,
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _tells_the_arms_apart(self) -> Self:
+        if not any(mark in self.query for mark in ("{{revision}}", "{{pods}}", "{{variant}}")):
+            raise ValueError(GAUGE_TELLS_APART)
+        return self
+
+
 class MetricSpec(Model):
     """One metric and its limits, relative to stable (`maxIncrease` or `maxDecrease`), absolute (`max`), or both."""
 
@@ -138,6 +180,9 @@ class MetricSpec(Model):
     """A metric that needs no query: ErrorRatio or Latency."""
     ratio: RatioSpec | None = None
     """A share of events from counters of your own: of bad ones, or with `maxDecrease` of good ones."""
+    gauge: GaugeSpec | None = None
+    """A level, rather than a share of requests. What it says is no proof: levels of a pod hang together from minute to
+    minute, so it only pauses the release unless you say otherwise."""
     source: Annotated[CounterSource | None, Field(alias="from")] = None
     """Whose counters a preset reads. Default: the router's where it has them for each arm, else the pods' own
     (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`). Errors of gRPC:
@@ -150,14 +195,21 @@ class MetricSpec(Model):
     """For a ratio of what ought to happen, such as orders to sessions: how much less than stable's is still fine. 5%
     means down to 0.95 times. Instead of `maxIncrease`."""
     max: Annotated[str | None, Field(pattern=_LIMIT_PATTERN, max_length=16)] = None
-    """What is too much in any case: a percentage of the requests, or a duration for Latency."""
+    """What is too much in any case: a percentage of the requests, a duration for Latency, or for a gauge a number in
+    its unit; 90% is 0.9."""
+    on_fail: OnFail | None = None
+    """Revert fails the release when the metric is beyond its limits. Pause holds it until somebody asks to resume, to
+    skip the step, to promote or to abort. Default: Pause for a gauge, else Revert."""
     optional: bool = False
     """Whether the release goes on without this metric where nothing exposes it. It then shows as Unknown and does
     not hold, as long as another metric has data; once it had data, losing it holds as with any other. The
     default latency metric is optional; what you write is not unless you say so."""
 
     cel_rules: ClassVar[Rules] = (
-        ("has(self.preset) != has(self.ratio)", "give exactly one of preset and ratio"),
+        (
+            "[has(self.preset), has(self.ratio), has(self.gauge)].filter(given, given).size() == 1",
+            "give exactly one of preset, ratio and gauge",
+        ),
         (
             "has(self.maxIncrease) || has(self.maxDecrease) || has(self.max)",
             "give maxIncrease, maxDecrease, or max: a metric needs a limit",
@@ -179,13 +231,21 @@ class MetricSpec(Model):
             "!has(self.quantile) || (has(self.preset) && self.preset == 'Latency')",
             "quantile is for preset Latency: remove it, or set preset: Latency",
         ),
-        ("!has(self.from) || has(self.preset)", "from is for presets: remove it, the ratio says what it reads"),
         (
-            "!has(self.max) || self.max.endsWith('%') != (has(self.preset) && self.preset == 'Latency')",
+            "!has(self.from) || has(self.preset)",
+            "from is for presets: remove it, the ratio or the gauge says what it reads",
+        ),
+        (
+            "!has(self.max) || has(self.gauge) || (has(self.preset) && self.preset == 'Latency'"
+            f" ? !self.max.matches('{_PLAIN_LIMIT}') : self.max.endsWith('%'))",
             "max is a percentage such as 5%, or with preset Latency a duration such as 1s",
         ),
         (
-            "!has(self.max) || !self.max.endsWith('%')"
+            f"!has(self.max) || !has(self.gauge) || self.max.matches('{_PLAIN_LIMIT}')",
+            "max of a gauge is a number such as '0.9', or a percentage such as 90%",
+        ),
+        (
+            "!has(self.max) || has(self.gauge) || !self.max.endsWith('%')"
             " || (double(self.max.replace('%', '')) > 0.0 && double(self.max.replace('%', '')) < 100.0)",
             "max must be above 0% and below 100%",
         ),
@@ -196,16 +256,18 @@ class MetricSpec(Model):
     def _makes_sense(self) -> Self:
         latency = self.preset is Preset.Latency
         percentage = self.max is not None and self.max.endswith("%")
+        plain = self.max is not None and re.fullmatch(_PLAIN_LIMIT, self.max) is not None
         held = (
-            (self.preset is None) != (self.ratio is None),
+            sum(one is not None for one in (self.preset, self.ratio, self.gauge)) == 1,
             any(limit is not None for limit in (self.max_increase, self.max_decrease, self.max)),
             self.max_decrease is None or (self.max_increase is None and self.max is None),
             self.max_decrease is None or self.ratio is not None,
             self.max_decrease is None or 0 < self.max_decrease < 1,
             self.quantile is None or latency,
             self.source is None or self.preset is not None,
-            self.max is None or percentage != latency,
-            self.max is None or not percentage or 0 < parse_percent(self.max) < 1,
+            self.max is None or self.gauge is not None or (not plain if latency else percentage),
+            self.max is None or self.gauge is None or plain,
+            self.max is None or self.gauge is not None or not percentage or 0 < parse_percent(self.max) < 1,
             self.max is None or re.search("[1-9]", self.max) is not None,
         )
         for holds, (_, message) in zip(held, self.cel_rules, strict=True):
@@ -221,12 +283,26 @@ class MetricSpec(Model):
         return float((self.quantile or "p99")[1:]) / 100
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of counters, and the PromQL, that are the user's."""
+        if self.ratio is not None:
+            return self.ratio.of, self.ratio.to
+        return () if self.gauge is None else (self.gauge.query,)
+
+    @property
+    def fails_by(self) -> OnFail:
+        """What becomes of the release when the metric is beyond its limits."""
+        return self.on_fail or (OnFail.Revert if self.gauge is None else OnFail.Pause)
+
+    @property
     def limit(self) -> float | None:
-        """``max`` as a fraction of the requests, or in seconds for Latency."""
+        """``max`` as a fraction of the requests, in seconds for Latency, or in the unit of a gauge."""
         if self.max is None:
             return None
         if self.max.endswith("%"):
             return parse_percent(self.max)
+        if self.gauge is not None:
+            return float(self.max)
         return parse_duration(self.max).total_seconds()
 
 
@@ -289,6 +365,12 @@ class AnalysisSpec(Model):
             "metrics must have distinct names",
         ),
         (
+            "!has(self.metrics) || self.metrics.size() == 0 || self.metrics.exists(m, !has(m.gauge))"
+            " || (has(self.minRequests) && self.minRequests == 0)",
+            "gauges count no requests, so that minRequests would never be reached: add a metric that does, or write"
+            " minRequests: 0",
+        ),
+        (
             "!has(self.interval) || (!self.interval.contains('d') && duration(self.interval) >= duration('1s')"
             " && duration(self.interval) <= duration('1h'))",
             "interval must be from 1s to 1h",
@@ -300,6 +382,7 @@ class AnalysisSpec(Model):
         held = (
             0.5 <= self.confidence <= 0.9999,
             len({metric.name for metric in self.metrics}) == len(self.metrics),
+            not self.metrics or any(metric.gauge is None for metric in self.metrics) or self.min_requests == 0,
             1 <= self.interval.total_seconds() <= 3600,
         )
         for holds, (_, message) in zip(held, self.cel_rules, strict=True):
@@ -320,7 +403,7 @@ class MetricStatus(Model):
     message: str = ""
     """Why, and what to do where something can be done."""
     stable: float | None = None
-    """Stable's error ratio, or its quantile in seconds."""
+    """Stable's error ratio, its quantile in seconds, or its level."""
     candidate: float | None = None
     """The candidate's."""
     ratio: float | None = None
@@ -350,6 +433,8 @@ class AnalysisStatus(Model):
     """Why, and what to do where something can be done."""
     leans_to_failing: bool = False
     """Whether the evidence of some metric speaks for failing, short of proving it. Such a step does not advance."""
+    held_by: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    """Metrics with onFail: Pause that are beyond their limits. Nothing goes on until somebody decides."""
     looked_at: Time
     """When it last looked."""
     requests: int = 0

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     """The Deployment is paused by its owner; the release waits."""
     ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
     """The bake is over and evidence is too thin: the step is held."""
+    ANALYSIS_PAUSED = "AnalysisPaused"
+    """A metric with onFail: Pause is beyond its limits: the step is held until somebody decides."""
     ANALYSIS_UNKNOWN = "AnalysisUnknown"
     """The metrics gave no answer: the step is held. No data is not evidence."""
     ANALYSIS_FAILED = "AnalysisFailed"

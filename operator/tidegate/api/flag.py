@@ -375,6 +375,9 @@ TELLS_VARIANTS_APART = (
 )
 
 
+GAUGE_TELLS_VARIANTS_APART = "analysis: gauge.query must tell who is in from who is not: use {{variant}} in the query"
+
+
 NO_ROUTER = "analysis: from: Router is of releases: no router knows who is served what; leave it out, or set from: Pods"
 
 
@@ -438,6 +441,11 @@ class Rollout(Model):
             ),
         ),
         (
+            "!has(self.analysis) || !has(self.analysis.metrics) || self.analysis.metrics.all(m, !has(m.gauge) ||"
+            " m.gauge.query.contains('{{variant}}'))",
+            GAUGE_TELLS_VARIANTS_APART,
+        ),
+        (
             "!has(self.analysis) || !has(self.analysis.metrics) || self.analysis.metrics.all(m, !has(m.from) ||"
             " m.from != 'Router')",
             NO_ROUTER,
@@ -457,7 +465,9 @@ class Rollout(Model):
         if bare := self._unwatched():
             raise ValueError(f"{NEEDS_BAKE} (got none at {', '.join(f'{share:g} %' for share in bare)})")
         for metric in self.analysis.metrics if self.analysis else ():
-            queries = (metric.ratio.of, metric.ratio.to) if metric.ratio else ()
+            queries = metric.texts
+            if metric.gauge is not None and "{{variant}}" not in metric.gauge.query:
+                raise ValueError(f"metric {metric.name}: {GAUGE_TELLS_VARIANTS_APART}")
             if not all(is_counter_name(query) or "{{variant}}" in query for query in queries):
                 raise ValueError(f"metric {metric.name}: {TELLS_VARIANTS_APART}")
             if metric.source is CounterSource.Router:

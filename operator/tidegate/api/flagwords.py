@@ -50,6 +50,8 @@ class FlagReason(StrEnum):
     """The next step is entered when somebody approves."""
     SCHEDULED = "Scheduled"
     """The rollout waits for schedule.startAt, or for a window."""
+    ANALYSIS_PAUSED = "AnalysisPaused"
+    """A metric with onFail: Pause is beyond its limits: the step is held until somebody decides."""
     ANALYSIS_UNKNOWN = "AnalysisUnknown"
     """The metrics gave no answer: the step is held. No data is not evidence."""
     ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"

@@ -299,8 +299,7 @@ class ReleaseSpec(Model):
 
     @model_validator(mode="after")
     def _compares_revisions(self) -> Self:
-        ratios = [metric.ratio for metric in self.analysis.metrics if metric.ratio]
-        if any("{{variant}}" in query for ratio in ratios for query in (ratio.of, ratio.to)):
+        if any("{{variant}}" in query for metric in self.analysis.metrics for query in metric.texts):
             raise ValueError(COMPARES_REVISIONS)
         return self
 
@@ -338,7 +337,8 @@ TARGET_STAYS: Rules = (
 REVISIONS_ONLY: Rules = (
     (
         "!has(self.spec.analysis) || !has(self.spec.analysis.metrics) || self.spec.analysis.metrics.all(m,"
-        " !has(m.ratio) || (!m.ratio.of.contains('{{variant}}') && !m.ratio.to.contains('{{variant}}')))",
+        " (!has(m.ratio) || (!m.ratio.of.contains('{{variant}}') && !m.ratio.to.contains('{{variant}}')))"
+        " && (!has(m.gauge) || !m.gauge.query.contains('{{variant}}')))",
         COMPARES_REVISIONS,
     ),
 )

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, Preset, Reason, Verdict
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Verdict
 from tidegate.core import findings, history
 from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, count, scrape_period
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
-from tidegate.core.verdict import decision, histogram
+from tidegate.core.verdict import decision, gauge, histogram
 from tidegate.core.verdict.decision import Plan
 from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Counts, Evidence
@@ -25,7 +25,7 @@ from tidegate.core.verdict.kernel import Poll, Tally
 from tidegate.core.verdict.latency import Cuts, Latency, tally
 from tidegate.core.verdict.mixture import Pace
 
-__all__ = ["Arms", "begin", "look", "next_look", "queries"]
+__all__ = ["Arms", "begin", "forgiven", "look", "next_look", "queries"]
 
 _LEARNING = 10.0
 """Seconds in which looks are close, until two samples have shown when scrapes come."""
@@ -96,12 +96,21 @@ def look(
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
     journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
-    view = _View(spec, arms, answers, now, journal, plan(spec), _is_first(status))
+    view = _View(spec, arms, answers, now, journal, _plans(spec), _is_first(status))
     metrics = {
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
         for metric in spec.metrics
     }
     return _concluded(view, replace(_clocked(view), metrics=metrics))
+
+
+def forgiven(spec: AnalysisSpec, status: AnalysisStatus) -> AnalysisStatus:
+    """Somebody has decided that the release goes on, whatever metrics pause it: these begin anew."""
+    if not status.held_by:
+        return status
+    journal = Journal.load(status.journal, spec)
+    known = {metric.name: journal.metrics[metric.name].forgiven(metric) for metric in spec.metrics}
+    return status.model_copy(update={"held_by": (), "journal": replace(journal, metrics=known).dump(spec)})
 
 
 def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
@@ -134,13 +143,18 @@ class _View:
     answers: Mapping[str, Answer]
     now: datetime
     journal: Journal
-    plan: Plan
+    plans: Mapping[OnFail, Plan]
+    """Of what reverts the release, and of what pauses it."""
     first: bool
     """Whether nobody has looked before."""
 
     @property
     def started(self) -> float:
         return self.journal.started / 1000
+
+    def plan(self, metric: MetricSpec) -> Plan:
+        """Whose part the metric is."""
+        return self.plans[metric.fails_by]
 
     @property
     def opens(self) -> float:
@@ -155,6 +169,10 @@ class _View:
         """Whether the newest sample is older than failed scrapes explain."""
         newest = max((mark.at for mark in ledger.marks.values()), default=-math.inf)
         return self.now.timestamp() - newest > 2 * ask.window(self.spec)
+
+
+def _plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
+    return {on_fail: plan(spec, on_fail) for on_fail in OnFail}
 
 
 def _sides(metric: MetricSpec) -> tuple[Side, ...]:
@@ -189,7 +207,7 @@ def _stepped(view: _View, metric: MetricSpec) -> Known:
     """The metric at the beginning of another step."""
     known = view.journal.metrics[metric.name]
     evidence = known.evidence.stepped(rule(metric), view.journal.pace)
-    return replace(known, evidence=evidence, latency=known.latency.stepped())
+    return replace(known, evidence=evidence, latency=known.latency.stepped(), levels=known.levels.stepped())
 
 
 def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
@@ -198,6 +216,8 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     found = _trouble(view, known, asked)
     if found:
         return replace(known, trouble=found, ledgers=_absences(view, known, asked))
+    if metric.gauge is not None:
+        return _levelled(view, metric, known, asked)
     counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
     evidence, latency, dispersion = known.evidence, known.latency, known.dispersion
     first = not known.ledgers[Side.Stable].marks
@@ -211,7 +231,7 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     if view.first:
         dispersion = _with_history(view, metric, dispersion, latency)
     if counts != Counts():
-        caps = view.plan.caps_of(metric.name)
+        caps = view.plan(metric).caps_of(metric.name)
         requests = counts.relative.candidate.requests
         phi = _phi(view, metric, dispersion, counted[Side.Candidate], requests, evidence.stable_rate)
         evidence = evidence.after(counts, rule(metric), view.journal.pace, caps, phi)
@@ -225,6 +245,29 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
         latency=latency,
         trouble=None,
     )
+
+
+def _levelled(view: _View, metric: MetricSpec, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> Known:
+    """A gauge with what both arms' levels are now."""
+    now = view.now.timestamp()
+    if now < view.opens:
+        return replace(known, trouble=None)
+    means = {side: _mean(view.answers[question.text]) for side, (question,) in asked.items()}
+    candidate = means[Side.Candidate] or 0.0
+    levels, block = known.levels.after(candidate, means.get(Side.Stable), now)
+    evidence = known.evidence
+    if block is not None:
+        pace = view.journal.pace
+        lasts = max(gauge.BLOCK / view.spec.interval.total_seconds(), gauge.LEAST_LOOKS)
+        in_blocks = Pace(math.ceil(pace.polls / lasts), pace.steps)
+        evidence = evidence.after_block(block, rule(metric), in_blocks, view.plan(metric).caps_of(metric.name))
+    return replace(known, evidence=evidence, levels=levels, trouble=None)
+
+
+def _mean(answer: Answer) -> float | None:
+    """Of all series, each as it is now."""
+    levels = [one.samples[-1][1] for one in answer if one.samples] if not isinstance(answer, Missing) else []
+    return sum(levels) / len(levels) if levels else None
 
 
 def _absences(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> dict[Side, Ledger]:
@@ -343,18 +386,27 @@ def _share(evidence: Iterable[Evidence]) -> float | None:
 def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
     """The status: the verdict on each metric, and on all of them."""
     evidence = {name: metric.evidence for name, metric in journal.metrics.items()}
-    outcome = decision.judge(view.plan, evidence)
+    outcomes = {on_fail: decision.judge(one, evidence) for on_fail, one in view.plans.items()}
+    pausing = outcomes[OnFail.Pause]
+    kept = {
+        name: replace(known, failed=known.failed or pausing.failed_by(name)) for name, known in journal.metrics.items()
+    }
+    journal = replace(journal, metrics=kept)
     warming = view.now.timestamp() < view.opens
     metrics = tuple(
-        findings.of_metric(view.plan, metric, journal.metrics[metric.name], outcome, view.arms.control, warming=warming)
+        findings.of_metric(
+            view.plan(metric), metric, kept[metric.name], outcomes[metric.fails_by], view.arms.control, warming=warming
+        )
         for metric in view.spec.metrics
     )
+    reverting = [evidence[metric.name] for metric in view.spec.metrics if metric.fails_by is OnFail.Revert]
     verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)
     return AnalysisStatus(
         verdict=verdict,
         reason=reason,
         message=message,
-        leans_to_failing=outcome.failed or any(one.leans for one in evidence.values()),
+        leans_to_failing=outcomes[OnFail.Revert].failed or any(one.leans for one in reverting),
+        held_by=tuple(metric.name for metric in view.spec.metrics if kept[metric.name].failed),
         looked_at=view.now,
         requests=round(max((one.total.seen for one in evidence.values()), default=0)),
         share=_share(evidence.values()),

@@ -96,6 +96,10 @@ def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence:
         return _go_on(draft)
     if word is Word.WAIT or seen is None:
         return _wait(draft)
+    if word is Word.HOLD_FAILED:
+        draft.say(Phase.WAITING, Reason.ANALYSIS_PAUSED, f"{told}: held{evidence}")
+        _stalls(draft, Reason.ANALYSIS_PAUSED, f"{', '.join(seen.held_by)} beyond limits", "resume, skip the step")
+        return None
     thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, seen)}"
     draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
     if word is Word.LONGER:
@@ -174,12 +178,17 @@ def _unproven(draft: Draft, why: str) -> Stage | None:
 
 def _holds_on(draft: Draft, why: str) -> None:
     """A hold's time is over, and its declared end is to hold: data may yet come, but somebody had better look."""
+    _stalls(draft, Reason.HOLD_EXPIRED, why, "skip the step")
+
+
+def _stalls(draft: Draft, reason: Reason, why: str, goes_on: str) -> None:
+    """Held until somebody decides, or until what is seen has changed: with what there is to decide."""
     known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
-    told = f"{why}: skip the step, promote or abort"
-    if known is None or (known.status, known.reason) != ("True", Reason.HOLD_EXPIRED):
-        draft.event(Reason.HOLD_EXPIRED, f"{where(draft)}: {told}", "Warning")
+    told = f"{why}: {goes_on}, promote or abort"
+    if known is None or (known.status, known.reason) != ("True", reason):
+        draft.event(reason, f"{where(draft)}: {told}", "Warning")
     draft.say(draft.phase, draft.reason, f"{draft.message}; {told}")
-    draft.stall(Reason.HOLD_EXPIRED, told)
+    draft.stall(reason, told)
 
 
 def _kept(draft: Draft, seen: AnalysisStatus) -> str:

@@ -252,6 +252,8 @@ class Draft:
             return ConditionType.ANALYZED, "Unknown", Reason.NO_ANALYSIS, ""
         if analysis.verdict is Verdict.Fail:
             return ConditionType.ANALYZED, "False", Reason.ANALYSIS_FAILED, ""
+        if analysis.held_by:
+            return ConditionType.ANALYZED, "False", Reason.ANALYSIS_PAUSED, ""
         if analysis.verdict is Verdict.Unknown:
             return ConditionType.ANALYZED, "Unknown", Reason.ANALYSIS_UNKNOWN, ""
         return ConditionType.ANALYZED, "True", Reason.ANALYSIS_PASSING, ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tidegate.api.analysis import AnalysisSpec, MetricSpec, MetricStatus, Preset, Reason, Verdict
+from tidegate.api.analysis import AnalysisSpec, MetricSpec, MetricStatus, OnFail, Preset, Reason, Verdict
 from tidegate.core import metric as held
 from tidegate.core.metric import Known
 from tidegate.core.questions import needs_stable
@@ -26,9 +26,10 @@ def of_metric(
 ) -> MetricStatus:
     """The status of one metric. ``control`` is what the candidate is compared with, as people call it."""
     stable, candidate = _seen(metric, known)
-    verdict, reason = _verdict(metric, known, failed=outcome.failed_by(metric.name), warming=warming)
+    failed = known.failed or outcome.failed_by(metric.name)
+    verdict, reason = _verdict(metric, known, failed=failed, warming=warming)
     missing = None
-    if verdict is Verdict.Inconclusive and reason is not Reason.WarmingUp:
+    if verdict is Verdict.Inconclusive and reason is not Reason.WarmingUp and metric.gauge is None:
         missing = decision.needed(plan, metric.name, held.rule(metric), known.evidence, known.dispersion.phi())
     band = known.evidence.band
     interval = band.interval(plan.alpha) if band else None
@@ -42,7 +43,7 @@ def of_metric(
         ratio=_rounded(candidate / stable) if stable and candidate is not None else None,
         interval=[_plain(end) for end in interval] if interval else None,
         evidence=round(decision.progress(plan, metric.name, known.evidence), 3),
-        dispersion=_plain(known.dispersion.phi()) if needs_stable(metric) else None,
+        dispersion=_plain(known.dispersion.phi()) if needs_stable(metric) and metric.gauge is None else None,
         requests=round(known.evidence.total.seen),
         needed=missing,
     )
@@ -56,6 +57,9 @@ def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -
         return Verdict.Unknown, known.trouble.reason
     if warming:
         return Verdict.Inconclusive, Reason.WarmingUp
+    if metric.gauge is not None:
+        within = known.levels.blocks > 0 and not evidence.leans and _is_within(metric, known)
+        return (Verdict.Pass, Reason.WithinLimits) if within else (Verdict.Inconclusive, Reason.NeedsTime)
     if evidence.proven(held.rule(metric)) and not evidence.leans:
         return Verdict.Pass, Reason.WithinLimits
     if _unresolved(metric, known):
@@ -63,6 +67,15 @@ def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -
     if not evidence.step.seen and not requests(known.latency.candidate):
         return Verdict.Inconclusive, Reason.NoTraffic
     return Verdict.Inconclusive, Reason.NeedsRequests
+
+
+def _is_within(metric: MetricSpec, known: Known) -> bool:
+    """Whether a gauge's levels, as they are seen in this step, are within the limits."""
+    seen, rule = known.levels.seen, held.rule(metric)
+    if seen is None:
+        return False
+    of_stable = rule.relative is None or seen.stable is None or seen.candidate <= rule.relative.at(seen.stable)
+    return of_stable and (rule.absolute is None or seen.candidate <= rule.absolute)
 
 
 def _unresolved(metric: MetricSpec, known: Known) -> str:
@@ -108,7 +121,12 @@ def _limits(metric: MetricSpec, control: str) -> str:
 
 
 def _seen(metric: MetricSpec, known: Known) -> tuple[float | None, float | None]:
-    """Stable's and the candidate's number in this step: a share, or a quantile in seconds."""
+    """Stable's and the candidate's number in this step: a share, a quantile in seconds, or a level."""
+    if metric.gauge is not None:
+        levels = known.levels.seen
+        if levels is None:
+            return None, None
+        return levels.stable if metric.max_increase is not None else None, levels.candidate
     if metric.preset is Preset.Latency:
         return quantile(known.latency.stable, metric.level), quantile(known.latency.candidate, metric.level)
     step = known.evidence.step.relative
@@ -116,6 +134,8 @@ def _seen(metric: MetricSpec, known: Known) -> tuple[float | None, float | None]
 
 
 def _number(metric: MetricSpec, value: float | None) -> str:
+    if metric.gauge is not None and (value is None or not (metric.max or "%").endswith("%")):
+        return "not measured yet" if value is None else f"{_plain(value):g}"
     if metric.preset is Preset.Latency:
         name = metric.quantile or "p99"
         return f"{name} beyond all bucket edges" if value is None else f"{name} {_plain(1000 * value):g} ms"
@@ -142,8 +162,13 @@ def overall(
     """One verdict of all: the worst, except for metrics that the release goes on without if there are others."""
     asked = {metric.name for metric in spec.metrics if not skipped(metric, known[metric.name])}
     counted = [metric for metric in metrics if metric.name in asked] or list(metrics)
+    pausing = {metric.name for metric in spec.metrics if metric.fails_by is OnFail.Pause}
+    held_by = [metric for metric in counted if metric.verdict is Verdict.Fail and metric.name in pausing]
     for verdict in (Verdict.Fail, Verdict.Unknown, Verdict.Inconclusive, Verdict.Pass):
-        found = [metric for metric in counted if metric.verdict is verdict]
+        found = [metric for metric in counted if metric.verdict is verdict and metric not in held_by]
+        if verdict is Verdict.Inconclusive and held_by:
+            texts = dict.fromkeys(f"{metric.name} {metric.message}" for metric in held_by)
+            return verdict, Reason.Held, "; ".join(texts)
         if found:
             told = counted if verdict in (Verdict.Inconclusive, Verdict.Pass) else found
             texts = dict.fromkeys(f"{metric.name} {metric.message}" for metric in told)

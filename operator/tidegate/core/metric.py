@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset
+from tidegate.api.analysis import AnalysisSpec, MetricSpec, OnFail, Preset
 from tidegate.core.counters import Ledger
 from tidegate.core.questions import Side, Trouble
 from tidegate.core.verdict.decision import Family, Plan
 from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Evidence, Rule
+from tidegate.core.verdict.gauge import Levels
 from tidegate.core.verdict.kernel import Boundary
 from tidegate.core.verdict.latency import Cuts, Latency
 from tidegate.core.verdict.mixture import Pace
@@ -35,6 +36,16 @@ def rule(metric: MetricSpec) -> Rule:
             banded=False,
             usual=beyond,
         )
+    if metric.gauge is not None:
+        return Rule(
+            relative=None if increase is None else Boundary(rho=1 + increase, delta=0.0),
+            margin=0.0,
+            absolute=limit,
+            breaker=False,
+            banded=False,
+            usual=1e-3,
+            level=True,
+        )
     if metric.max_decrease is not None:
         least = Boundary(rho=1 - metric.max_decrease, delta=0.0)
         return Rule(relative=least, margin=0.0, absolute=None, breaker=False, banded=True, usual=1e-2, rising=False)
@@ -54,15 +65,17 @@ def cuts(metric: MetricSpec) -> Cuts:
     return Cuts(metric.level, factor, metric.limit)
 
 
-def plan(spec: AnalysisSpec) -> Plan:
-    """The weights of all tests."""
-    return Plan.of({metric.name: (_family(metric), rule(metric)) for metric in spec.metrics}, 1 - spec.confidence)
+def plan(spec: AnalysisSpec, on_fail: OnFail = OnFail.Revert) -> Plan:
+    """The weights of all tests of the metrics that do this when they fail: what only pauses takes nothing from what
+    reverts, and adds nothing to it."""
+    metrics = [metric for metric in spec.metrics if metric.fails_by is on_fail]
+    return Plan.of({metric.name: (_family(metric), rule(metric)) for metric in metrics}, 1 - spec.confidence)
 
 
 def _family(metric: MetricSpec) -> Family:
     if metric.max_decrease is not None:
         return Family.Business
-    if metric.ratio is not None:
+    if metric.preset is None:
         return Family.Other
     return Family.Latency if metric.preset is Preset.Latency else Family.Errors
 
@@ -77,6 +90,9 @@ class Known:
     source: str
     """Whose counters it goes by."""
     dispersion: Dispersion = Dispersion()
+    levels: Levels = Levels()
+    failed: bool = False
+    """Whether it is beyond its limits and pauses the release. It stays so until somebody decides."""
     trouble: Trouble | None = None
     """Why it could not be measured in this look; not kept."""
 
@@ -88,7 +104,11 @@ class Known:
     @property
     def had_data(self) -> bool:
         """Whether there was ever a sample."""
-        return any(ledger.marks for ledger in self.ledgers.values())
+        return self.levels != Levels() or any(ledger.marks for ledger in self.ledgers.values())
+
+    def forgiven(self, metric: MetricSpec) -> Known:
+        """Somebody has decided that the release goes on: the evidence begins anew, and what was counted is known."""
+        return replace(self, evidence=Evidence.new(rule(metric)), failed=False) if self.failed else self
 
     def dump(self, metric: MetricSpec, origin: int) -> dict[str, Any]:
         """As JSON; ``origin`` as for ``Ledger.dump``."""
@@ -97,7 +117,9 @@ class Known:
             "source": self.source,
             **{side.value: self.ledgers[side].dump(origin) for side in Side},
             "latency": self.latency.dump() if metric.preset is Preset.Latency else None,
-            "dispersion": self.dispersion.dump(),
+            "levels": self.levels.dump() if metric.gauge else None,
+            "failed": self.failed,
+            "dispersion": self.dispersion.dump() if metric.gauge is None else None,
             "evidence": self.evidence.dump(),
         }
 
@@ -108,8 +130,10 @@ class Known:
             return Known.nothing(metric, "")
         latency = Latency.load(data["latency"]) if data["latency"] else Latency()
         ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
-        dispersion = Dispersion.load(data["dispersion"])
-        return Known(Evidence.load(data["evidence"]), ledgers, latency, data["source"], dispersion)
+        dispersion = Dispersion.load(data["dispersion"]) if data["dispersion"] else Dispersion()
+        levels = Levels.load(data["levels"]) if data["levels"] else Levels()
+        evidence = Evidence.load(data["evidence"])
+        return Known(evidence, ledgers, latency, data["source"], dispersion, levels, data["failed"])
 
 
 def _fingerprint(metric: MetricSpec) -> int:

@@ -119,6 +119,8 @@ class Reads(StrEnum):
     """Events of a ratio."""
     To = "to"
     """All events."""
+    Level = "level"
+    """A level of a gauge."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Question:
     """What to do when nothing is answered."""
     status_labels: tuple[str, ...] = _STATUS_LABELS
     single: bool = False
-    """PromQL of the user's: it must answer one series."""
+    """PromQL of the user's: it must answer one series, or of a gauge at least one."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def history_looks(spec: AnalysisSpec, metric: MetricSpec) -> int:
 def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Question, ...]:
     """What stable's pods did before the release, by their own counters; even where the router's are compared, as it
     takes no more than this one query. None for PromQL of the user's, which tells no pods apart."""
-    if not needs_stable(metric):
+    if not needs_stable(metric) or metric.gauge is not None:
         return ()
     span = math.ceil((history_looks(spec, metric) + 1) * spec.interval.total_seconds()) + window(spec)
     if metric.ratio is not None:
@@ -194,6 +196,9 @@ def needs_stable(metric: MetricSpec) -> bool:
 
 def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) -> tuple[Question, ...]:
     """The queries of one arm of a metric; none where the router's counters are wanted and it has none."""
+    if metric.gauge is not None:
+        remedy = "is the query right? For pods that have no series add: or vector(0)"
+        return (Question(_worded(metric.gauge.query, arms, side), Reads.Level, remedy, single=True),)
     if metric.ratio is not None:
         texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
         return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
@@ -212,7 +217,7 @@ def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) ->
 
 def source(metric: MetricSpec, arms: Arms) -> str:
     """Whose counters a metric goes by: growth of others is no continuation of theirs."""
-    if metric.ratio is not None:
+    if metric.preset is None:
         return ""
     router = _router(metric, arms)
     return router.requests if router else " ".join(_pod_counters(metric, arms))
@@ -239,9 +244,15 @@ def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) ->
         if reads is Reads.Of:
             remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
         return Question(_of_pods((text,), arms, side, window(spec)), reads, remedy)
+    text = _worded(text, arms, side)
+    return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
+
+
+def _worded(text: str, arms: Arms, side: Side) -> str:
+    """PromQL of the user's, for one arm."""
     for name, value in arms.of(side).words.items():
         text = text.replace(f"{{{{{name}}}}}", value)
-    return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
+    return text
 
 
 def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int) -> str:
@@ -289,7 +300,7 @@ def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None
     answer = answers.get(question.text, Missing("it was not asked"))
     if isinstance(answer, Missing):
         return Trouble(Reason.QueryFailed, f"{question.text}: {answer.why}")
-    if question.single and len(answer) > 1:
+    if question.single and question.reads is not Reads.Level and len(answer) > 1:
         some = " and ".join(_labels(series) for series in answer[:2])
         what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
         return Trouble(Reason.SeveralSeries, what)

@@ -48,6 +48,7 @@ def _refusal(draft: Draft, request: Request) -> str:
 def _promote(draft: Draft) -> str:
     if draft.journal.stage not in FORWARD:
         return _not_now(draft)
+    _forgive(draft)
     draft.note(hurried=True, paused=False, retreated="")
     if all(step.stable == 100 for step in steps(draft)):
         at_step(draft, len(steps(draft)))
@@ -64,8 +65,8 @@ def _pause(draft: Draft) -> str:
 
 
 def _resume(draft: Draft) -> str:
-    if not draft.journal.paused:
-        return "it is not paused by a request"
+    if not _forgive(draft) and not draft.journal.paused:
+        return "it is not paused by a request, nor by a metric"
     draft.note(paused=False, retreated="")
     return ""
 
@@ -94,8 +95,20 @@ def _skip_step(draft: Draft) -> str:
     step = draft.status.step
     if draft.journal.stage is not Stage.BAKE or step is None:
         return _not_now(draft)
+    _forgive(draft)
     draft.set(step=step.model_copy(update={"until": draft.now, "skipped": True}))
     return ""
+
+
+def _forgive(draft: Draft) -> bool:
+    """Metrics that pause the release do so no longer; whether any did."""
+    spec, seen = draft.obs.release.spec, draft.status.analysis
+    if spec is None or seen is None or not seen.held_by or not seen.journal:
+        return False
+    from tidegate.core import analysis  # and numpy with it: most requests need neither
+
+    draft.set(analysis=analysis.forgiven(spec.analysis, seen))
+    return True
 
 
 def _not_now(draft: Draft) -> str:

@@ -23,6 +23,8 @@ class Word(Enum):
     """The metrics give no answer."""
     EXPIRED_UNKNOWN = auto()
     """The metrics gave no answer for too long, and the declared end of that is to hold on: somebody had better look."""
+    HOLD_FAILED = auto()
+    """A metric that only pauses is beyond its limits: until somebody decides."""
     HOLD_THIN = auto()
     """There was too little evidence for too long, and the declared end is the same."""
     LONGER = auto()
@@ -56,6 +58,8 @@ def rule(spec: AnalysisSpec, seen: AnalysisStatus | None, bake: Bake, now: datet
         if now < (bake.unknown_since or now) + spec.on_unknown.deadline:
             return Word.HOLD_UNKNOWN
         return Word.BACK_UNKNOWN if spec.on_unknown.then is WhenUnknown.Revert else Word.EXPIRED_UNKNOWN
+    if seen is not None and seen.held_by:
+        return Word.HOLD_FAILED
     if now < bake.until:
         early = seen is not None and spec.advance is Advance.Proven and verdict is Verdict.Pass
         return Word.ON if early else Word.WAIT

@@ -84,7 +84,8 @@ class Draft:
     wake: datetime | None = None
     turned_off: FlagReason | None = None
     expired: bool = False
-    """A hold's time is over, and its declared end is to hold on: somebody had better look."""
+    """A hold's time is over, and its declared end is to hold on, or a metric pauses the rollout: somebody had better
+    look."""
     mismatch: str = ""
     """How far the arms are from their shares, if that is no chance."""
 

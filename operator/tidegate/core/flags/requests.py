@@ -54,6 +54,7 @@ def _promote(draft: Draft, _: Request) -> str:
     if draft.problems:
         # It would be done when the spec is mended, by whom and whenever that is.
         return f"the spec is to be mended first: {draft.problems[0]}"
+    _forgive(draft)
     draft.note(hurried=True, paused=False)
     return ""
 
@@ -66,8 +67,8 @@ def _pause(draft: Draft, _: Request) -> str:
 
 
 def _resume(draft: Draft, _: Request) -> str:
-    if not draft.rollout.paused:
-        return "it is not paused by a request"
+    if not _forgive(draft) and not draft.rollout.paused:
+        return "it is not paused by a request, nor by a metric"
     draft.note(paused=False)
     return ""
 
@@ -97,8 +98,20 @@ def _skip_step(draft: Draft, _: Request) -> str:
         return "no step bakes: the last one has passed"
     if draft.now >= at.until and draft.why_ready in _BAKED:
         return f"no step bakes: {draft.obs.flag.status.message}"
+    _forgive(draft)
     draft.note(skipped=True)
     return ""
+
+
+def _forgive(draft: Draft) -> bool:
+    """Metrics that pause the rollout do so no longer; whether any did."""
+    spec, seen = draft.plan.analysis if draft.plan else None, draft.status.analysis
+    if spec is None or seen is None or not seen.held_by or not seen.journal:
+        return False
+    from tidegate.core import analysis  # and numpy with it: most requests need neither
+
+    draft.set(analysis=analysis.forgiven(spec, seen))
+    return True
 
 
 def _approve(draft: Draft, _: Request) -> str:

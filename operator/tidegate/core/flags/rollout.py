@@ -253,6 +253,12 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
         draft.say(FlagPhase.ROLLING_OUT, FlagReason.BAKING, f"{told} until {_time(until)}{evidence}")
         draft.wake_at(until)
         return False
+    if word is Word.HOLD_FAILED:
+        held = f"{', '.join(seen.held_by)} beyond limits"
+        told = f"{told}: held{evidence}; {held}: resume, skip the step, promote or abort"
+        draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_PAUSED, told)
+        _stalls(draft, FlagReason.ANALYSIS_PAUSED, held, "resume, skip the step")
+        return False
     draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
     if word is Word.LONGER:
         more = at.bake or timedelta()
@@ -295,9 +301,14 @@ def _lacks(draft: Draft, spec: AnalysisSpec, reason: FlagReason, told: str, lack
 
 
 def _holds_on(draft: Draft, why: str) -> None:
+    _stalls(draft, FlagReason.HOLD_EXPIRED, why, "skip the step")
+
+
+def _stalls(draft: Draft, reason: FlagReason, why: str, goes_on: str) -> None:
+    """Held until somebody decides, or until what is seen has changed."""
     draft.expired = True
     if draft.was(FlagCondition.STALLED) != "True":
-        draft.event(FlagReason.HOLD_EXPIRED, f"{why}: skip the step, promote or abort", "Warning")
+        draft.event(reason, f"{why}: {goes_on}, promote or abort", "Warning")
 
 
 def _counted(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:

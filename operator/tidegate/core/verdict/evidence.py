@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.core.verdict import kernel
+from tidegate.core.verdict import gauge, kernel
+from tidegate.core.verdict.gauge import Block
 from tidegate.core.verdict.kernel import Boundary, Floats, Poll, Tally
 from tidegate.core.verdict.mixture import CAP, FailProcess, Pace, PassProcess
 from tidegate.core.verdict.ratio import RatioBand
@@ -67,6 +68,8 @@ class Rule:
     """Whether the interval of the ratio is told: not where the arms' events are not the same, as with latency."""
     usual: float
     """Stable's rate, as long as nothing is known of it."""
+    level: bool = False
+    """Whether it is a gauge, of which blocks are seen and no requests."""
     rising: bool = True
     """Whether more events are worse; if not, an event is what ought to happen, and the relative boundary is the least
     there may be."""
@@ -82,7 +85,9 @@ class Rule:
         return tuple(test for test, is_wanted in wanted if is_wanted)
 
     def worse(self, test: Check) -> Floats:
-        """The effects that failing bets on."""
+        """The effects that failing bets on; of a gauge, what it stakes."""
+        if self.level:
+            return gauge.STAKES
         return _WORSE[test] if self.rising else _LESS
 
     def better(self, test: Check) -> Floats:
@@ -196,6 +201,19 @@ class Evidence:
             step=self.step + counts,
         )
 
+    def after_block(self, block: Block, rule: Rule, pace: Pace, caps: Mapping[Check, float]) -> Evidence:
+        """With one more block of a gauge."""
+        found = {
+            Check.Relative: gauge.against_stable(block, rule.relative.rho) if rule.relative else None,
+            Check.Absolute: gauge.against_limit(block, rule.absolute) if rule.absolute else None,
+        }
+        failing = {
+            test: self.failing[test].after(log_e, _log_prior(test, rule), pace, cap=caps[test])
+            for test, log_e in found.items()
+            if log_e is not None
+        }
+        return replace(self, failing={**self.failing, **failing})
+
     def proven(self, rule: Rule) -> bool:
         """Whether this step's candidate is shown to be within every limit, with two polls at least of each test.
 
@@ -249,7 +267,8 @@ class Evidence:
 
 
 def _unproven(rule: Rule) -> dict[Check, PassProcess]:
-    return {test: PassProcess.new(len(rule.better(test))) for test in rule.tests if test in _BETTER}
+    tests = () if rule.level else rule.tests
+    return {test: PassProcess.new(len(rule.better(test))) for test in tests if test in _BETTER}
 
 
 def _log_prior(test: Check, rule: Rule) -> Floats:
