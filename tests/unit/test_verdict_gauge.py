@@ -70,12 +70,17 @@ def test_a_block_lasts_and_has_looks() -> None:
     assert block == Block(1.0, None)
 
 
-def test_a_step_has_blocks_of_its_own() -> None:
-    levels = Levels()
-    for look in range(10):
-        levels, _ = levels.after(1.0, 2.0, 60.0 * look)
-    assert levels.blocks > 0
-    assert levels.stepped().seen is None
+def test_a_step_has_blocks_of_its_own_and_short_steps_have_one_between_them() -> None:
+    levels, blocks = Levels(), 0
+    for look in range(40):
+        levels, block = levels.after(1.0, 2.0, 15.0 * look)
+        blocks += block is not None
+        assert levels.blocks == 0, "none is of this step alone"
+        levels = levels.stepped()
+    assert blocks == 4
+    for look in range(40, 60):
+        levels, _ = levels.after(1.0, 2.0, 15.0 * look)
+    assert levels.blocks == 2
 
 
 def test_without_a_level_of_stable_there_is_no_comparison() -> None:

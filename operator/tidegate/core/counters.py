@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 Sample = tuple[float, float]
 """(Unix time in seconds, value)."""
@@ -167,9 +168,14 @@ def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str,
 
 def _key(labels: Mapping[str, str]) -> str:
     """A short stable name of a series' source."""
-    if not any(label in labels for label in _SOURCE_LABELS):
+    return _named(*map(labels.get, _SOURCE_LABELS))
+
+
+@lru_cache(4096)
+def _named(*labels: str | None) -> str:
+    if not any(label is not None for label in labels):
         return _AGGREGATE
-    text = "\0".join(labels.get(label, "") for label in _SOURCE_LABELS)
+    text = "\0".join(label or "" for label in labels)
     return f"{zlib.crc32(text.encode()):08x}"
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from tidegate.core.verdict.evidence import BETA, Check, Evidence, Rule
-from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence
+from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence, divergences
 from tidegate.core.verdict.mixture import CAP, harder
 
 GROSS_WEIGHT = 0.1
@@ -148,9 +148,9 @@ def _nearest(candidate: Tally, stable: Tally, boundary: Boundary) -> float:
     own = (candidate.rate - boundary.delta) / boundary.rho
     ends = sorted((min(max(own, 1e-9), 1 - 1e-9), stable.rate))
     many = stable.requests / candidate.requests
-    return min(
-        divergence(candidate.rate, boundary.at(q)) + many * divergence(stable.rate, q)
-        for q in np.geomspace(ends[0], ends[1], 40).tolist()
+    q = np.geomspace(ends[0], ends[1], 40)
+    return float(
+        (divergences(candidate.rate, boundary.rho * q + boundary.delta) + many * divergences(stable.rate, q)).min()
     )
 
 

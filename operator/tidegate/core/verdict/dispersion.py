@@ -13,7 +13,7 @@ less.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ class Spread:
     freedom: int = 0
     """How many pods of how many blocks were free to differ."""
 
-    def after(self, requests: Floats, events: Floats) -> Spread:
+    def after_blocks(self, requests: Floats, events: Floats) -> Spread:
         """With more blocks, each a row with a pod per column."""
         total, happened = requests.sum(axis=1), events.sum(axis=1)
         telling = (total > 0) & (happened > 0)
@@ -58,6 +58,19 @@ class Spread:
             round(self.expected + float((mean * (1 - share)).sum()), 6),
             self.freedom + int(np.maximum((requests[telling] > 0).sum(axis=1) - 1, 0).sum()),
         )
+
+    def after_block(self, pods: Collection[Tally]) -> Spread:
+        """With one more block, of which these are the pods."""
+        total, happened = sum(pod.requests for pod in pods), sum(pod.events for pod in pods)
+        if total <= 0 or happened <= 0:
+            return self
+        squares = expected = 0.0
+        for pod in pods:
+            share = pod.requests / total
+            squares += (pod.events - share * happened) ** 2
+            expected += share * happened * (1 - share)
+        freedom = max(sum(1 for pod in pods if pod.requests > 0) - 1, 0)
+        return Spread(round(self.squares + squares, 6), round(self.expected + expected, 6), self.freedom + freedom)
 
     @property
     def phi(self) -> float:
@@ -88,7 +101,7 @@ class AmongPods:
         return replace(
             self,
             spreads=tuple(
-                spread.after(_blocks(requests, length), _blocks(events, length))
+                spread.after_blocks(_blocks(requests, length), _blocks(events, length))
                 for spread, length in zip(self.spreads, LENGTHS, strict=True)
             ),
             told=self.told + int(at_work[shared].sum()),
@@ -100,18 +113,19 @@ class AmongPods:
         named: dict[str, Tally] = {}
         for key, tally in sorted(pods.items())[:_MOST_PODS]:
             if tally.requests > 0:
-                named[key[:_NAME]] = named.get(key[:_NAME], Tally()) + tally
+                name = key[:_NAME]
+                named[name] = named[name] + tally if name in named else tally
         if not named:
             return self
         looks = self.looks + 1
-        spreads = [self.spreads[0].after(*_row(named))]
+        spreads = [self.spreads[0].after_block(named.values())]
         blocks = []
         for index, length in enumerate(LENGTHS[1:]):
             block = {key: tallies[index] for key, tallies in self.under_way.items()}
             for key, tally in named.items():
-                block[key] = _rounded(block.get(key, Tally()) + tally)
+                block[key] = _rounded(block[key] + tally if key in block else tally)
             over = looks % length == 0
-            spreads.append(self.spreads[index + 1].after(*_row(block)) if over else self.spreads[index + 1])
+            spreads.append(self.spreads[index + 1].after_block(block.values()) if over else self.spreads[index + 1])
             blocks.append({} if over else block)
         several = len(named) > 1
         return AmongPods(
@@ -157,13 +171,6 @@ def _blocks(looks: Floats, length: int) -> Floats:
     whole = len(looks) // length
     blocks: Floats = looks[len(looks) - whole * length :].reshape(whole, length, looks.shape[1]).sum(axis=1)
     return blocks
-
-
-def _row(pods: Mapping[str, Tally]) -> tuple[Floats, Floats]:
-    return (
-        np.array([[tally.requests for tally in pods.values()]]),
-        np.array([[tally.events for tally in pods.values()]]),
-    )
 
 
 def _rounded(tally: Tally) -> Tally:

@@ -10,7 +10,8 @@ failing it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,8 @@ class Levels:
     """Of this step that are over, and the sums of their means."""
     candidates: float = 0.0
     stables: float = 0.0
+    spans: bool = False
+    """Whether the block under way began in an earlier step: it is evidence, and says nothing of this step alone."""
 
     def after(self, candidate: float, stable: float | None, now: float) -> tuple[Levels, Block | None]:
         """With one more look, and the block that is over with it, if one is."""
@@ -74,14 +77,16 @@ class Levels:
         looks = self.looks + 1
         sums = self.candidate + candidate, self.stable + (stable or 0.0)
         if looks < LEAST_LOOKS or now - since < BLOCK:
-            return Levels(since, looks, *sums, self.blocks, self.candidates, self.stables), None
+            return replace(self, since=since, looks=looks, candidate=sums[0], stable=sums[1]), None
         block = Block(sums[0] / looks, None if stable is None else sums[1] / looks)
+        if self.spans:
+            return Levels(now), block
         done = self.candidates + block.candidate, self.stables + (block.stable or 0.0)
         return Levels(now, 0, 0.0, 0.0, self.blocks + 1, *done), block
 
     def stepped(self) -> Levels:
-        """The next step begins, and with it a block: load has changed."""
-        return Levels()
+        """The next step begins. Its blocks are its own; the one under way goes on, or short steps would have none."""
+        return replace(self, blocks=0, candidates=0.0, stables=0.0, spans=self.looks > 0)
 
     @property
     def seen(self) -> Block | None:
@@ -92,20 +97,10 @@ class Levels:
 
     def dump(self) -> list[float | None]:
         """As JSON."""
-        return [
-            self.since, self.looks, self.candidate, self.stable, self.blocks, self.candidates, self.stables
-        ]  # fmt: skip
+        block = (self.since, self.looks, self.candidate, self.stable)
+        return [*block, self.blocks, self.candidates, self.stables, self.spans]
 
     @staticmethod
-    def load(data: Sequence[float | None]) -> Levels:
+    def load(data: Sequence[Any]) -> Levels:
         """The inverse of ``dump``."""
-        since, looks, candidate, stable, blocks, candidates, stables = data
-        return Levels(
-            since,
-            int(looks or 0),
-            candidate or 0.0,
-            stable or 0.0,
-            int(blocks or 0),
-            candidates or 0.0,
-            stables or 0.0,
-        )
+        return Levels(*data)

@@ -11,7 +11,6 @@ tilt, so the choice is about power and never about validity. Bets with several e
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,5 +165,11 @@ def _gross_tilt(p_c: float, kappa: float, p_s: float) -> float:
 
 def divergence(p: float, q: float) -> float:
     """KL divergence of two Bernoulli rates in nats: the evidence a request gives for ``p`` against ``q``."""
-    p, q = (min(max(rate, 1e-12), 1 - 1e-12) for rate in (p, q))
-    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    return float(divergences(p, np.array([q]))[0])
+
+
+def divergences(p: float, q: Floats) -> Floats:
+    """The same against each of several rates."""
+    p, q = min(max(p, 1e-12), 1 - 1e-12), np.clip(q, 1e-12, 1 - 1e-12)
+    nats: Floats = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return nats
