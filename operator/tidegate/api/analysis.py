@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Rules, Time, parse_duration, parse_percent
 
 COUNTER_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
-_PLAIN_LIMIT = r"^[0-9]+(\.[0-9]+)?%?$"
+_PLAIN_LIMIT = "^[0-9]+([.][0-9]+)?%?$"
 _LIMIT_PATTERN = rf"{DURATION_PATTERN}|{_PLAIN_LIMIT}"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class FailProcess:
         """No bet placed yet."""
         return FailProcess((_NOTHING,) * effects)
 
-    @property
+    @cached_property
     def log_m(self) -> float:
         """The log of the evidence: of all bets, and of the mass not bet."""
         return float(np.logaddexp(_logsumexp(np.array(self.log_s)), _log(self.left)))
@@ -137,7 +138,7 @@ class PassProcess:
         """No poll yet."""
         return PassProcess((-math.log(effects),) * effects)
 
-    @property
+    @cached_property
     def log_m(self) -> float:
         """The log of the evidence."""
         return _logsumexp(np.array(self.log_s))
