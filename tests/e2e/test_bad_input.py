@@ -16,6 +16,9 @@ from tests.rig.load import Load
 
 pytestmark = pytest.mark.e2e
 
+ORDERS = {"name": "x", "ratio": {"of": "orders", "to": "sessions"}, "maxDecrease": "5%"}
+CPU = {"name": "x", "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
+
 
 @pytest.mark.parametrize(
     ("spec", "told"),
@@ -37,7 +40,14 @@ pytestmark = pytest.mark.e2e
         ({"analysis": {"confidence": "30%"}}, "confidence must be from 50% to 99.99%"),
         ({"analysis": {"interval": "1ms"}}, "interval must be from 1s to 1h"),
         ({"analysis": {"metrics": [{"name": "x", "preset": "ErrorRatio"}]}}, "a metric needs a limit"),
-        ({"analysis": {"metrics": [{"name": "x", "max": "5%"}]}}, "exactly one of preset and ratio"),
+        ({"analysis": {"metrics": [{"name": "x", "max": "5%"}]}}, "exactly one of preset, ratio and gauge"),
+        ({"analysis": {"metrics": [{"name": "x", "preset": "Latency", "max": "5"}]}}, "a duration such as 1s"),
+        ({"analysis": {"metrics": [{**ORDERS, "maxIncrease": "5%"}]}}, "give one or the others"),
+        ({"analysis": {"metrics": [{**ORDERS, "maxDecrease": "100%"}]}}, "above 0% and below 100%"),
+        ({"analysis": {"metrics": [CPU]}}, "gauges count no requests"),
+        ({"analysis": {"metrics": [{**CPU, "max": "1s"}]}}, "max of a gauge is a number"),
+        ({"analysis": {"metrics": [{**CPU, "gauge": {"query": "cpu"}}]}}, "gauge.query must tell the two apart"),
+        ({"analysis": {"metrics": [{**CPU, "gauge": {"query": 'cpu{v="{{variant}}"}'}}]}}, "{{variant}} is for flags"),
         ({"traffic": {"gateway": {"routes": []}}}, "spec.traffic.gateway.routes"),
         (
             {"gates": [{"name": "a", "at": "BeforeStart", "http": {"url": "http://b/", "headers": {"cookie": "c"}}}]},
