@@ -394,6 +394,22 @@ def test_pods_that_differ_from_scrape_to_scrape_are_no_regression() -> None:
         assert not any(world.look().verdict is Verdict.Pass and world.status.step_requests < 2000 for _ in range(5))
 
 
+@pytest.mark.parametrize("metrics", [ERRORS_ONLY, LATENCY_ONLY])
+def test_the_first_look_knows_how_pods_differ_even_if_the_candidate_was_not_scraped_yet(
+    metrics: list[dict[str, object]],
+) -> None:
+    stable = arm("stable", 90, errors=0.05, pods=9)
+    stable.noise = 1.0
+    measured = spec(interval="15s", metrics=metrics)
+    world = World(stable, arm("candidate", 10), measured, scrape=15, before=3700.0)
+    first = metric(world.look(), str(metrics[0]["name"]))
+    assert first.reason is Reason.NoSeries
+    journal = json.loads(world.status.journal)["metrics"][str(metrics[0]["name"])]
+    assert "pods" in journal["dispersion"]
+    assert first.dispersion is not None
+    assert (first.dispersion > 1.4) if metrics is ERRORS_ONLY else (first.dispersion < 1.2)
+
+
 def test_a_regression_is_still_found_where_pods_differ() -> None:
     for seed in range(3):
         assert noisy_world(seed, candidate_errors=0.1).look_until(Verdict.Fail, 40).verdict is Verdict.Fail

@@ -97,6 +97,10 @@ def look(
         journal = Journal.load(anew.journal, spec)
     journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
     view = _View(spec, arms, answers, now, journal, _plans(spec), _is_first(status))
+    if view.first:
+        before = {metric.name: _with_history(view, metric, journal.metrics[metric.name]) for metric in spec.metrics}
+        view = replace(view, journal=replace(journal, metrics=before))
+    journal = view.journal
     metrics = {
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
         for metric in spec.metrics
@@ -228,8 +232,6 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
         poll = Poll(candidate=polls[Side.Candidate], stable=polls[Side.Stable])
         counts = Counts(poll, poll)
         evidence = evidence.expecting(_events(counted[Side.Stable].before)) if first else evidence
-    if view.first:
-        dispersion = _with_history(view, metric, dispersion, latency)
     if counts != Counts():
         caps = view.plan(metric).caps_of(metric.name)
         requests = counts.relative.candidate.requests
@@ -338,11 +340,11 @@ def _pods(view: _View, metric: MetricSpec, stable: Counted, latency: Latency) ->
     return {key: of_pod(growth) for key, growth in stable.growths.items()}
 
 
-def _with_history(view: _View, metric: MetricSpec, dispersion: Dispersion, latency: Latency) -> Dispersion:
+def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     """With what stable's pods did before the release. What is not there, or cannot be read, is done without."""
-    of_pod, asked = _tally_of(metric, latency), ask.history(view.spec, metric, view.arms)
-    if of_pod is None or any(ask.trouble(question, view.answers) for question in asked):
-        return dispersion
+    asked = ask.history(view.spec, metric, view.arms)
+    if any(ask.trouble(question, view.answers) for question in asked):
+        return known
     columned = [
         pair
         for question in asked
@@ -351,7 +353,15 @@ def _with_history(view: _View, metric: MetricSpec, dispersion: Dispersion, laten
     ]
     looks = ask.history_looks(view.spec, metric)
     pods = history.growths(columned, view.started, view.spec.interval.total_seconds(), looks)
-    return dispersion.after_history(*history.tallied(pods, looks, of_pod)) if pods else dispersion
+    before = known.latency
+    if metric.preset is Preset.Latency:
+        # Slow is what was slow then: the candidate may have no requests yet, so that no cut is made.
+        buckets = (histogram.from_columns({le: float(grown.sum()) for le, grown in pod.items()}) for pod in pods)
+        before = replace(before, slow=histogram.quantile(histogram.merged(buckets), metric.level))
+    of_pod = _tally_of(metric, before)
+    if not pods or of_pod is None:
+        return known
+    return replace(known, dispersion=known.dispersion.after_history(*history.tallied(pods, looks, of_pod)))
 
 
 def _phi(
