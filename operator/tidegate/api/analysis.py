@@ -195,8 +195,9 @@ class MetricSpec(Model):
     """For a ratio of what ought to happen, such as orders to sessions: how much less than stable's is still fine. 5%
     means down to 0.95 times. Instead of `maxIncrease`."""
     max: Annotated[str | None, Field(pattern=_LIMIT_PATTERN, max_length=16)] = None
-    """What is too much in any case: a percentage of the requests, a duration for Latency, or for a gauge a number in
-    its unit; 90% is 0.9."""
+    """What is too much: a percentage of the requests, a duration for Latency, or for a gauge a number in its unit; 90%
+    is 0.9. Where stable is asked as well (ErrorRatio, or with `maxIncrease`; not of gauges), it is too much unless
+    stable is as bad."""
     on_fail: OnFail | None = None
     """Revert fails the release when the metric is beyond its limits. Pause holds it until somebody asks to resume, to
     skip the step, to promote or to abort. Default: Pause for a gauge, else Revert."""

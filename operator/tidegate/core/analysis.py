@@ -409,13 +409,14 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
         )
         for metric in view.spec.metrics
     )
-    reverting = [evidence[metric.name] for metric in view.spec.metrics if metric.fails_by is OnFail.Revert]
+    reverting = [metric for metric in view.spec.metrics if metric.fails_by is OnFail.Revert]
+    leans = outcomes[OnFail.Revert].failed or any(evidence[one.name].leans(rule(one)) for one in reverting)
     verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)
     return AnalysisStatus(
         verdict=verdict,
         reason=reason,
         message=message,
-        leans_to_failing=outcomes[OnFail.Revert].failed or any(one.leans for one in reverting),
+        leans_to_failing=leans,
         held_by=tuple(metric.name for metric in view.spec.metrics if kept[metric.name].failed),
         looked_at=view.now,
         requests=round(max((one.total.seen for one in evidence.values()), default=0)),

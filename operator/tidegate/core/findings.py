@@ -58,9 +58,9 @@ def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -
     if warming:
         return Verdict.Inconclusive, Reason.WarmingUp
     if metric.gauge is not None:
-        within = known.levels.blocks > 0 and not evidence.leans and _is_within(metric, known)
+        within = known.levels.blocks > 0 and not evidence.leans(held.rule(metric)) and _is_within(metric, known)
         return (Verdict.Pass, Reason.WithinLimits) if within else (Verdict.Inconclusive, Reason.NeedsTime)
-    if evidence.proven(held.rule(metric)) and not evidence.leans:
+    if evidence.proven(held.rule(metric)) and not evidence.leans(held.rule(metric)):
         return Verdict.Pass, Reason.WithinLimits
     if _unresolved(metric, known):
         return Verdict.Inconclusive, Reason.Resolution

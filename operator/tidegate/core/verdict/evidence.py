@@ -15,6 +15,7 @@ from tidegate.core.verdict.gauge import Block
 from tidegate.core.verdict.kernel import Boundary, Floats, Poll, Tally
 from tidegate.core.verdict.mixture import CAP, FailProcess, Pace, PassProcess
 from tidegate.core.verdict.ratio import RatioBand
+from tidegate.core.verdict.surplus import Surplus
 
 BETA = 0.05
 """The chance that a step passes, wrongly, by evidence: of a candidate exactly at its limit."""
@@ -48,6 +49,12 @@ _MORE = np.array([1.02, 1.05, 1.1, 1.2, 1.4, 2])
 
 _GROSS_PRIOR = np.log([0.5, 0.25, 0.25])
 """Half on the hardest: that most requests fail shows anyway."""
+_GROSS_PHI = 3.0
+"""By how much the gross breaker is tempered at most. Untempered, one cluster of errors among few requests would do; by
+more, that all requests fail would take a second poll."""
+_WORSE_THAN_STABLE = Boundary(rho=1.0, delta=1e-5)
+"""What is beyond a limit of its own fails only if it is worse than stable, too: an outage that both share is nobody's
+fault."""
 
 _DECAY, _PRIOR_REQUESTS = 0.97, 200.0
 
@@ -126,6 +133,7 @@ class Evidence:
     failing: Mapping[Check, FailProcess]
     passing: Mapping[Check, PassProcess]
     band: RatioBand | None
+    surplus: Surplus = Surplus()
     total: Counts = Counts()
     """Since the warm-up."""
     step: Counts = Counts()
@@ -163,19 +171,18 @@ class Evidence:
     def after(self, counts: Counts, rule: Rule, pace: Pace, caps: Mapping[Check, float], phi: float = 1.0) -> Evidence:
         """With one more poll. A test that lacks an arm's requests learns nothing from it.
 
-        ``phi`` is how much more counts vary than chance explains, from the past alone. It does not temper the gross
-        breaker, whose margin is beyond what pods differ by.
+        ``phi`` is how much more counts vary than chance explains, from the past alone.
         """
         p = self.stable_rate
         stable = counts.relative.stable
         informed = [test for test in rule.tests if _informs(test, counts)]
         failing = {
             test: self.failing[test].after(
-                _log_e(test, counts, rule.relative, rule.absolute, rule.worse(test), p),
+                _against(test, counts, rule, p),
                 _log_prior(test, rule),
                 pace,
                 cap=caps[test],
-                phi=1.0 if test is Check.Gross else phi,
+                phi=min(phi, _GROSS_PHI) if test is Check.Gross else phi,
             )
             for test in informed
         }
@@ -188,15 +195,17 @@ class Evidence:
             for test in informed
             if test in self.passing
         }
-        band = self.band
-        if band is not None and rule.relative is not None and _informs(Check.Relative, counts):
-            band = band.after(counts.relative, self.total.relative, phi)
+        band, surplus = self.band, self.surplus
+        if rule.relative is not None and _informs(Check.Relative, counts):
+            surplus = surplus.after(counts.relative, phi)
+            band = band.after(counts.relative, self.total.relative, phi) if band is not None else None
         return Evidence(
             stable_events=_DECAY * self.stable_events + stable.events,
             stable_requests=_DECAY * self.stable_requests + stable.requests,
             failing={**self.failing, **failing},
             passing={**self.passing, **passing},
             band=band,
+            surplus=surplus,
             total=self.total + counts,
             step=self.step + counts,
         )
@@ -235,10 +244,10 @@ class Evidence:
         limit = boundary.at(poll.stable.rate)
         return poll.candidate.rate <= limit if rule.rising else poll.candidate.rate >= limit
 
-    @property
-    def leans(self) -> bool:
-        """Whether some test's evidence speaks for failing."""
-        return any(process.log_m > LEANING for process in self.failing.values())
+    def leans(self, rule: Rule) -> bool:
+        """Whether some test's evidence speaks for failing, or all that was seen in the release does."""
+        surplus = rule.relative is not None and self.surplus.speaks_against(rule.relative, rising=rule.rising)
+        return surplus or any(process.log_m > LEANING for process in self.failing.values())
 
     def dump(self) -> dict[str, Any]:
         """As JSON."""
@@ -247,6 +256,7 @@ class Evidence:
             "fail": {test.value: process.dump() for test, process in self.failing.items()},
             "pass": {test.value: process.dump() for test, process in self.passing.items()},
             "band": self.band.dump() if self.band else None,
+            "surplus": self.surplus.dump(),
             "total": _flat(self.total),
             "step": _flat(self.step),
         }
@@ -261,6 +271,7 @@ class Evidence:
             failing={Check(name): FailProcess.load(state) for name, state in data["fail"].items()},
             passing={Check(name): PassProcess.load(state) for name, state in data["pass"].items()},
             band=RatioBand.load(data["band"]) if data["band"] else None,
+            surplus=Surplus(*data["surplus"]),
             total=_counts(data["total"]),
             step=_counts(data["step"]),
         )
@@ -281,6 +292,17 @@ def _informs(test: Check, counts: Counts) -> bool:
     if test is Check.Absolute:
         return counts.absolute.candidate.requests > 0
     return counts.relative.candidate.requests > 0 and counts.relative.stable.requests > 0
+
+
+def _against(test: Check, counts: Counts, rule: Rule, p: float) -> Floats:
+    """The log e-values for failing. Of a limit where stable is asked as well: the lesser of two, each of which is valid
+    under its null at every look, so it is valid where either holds, and where they hold by turns."""
+    effects = rule.worse(test)
+    log_e = _log_e(test, counts, rule.relative, rule.absolute, effects, p)
+    if test is Check.Absolute and counts.absolute.stable.requests > 0:
+        worse = kernel.against_stable(counts.absolute, _WORSE_THAN_STABLE, effects, p)
+        return np.minimum(log_e, worse)
+    return log_e
 
 
 def _log_e(

@@ -76,10 +76,7 @@ class Latency:
         if cuts.factor is not None and self.slow is not None and self.resolved:
             relative = Poll(tally(candidate, self.slow * cuts.factor), tally(stable, self.slow))
         if cuts.limit is not None:
-            known = [buckets for buckets in candidate if edge_from(buckets, cuts.limit) is not None]
-            absolute = Poll(
-                sum((tally((one,), edge_from(one, cuts.limit) or math.inf) for one in known), start=Tally())
-            )
+            absolute = Poll(_beyond(candidate, cuts.limit), _beyond(stable, cuts.limit))
         return Counts(relative, absolute)
 
     def grown(self, stable: Iterable[Buckets], candidate: Iterable[Buckets]) -> Latency:
@@ -114,6 +111,12 @@ def _short(count: float) -> float:
     """Rounded; whole numbers without a point."""
     count = round(count, 3)
     return int(count) if count == int(count) else count
+
+
+def _beyond(sources: Iterable[Buckets], limit: float) -> Tally:
+    """Requests slower than a limit, of the sources that have an edge for it."""
+    edges = [(one, edge) for one in sources if (edge := edge_from(one, limit)) is not None]
+    return sum((tally((one,), edge) for one, edge in edges), start=Tally())
 
 
 def tally(sources: Iterable[Buckets], cut: float) -> Tally:
