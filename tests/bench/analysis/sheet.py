@@ -1,0 +1,86 @@
+"""A table of the report: its figures, and the bars that they are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure that may be so much at most."""
+
+    what: str
+    most: float
+    figure: float
+    unit: str = ""
+    doubt: str = ""
+    """How exact the figure is, and where it was found."""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is."""
+        return self.figure <= self.most
+
+    def row(self) -> list[str]:
+        """For a reader."""
+        unit = f" {self.unit}" if self.unit else ""
+        found = f"{self.figure:.3g}{unit}"
+        return [self.what, f"≤ {self.most:g}{unit}", found, self.doubt, "yes" if self.met else "**no**"]
+
+
+BAR_HEAD = ("what", "bar", "measured", "how exactly, and where", "met")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table."""
+
+    name: str
+    """As the command line calls it."""
+    title: str
+    text: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    bars: Sequence[Bar] = ()
+    plots: Mapping[str, str] = field(default_factory=dict)
+    """SVG, by what it shows."""
+
+    def markdown(self, links: Mapping[str, str]) -> str:
+        """The section; ``links`` are the files of the plots."""
+        parts = [f"## {self.title}", self.text]
+        if self.bars:
+            parts.append(grid(BAR_HEAD, [bar.row() for bar in self.bars]))
+        parts += [f"![{what}]({file})" for what, file in links.items()]
+        parts.append(grid(self.head, self.rows))
+        return "\n\n".join(parts)
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(share: float) -> str:
+    """Short, and no finer than it is worth."""
+    hundred = 100 * share
+    return (
+        "0"
+        if hundred == 0
+        else f"{hundred:.2f}"
+        if hundred < 1
+        else f"{hundred:.1f}"
+        if hundred < 10
+        else f"{hundred:.0f}"
+    )
+
+
+def minutes(delay: float) -> str:
+    """Of a delay in the middle of the runs."""
+    return "–" if delay == float("inf") else f"{delay:g} m"
+
+
+def count(number: float) -> str:
+    """Of requests."""
+    return f"{number:.0f}" if number < 1000 else f"{number / 1000:.1f}k"
