@@ -49,6 +49,10 @@ e2e: install ## The tests on a real cluster
 bench: install ## Measure the bars on a real cluster
 	$(BIN)/python -m tests.bench
 
+.PHONY: bench-analysis
+bench-analysis: install ## How good the verdicts are, simulated, beside the rules of others: docs/analysis-figures.md (RUNS=2000)
+	$(BIN)/python -m tests.bench.analysis --final --runs $(or $(RUNS),2000) --docs docs $(if $(TABLE),--table $(TABLE))
+
 .PHONY: verify
 verify: install ## Generated files are what the code generates
 	$(BIN)/python -m tests.verify

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -128,9 +129,7 @@ class _Cluster:
 
 def story(service: Service, spec: AnalysisSpec, rng: Random) -> Story:
     """One release."""
-    cluster = _Cluster(service, rng, [_Pod(f"stable-{number}") for number in range(service.replicas)], [])
-    cluster.scraped = _START.timestamp() - 3600 + 0.7
-    cluster.run(_START)
+    cluster = _begun(service, rng)
     steps = DEFAULT_STEPS
     baked = sum((step.bake for step in steps), timedelta()) * (1 + spec.on_inconclusive.extend)
     looks = max(1, round(baked / spec.interval))
@@ -164,6 +163,40 @@ def story(service: Service, spec: AnalysisSpec, rng: Random) -> Story:
             cluster.give(steps[index].weight)
             bake = Bake(now + steps[index].bake)
     return _story("held", now, cluster)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look cost."""
+
+    seconds: float
+    """Of the processor."""
+    kept: int
+    """Bytes of the journal."""
+
+
+def looks(service: Service, spec: AnalysisSpec, rng: Random, many: int) -> list[Look]:
+    """So many looks at a candidate with half of the traffic and as many pods as stable has."""
+    cluster = _begun(service, rng)
+    cluster.give(100)
+    cluster.weight = 50
+    status, found = analysis.begin(spec, _ARMS, _START, many, 1), []
+    for _ in range(many):
+        now = analysis.next_look(spec, status)
+        cluster.run(now)
+        answers = cluster.answers(analysis.queries(spec, _ARMS, status), now)
+        began = time.process_time()
+        status = analysis.look(spec, status, _ARMS, answers, now, step_changed=False)
+        found.append(Look(time.process_time() - began, len(status.journal)))
+    return found
+
+
+def _begun(service: Service, rng: Random) -> _Cluster:
+    """With an hour behind it."""
+    cluster = _Cluster(service, rng, [_Pod(f"stable-{number}") for number in range(service.replicas)], [])
+    cluster.scraped = _START.timestamp() - 3600 + 0.7
+    cluster.run(_START)
+    return cluster
 
 
 def _looked(

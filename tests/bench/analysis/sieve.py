@@ -143,7 +143,8 @@ class _Walk:
             for process in self.processes.values():
                 process.due = process.due + self.pace.of_step(self.trace.steps.index(look))
             self.passing = {test: _Passing.new(test, rule, len(self.rows)) for test in self.passing}
-        counts = _Counts(*(total[self.rows, look] for total in self.totals), self.events / self.requests)
+        x_c, n_c, x_s, n_s = (total[self.rows, look] for total in self.totals)
+        counts = _Counts(x_c, n_c, x_s, n_s, self.events / self.requests)
         phi = self._phi(look, counts)
         caps = self.judge.plan.caps_of(self.judge.name)
         for test, process in self.processes.items():
@@ -178,8 +179,10 @@ class _Walk:
             return
         self.rows = self.rows[going]
         self.events, self.requests = self.events[going], self.requests[going]
-        for one in (*self.processes.values(), *self.passing.values()):
-            one.keep(going)
+        for failing in self.processes.values():
+            failing.keep(going)
+        for passing in self.passing.values():
+            passing.keep(going)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.bench.analysis import durations, engine, plot, sieve
+from tests.bench.analysis import releases as releases_of
 from tests.bench.analysis.durations import Slowness
 from tests.bench.analysis.engine import NEVER, Judge
 from tests.bench.analysis.measure import (
@@ -27,7 +28,7 @@ from tests.bench.analysis.measure import (
 from tests.bench.analysis.releases import Service, Story, story
 from tests.bench.analysis.sheet import Bar, Sheet, count, minutes, percent
 from tests.bench.analysis.worlds import KNOWN, WORLDS, Arm, Case, Trace
-from tidegate.api.analysis import AnalysisSpec
+from tidegate.api.analysis import DEFAULT_METRICS, AnalysisSpec, MetricSpec, RatioSpec
 from tidegate.core.verdict.decision import Family, Plan
 from tidegate.core.verdict.evidence import Rule
 from tidegate.core.verdict.kernel import Boundary, divergence
@@ -350,6 +351,46 @@ def wrong_passes(setting: Setting) -> Sheet:
     return Sheet("7.4", "Bad releases that are proven", text, head, rows, bars)
 
 
+# 7.6
+
+
+_SALE = 0.03
+_HOURS = 4
+
+
+def business(setting: Setting) -> Sheet:
+    """A rate that ought not to fall."""
+    cells = [(sessions, drop) for sessions in (1, 10, 100) for drop in (0.0, 0.05, 0.1, 0.2, 0.5)]
+    many = min(setting.runs, 1000)
+    jobs = [
+        (cell, runs, setting.seed, part) for cell in cells for part, runs in enumerate(setting.parts(many, size=125))
+    ]
+    found: dict[tuple[float, float], list[Ends]] = {cell: [] for cell in cells}
+    for (cell, *_), ends in zip(jobs, spread(_sold, jobs, setting.cores), strict=True):
+        found[cell].append(ends)
+    rows, bars = [], []
+    for (sessions, drop), parts in found.items():
+        ends = Ends.joined(parts)
+        rows.append([f"{sessions} a second", f"{drop:.0%}", percent(ends.share()), minutes(ends.delay(Case(1, _SALE)))])
+        if drop <= 0.05:
+            what = "no drop" if not drop else "a drop of just what is allowed"
+            bars.append(Bar(f"{what}, {sessions} sessions a second", 5, 100 * ends.share(), "%", _exactly(ends, "")))
+    text = (
+        "Orders per session, 3 %, with `maxDecrease: 5%`: reverted within four hours, and minutes until then, median of"
+        " all. The bar is alpha. What is allowed is narrow: a small service cannot tell a tenth less in an afternoon."
+    )
+    return Sheet("7.6", "Business rates", text, ("sessions", "drop", "reverted, %", "delay"), rows, bars)
+
+
+def _sold(job: tuple[tuple[float, float], int, int, int]) -> Ends:
+    (sessions, drop), runs, seed, part = job
+    case = Case(sessions, _SALE, 1 - drop, looks=_HOURS * 120)
+    rng = random_of(seed, ("business", sessions, drop), part)
+    ratio = RatioSpec(of="orders_total", to="sessions_total")
+    judge = Judge.of(MetricSpec(name="orders", ratio=ratio, max_decrease=0.05))
+    return by_us(judge, WORLDS["stationary"](rng, runs, case), case, rng)
+
+
 # 7.7
 
 
@@ -484,6 +525,28 @@ def _released(job: tuple[Service, int, int, int]) -> list[Story]:
     return [story(service, AnalysisSpec(), rng) for _ in range(runs)]
 
 
+# What it costs
+
+
+def cost(setting: Setting) -> Sheet:
+    """The operator's time for a look, and what it keeps."""
+    rows, bars = [], []
+    for replicas in (3, 10, 32):
+        service = Service(200, 0.01, replicas=replicas)
+        spec = AnalysisSpec(metrics=DEFAULT_METRICS[:1])
+        looks = releases_of.looks(service, spec, random_of(setting.seed, service, 0), 240)
+        spent = float(np.median([look.seconds for look in looks])) * 1000
+        kept = max(look.kept for look in looks) / 1024
+        rows.append([str(replicas), f"{spent:.2f} ms", f"{kept:.2f} KB"])
+        bars.append(Bar(f"a look with {replicas} pods: time of one metric", 1, spent, "ms", "median of 240"))
+        bars.append(Bar(f"a look with {replicas} pods: what is kept of one metric", 4, kept, "KB", "the most of 240"))
+    text = (
+        "`core.analysis.look` with the errors of so many pods of each revision: answers counted, journal read and"
+        " written, findings told. Processor time, on whatever machine this ran."
+    )
+    return Sheet("cost", "What a look costs", text, ("pods of an arm", "time", "kept"), rows, bars)
+
+
 TABLES: Mapping[str, Callable[[Setting], Sheet]] = {
     "7.1": kernel,
     "7.2": false_reverts,
@@ -491,6 +554,8 @@ TABLES: Mapping[str, Callable[[Setting], Sheet]] = {
     "late": late,
     "7.4": wrong_passes,
     "7.5": latency,
+    "7.6": business,
     "7.7": limits,
     "whole": releases,
+    "cost": cost,
 }

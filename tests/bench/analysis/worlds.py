@@ -201,7 +201,7 @@ def outages(rng: Random, runs: int, case: Case) -> Trace:
 _SLOT = 10.0
 
 
-def _scraped(rng: Random, runs: int, case: Case, share: Callable[[int], Array], early: Array) -> Trace:
+def _scraped(rng: Random, runs: int, case: Case, share: Callable[[int], Array], early: NDArray[np.int64]) -> Trace:
     """A world of slots of ten seconds, of which the candidate's scrapes end ``early`` ones before stable's."""
     per = round(case.seconds / _SLOT)
     pad = 2
