@@ -75,6 +75,11 @@ class Race:
         """Candidate requests that the best of all tests needs on average."""
         return -math.log(self.alpha) / information(min(1.0, self.ratio * self.base), self.base, self.kappa)
 
+    @property
+    def each(self) -> int:
+        """Candidate requests of a look."""
+        return max(1, round(self.bound / _FINE))
+
 
 _BOUNDARY = Boundary(rho=1.5, delta=1e-5)
 _FINE, _BOUNDS = 60, 8
@@ -95,9 +100,9 @@ def _kernel_judge(alpha: float) -> Judge:
 def _race(job: tuple[Race, int, int, int]) -> tuple[list[float], int]:
     race, runs, seed, part = job
     rng = random_of(seed, race, part)
-    shape = (runs, _FINE * _BOUNDS, 1)
-    n_c = rng.poisson(race.bound / _FINE, shape)
-    n_s = rng.poisson(race.bound / _FINE / race.kappa, shape)
+    each = race.each
+    shape = (runs, math.ceil(race.bound * _BOUNDS / each), 1)
+    n_c, n_s = np.full(shape, each), np.full(shape, round(each / race.kappa))
     p_c = min(1.0, race.ratio * race.base)
     arms = [
         Arm(n.astype(float), rng.binomial(n, p).astype(float)) for n, p in ((n_c, p_c), (n_s, race.base))
