@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.bench.analysis import durations, engine, plot, sieve
+from tests.bench.analysis import durations, engine, levels, plot, sieve
 from tests.bench.analysis import releases as releases_of
 from tests.bench.analysis.durations import Slowness
 from tests.bench.analysis.engine import NEVER, Judge
+from tests.bench.analysis.levels import Level
 from tests.bench.analysis.measure import (
     Cell,
     Ends,
@@ -477,6 +478,45 @@ def _slow(job: tuple[Slowness, int, int, int]) -> Ends | None:
     return None if trace is None else by_us(durations.judge(), trace, slowness.case, rng)
 
 
+# 7.8
+
+
+def gauges(setting: Setting) -> Sheet:
+    """Levels that may be a fifth higher."""
+    kinds, ratios = ((0.8, 0.1), (0.8, 0.2), (0.95, 0.3)), (1.0, 1.1, 1.2, 1.5, 2.0)
+    many = min(setting.runs, 1000)
+    jobs = [
+        (Level(memory, deviation, ratio), runs, setting.seed, part)
+        for memory, deviation in kinds
+        for ratio in ratios
+        for part, runs in enumerate(setting.parts(many))
+    ]
+    found: dict[Level, list[int]] = {}
+    for (level, *_), some in zip(jobs, spread(_paused, jobs, setting.cores), strict=True):
+        found.setdefault(level, []).extend(some)
+    rows = []
+    for memory, deviation in kinds:
+        line = [f"{memory:g}", f"{deviation:.0%}"]
+        for ratio in ratios:
+            looks = np.array(found[Level(memory, deviation, ratio)])
+            when = float(np.median(np.where(looks == NEVER, math.inf, looks + 1))) * levels.SECONDS / 60
+            share = percent(float(np.mean(looks != NEVER)))
+            line.append(share if math.isinf(when) else f"{share}, {minutes(when)}")
+        rows.append(line)
+    text = (
+        "A level with `maxIncrease: 20%`, one pod against nine; looks every 30 s, an hour. Memory: the share of a pod's"
+        " surplus that is left at the next look. Paused, in percent, and minutes until then where at least half are."
+        " No law covers this, so there is no bar; a gauge pauses and does not revert."
+    )
+    head = ("memory", "deviation", *(f"×{ratio:g}" for ratio in ratios))
+    return Sheet("7.8", "Gauges", text, head, rows)
+
+
+def _paused(job: tuple[Level, int, int, int]) -> list[int]:
+    level, runs, seed, part = job
+    return levels.ended(level, random_of(seed, level, part), runs)
+
+
 # Whole releases
 
 
@@ -561,6 +601,7 @@ TABLES: Mapping[str, Callable[[Setting], Sheet]] = {
     "7.5": latency,
     "7.6": business,
     "7.7": limits,
+    "7.8": gauges,
     "whole": releases,
     "cost": cost,
 }
