@@ -118,6 +118,13 @@ def _race(job: tuple[Race, int, int, int]) -> tuple[list[float], int]:
     return used.tolist(), int((found.failed == NEVER).sum())
 
 
+def _median_bounds(values: Sequence[float]) -> tuple[float, float]:
+    """Where the median truly is, with 95 %: order statistics."""
+    ordered, many = sorted(values), len(values)
+    half = 0.98 * math.sqrt(many)
+    return ordered[max(0, math.floor(many / 2 - half))], ordered[min(many - 1, math.ceil(many / 2 + half))]
+
+
 def kernel(setting: Setting) -> Sheet:
     """Requests that it takes, against the bound that no test can beat."""
     races = [
@@ -146,7 +153,8 @@ def kernel(setting: Setting) -> Sheet:
     ]
     medians = {race: float(np.median(some)) for race, some in used.items()}
     worst = max((race for race in races if race.alpha == 0.01), key=lambda race: medians[race])
-    where = f"candidate to stable 1:{1 / worst.kappa:.0f}, base {worst.base:.1%}, ×{worst.ratio:g}; ± 0.03"
+    low, high = _median_bounds(used[worst])
+    where = f"{low:.2f} to {high:.2f}; arms 1:{1 / worst.kappa:.0f}, base {worst.base:.1%}, ×{worst.ratio:g}"
     bar = Bar("requests until the revert, median, by the bound, alpha 1 %", 1.6, medians[worst], "×", where)
     text = (
         "Independent requests, looks so close that they cost nothing, one test, no tempering. The bound is"
