@@ -30,6 +30,11 @@ def test_what_was_counted_before_the_start_is_the_baseline() -> None:
     assert counted.before == ({"to": 110},)
 
 
+def test_what_was_counted_before_is_known_while_nothing_counts_yet() -> None:
+    counted = look(Ledger(), ("to", series("a", (-2, 100), (0, 110), (2, 115))), opens=60)
+    assert (total(counted), counted.before) == (0, ({"to": 115},))
+
+
 def test_looks_that_overlap_count_once() -> None:
     first = look(Ledger(), ("to", series("a", (-2, 100), (2, 115))))
     again = look(first.ledger, ("to", series("a", (-2, 100), (2, 115))))

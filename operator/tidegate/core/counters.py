@@ -232,7 +232,8 @@ class _Walk:
         since = opens if mark is None else max(opens, mark.at)
         first = min(one.samples[0][0] for _, one in self.series)
         base = max(since, first)
-        grown, start = dict.fromkeys((column for column, _ in self.series), 0.0), self.counters_at(base)
+        grown = dict.fromkeys((column for column, _ in self.series), 0.0)
+        start = self.counters_at(min(base, self.newest))  # before ``opens``: as they are
         if first > since:  # the window does not reach back: the counters alone tell what happened between
             if mark is None:
                 grown = start if born_at_zero else grown
