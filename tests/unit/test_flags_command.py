@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tidegate.app.cli import flags
+from tidegate.app.cli.manifests import Wrong
 from tidegate.app.main import main
 from tidegate.engine.flags import read_flag
 
@@ -47,7 +48,7 @@ def test_an_answer_with_its_trace() -> None:
     rule = {"name": "beta", "when": {"attribute": "plan", "equals": "beta"}, "serve": "on"}
     told = flags.explained([flag(rules=[rule])], "shop", "new-checkout", flags.context(["plan=beta"]))
     assert told.startswith("new-checkout = true  (on, TARGETING_MATCH)\n  → rule beta")
-    with pytest.raises(flags.Wrong, match="There are: new-checkout"):
+    with pytest.raises(Wrong, match="There are: new-checkout"):
         flags.explained([flag()], "shop", "nowhere", {})
 
 
@@ -58,10 +59,10 @@ def test_what_a_context_is() -> None:
         "user": {"vip": True},
         "note": "a=b",
     }
-    with pytest.raises(flags.Wrong, match="KEY=VALUE"):
+    with pytest.raises(Wrong, match="KEY=VALUE"):
         flags.context(["plan"])
     for pairs in (["user=1", "user.plan=x"], ["user.plan=x", "user=1"]):
-        with pytest.raises(flags.Wrong, match="user is a value and an object"):
+        with pytest.raises(Wrong, match="user is a value and an object"):
             flags.context(pairs)
 
 

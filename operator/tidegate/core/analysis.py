@@ -25,7 +25,7 @@ from tidegate.core.verdict.kernel import Poll, Tally
 from tidegate.core.verdict.latency import Cuts, Latency, tally
 from tidegate.core.verdict.mixture import Pace
 
-__all__ = ["Arms", "begin", "forgiven", "look", "next_look", "queries"]
+__all__ = ["Arms", "begin", "forgiven", "look", "look_at", "next_look", "plans", "queries"]
 
 _LEARNING = 10.0
 """Seconds in which looks are close, until two samples have shown when scrapes come."""
@@ -96,7 +96,7 @@ def look(
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
     journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
-    view = _View(spec, arms, answers, now, journal, _plans(spec), _is_first(status))
+    view = _View(spec, arms, answers, now, journal, plans(spec), _is_first(status))
     if view.first:
         before = {metric.name: _with_history(view, metric, journal.metrics[metric.name]) for metric in spec.metrics}
         view = replace(view, journal=replace(journal, metrics=before))
@@ -105,7 +105,40 @@ def look(
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
         for metric in spec.metrics
     }
-    return _concluded(view, replace(_clocked(view), metrics=metrics))
+    journal = replace(_clocked(view), metrics=metrics)
+    status, journal = _concluded(view, journal)
+    return status.model_copy(update={"journal": journal.dump(spec)})
+
+
+def look_at(
+    spec: AnalysisSpec,
+    tests: Mapping[OnFail, Plan],
+    journal: Journal,
+    arms: Arms,
+    counted: Mapping[str, Mapping[Side, Counted] | Trouble],
+    now: datetime,
+    *,
+    step_changed: bool,
+    history: Mapping[str, Answer] | None = None,
+) -> tuple[AnalysisStatus, Journal]:
+    """A look where somebody else has counted, metric by metric, what the counters grew by: for who takes many looks at
+    counters of his own making, such as a simulation.
+
+    ``history`` are the answers that the first look takes beside. What is kept stays a value, and the status says no
+    more than what is decided upon.
+    """
+    view = _View(spec, arms, history or {}, now, journal, tests, history is not None)
+    metrics = {}
+    for metric in spec.metrics:
+        known = _stepped(view, metric) if step_changed else journal.metrics[metric.name]
+        found = counted[metric.name]
+        if isinstance(found, Trouble):
+            metrics[metric.name] = replace(known, trouble=found)
+        else:
+            metrics[metric.name] = _learnt(view, metric, known, found)
+    journal = replace(journal, metrics=metrics)
+    status, journal = _concluded(view, journal, brief=True)
+    return status.model_copy(update={"journal": journal.heading()}), journal
 
 
 def forgiven(spec: AnalysisSpec, status: AnalysisStatus) -> AnalysisStatus:
@@ -175,7 +208,7 @@ class _View:
         return self.now.timestamp() - newest > 2 * ask.window(self.spec)
 
 
-def _plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
+def plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
     return {on_fail: plan(spec, on_fail) for on_fail in OnFail}
 
 
@@ -223,6 +256,11 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     if metric.gauge is not None:
         return _levelled(view, metric, known, asked)
     counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
+    return _learnt(view, metric, known, counted)
+
+
+def _learnt(view: _View, metric: MetricSpec, known: Known, counted: Mapping[Side, Counted]) -> Known:
+    """The metric with the evidence of what was counted."""
     evidence, latency, dispersion = known.evidence, known.latency, known.dispersion
     first = not known.ledgers[Side.Stable].marks
     if metric.preset is Preset.Latency:
@@ -393,8 +431,9 @@ def _share(evidence: Iterable[Evidence]) -> float | None:
     return round(100 * most.candidate.requests / seen, 1) if seen else None
 
 
-def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
-    """The status: the verdict on each metric, and on all of them."""
+def _concluded(view: _View, journal: Journal, *, brief: bool = False) -> tuple[AnalysisStatus, Journal]:
+    """The status but for its journal, and that: the verdict on each metric, and on all of them. ``brief``: in no
+    words."""
     evidence = {name: metric.evidence for name, metric in journal.metrics.items()}
     outcomes = {on_fail: decision.judge(one, evidence) for on_fail, one in view.plans.items()}
     pausing = outcomes[OnFail.Pause]
@@ -404,7 +443,9 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
     journal = replace(journal, metrics=kept)
     warming = view.now.timestamp() < view.opens
     metrics = tuple(
-        findings.of_metric(
+        findings.in_brief(metric, kept[metric.name], outcomes[metric.fails_by], warming=warming)
+        if brief
+        else findings.of_metric(
             view.plan(metric), metric, kept[metric.name], outcomes[metric.fails_by], view.arms.control, warming=warming
         )
         for metric in view.spec.metrics
@@ -412,7 +453,7 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
     reverting = [metric for metric in view.spec.metrics if metric.fails_by is OnFail.Revert]
     leans = outcomes[OnFail.Revert].failed or any(evidence[one.name].leans(rule(one)) for one in reverting)
     verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)
-    return AnalysisStatus(
+    status = AnalysisStatus(
         verdict=verdict,
         reason=reason,
         message=message,
@@ -423,5 +464,5 @@ def _concluded(view: _View, journal: Journal) -> AnalysisStatus:
         share=_share(evidence.values()),
         step_requests=round(max((one.step.seen for one in evidence.values()), default=0)),
         metrics=metrics,
-        journal=journal.dump(view.spec),
     )
+    return status, journal

@@ -49,6 +49,13 @@ def of_metric(
     )
 
 
+def in_brief(metric: MetricSpec, known: Known, outcome: Outcome, *, warming: bool) -> MetricStatus:
+    """The verdict on one metric, and nothing else."""
+    failed = known.failed or outcome.failed_by(metric.name)
+    verdict, reason = _verdict(metric, known, failed=failed, warming=warming)
+    return MetricStatus(name=metric.name, verdict=verdict, reason=reason)
+
+
 def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -> tuple[Verdict, Reason]:
     evidence = known.evidence
     if failed:

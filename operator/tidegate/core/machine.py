@@ -71,6 +71,13 @@ def looks_at(obs: Observed, status: ReleaseStatus) -> bool:
     return stage in FORWARD and obs.shared and status.analysis is not None and bool(status.analysis.journal)
 
 
+def looked_step(status: ReleaseStatus) -> int:
+    """The step that a look now is of. Until its weight is there, what comes is of the step before: little load does not
+    vouch for more."""
+    at, looked = status.step, status.journal.looked_step if status.journal else 0
+    return at.index if at and at.until else looked
+
+
 def arms(obs: Observed) -> Arms | None:
     """The two sides of the comparison, as the metrics know them."""
     stable, candidate = (
@@ -281,16 +288,14 @@ def _look(draft: Draft) -> None:
     from tidegate.core import analysis
 
     if obs.answers is not None:
-        # Until its weight is there, what comes is of the step before: little load does not vouch for more.
-        at, looked = draft.status.step, draft.journal.looked_step
-        index = at.index if at and at.until else looked
+        index = looked_step(draft.status)
         seen = analysis.look(
             spec.analysis,
             draft.status.analysis,
             sides,
             obs.answers,
             draft.now,
-            step_changed=index != looked,
+            step_changed=index != draft.journal.looked_step,
         )
         draft.set(analysis=seen)
         draft.note(looked_step=index)

@@ -156,9 +156,16 @@ class Journal:
 
     def dump(self, spec: AnalysisSpec) -> str:
         """As JSON text."""
-        head = [*self.compared, self.started, self.pace.polls, self.pace.steps, self.sampled, self.period]
         kept = {metric.name: self.metrics[metric.name].dump(metric, self.started) for metric in spec.metrics}
-        return json.dumps({"journal": head, "metrics": kept}, separators=(",", ":"))
+        return json.dumps({"journal": self._head, "metrics": kept}, separators=(",", ":"))
+
+    def heading(self) -> str:
+        """The beginning of it, of which ``times`` reads: where the rest is kept as it is."""
+        return json.dumps(self._head, separators=(",", ":"))
+
+    @property
+    def _head(self) -> list[object]:
+        return [*self.compared, self.started, self.pace.polls, self.pace.steps, self.sampled, self.period]
 
     @staticmethod
     def times(text: str) -> tuple[int, int | None, int | None]:

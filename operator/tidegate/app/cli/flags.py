@@ -15,6 +15,7 @@ from typing import Any
 from tidegate.api.crd import mistyped
 from tidegate.api.flag import FeatureFlag, FlagStatus, RolloutStatus
 from tidegate.api.flagwords import FlagCondition
+from tidegate.app.cli.manifests import Wrong, documents
 from tidegate.core.flags.check import read
 from tidegate.core.flags.compile import compile_set
 from tidegate.core.flags.draft import Flag
@@ -25,10 +26,6 @@ from tidegate.engine.flags import read_flag
 from tidegate.ports.cluster import FEATURE_FLAGS, Cluster, ClusterError, Object
 
 DEBT = (FlagCondition.STALE, FlagCondition.UNUSED)
-
-
-class Wrong(Exception):
-    """What was asked cannot be answered, and why."""
 
 
 @dataclass(frozen=True)
@@ -227,21 +224,7 @@ async def _objects(cluster: Cluster, namespace: str) -> Sequence[Object]:
 
 def _from_file(name: str, namespace: str, percentage: float) -> list[Flag]:
     """The flags of a file; rollouts that have no status are taken to have this percentage."""
-    import yaml
-
-    class AsKubectl(yaml.SafeLoader):
-        """A time is text."""
-
-        yaml_implicit_resolvers = {  # noqa: RUF012 - as the class above has it
-            first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-    try:
-        documents = [one for one in yaml.load_all(Path(name).read_text(encoding="utf-8"), AsKubectl) if one]
-    except (OSError, yaml.YAMLError) as error:
-        raise Wrong(f"{name}: {error}") from None
-    found = [one for one in documents if isinstance(one, dict) and one.get("kind") == FEATURE_FLAGS.name]
+    found = [one for one in documents(name) if isinstance(one, dict) and one.get("kind") == FEATURE_FLAGS.name]
     if not found:
         raise Wrong(f"{name}: there is no FeatureFlag in it")
     flags = []

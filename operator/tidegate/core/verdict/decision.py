@@ -144,14 +144,18 @@ def _information(test: Check, rule: Rule, poll: Poll, *, beyond: bool) -> float:
 
 
 def _nearest(candidate: Tally, stable: Tally, boundary: Boundary) -> float:
-    """min over stable's rate q of KL(p_c || boundary(q)) + n_s/n_c KL(p_s || q): between the two rates' own q."""
-    own = (candidate.rate - boundary.delta) / boundary.rho
-    ends = sorted((min(max(own, 1e-9), 1 - 1e-9), stable.rate))
-    many = stable.requests / candidate.requests
+    return information(boundary, candidate.rate, stable.rate, stable.requests / candidate.requests)
+
+
+def information(boundary: Boundary, candidate: float, stable: float, many: float) -> float:
+    """Nats per candidate request that any test can have of these rates, with ``many`` of stable's requests to each.
+
+    min over stable's rate q of KL(p_c || boundary(q)) + many KL(p_s || q): between the two rates' own q.
+    """
+    own = (candidate - boundary.delta) / boundary.rho
+    ends = sorted((min(max(own, 1e-9), 1 - 1e-9), stable))
     q = np.geomspace(ends[0], ends[1], 40)
-    return float(
-        (divergences(candidate.rate, boundary.rho * q + boundary.delta) + many * divergences(stable.rate, q)).min()
-    )
+    return float((divergences(candidate, boundary.rho * q + boundary.delta) + many * divergences(stable, q)).min())
 
 
 def _two_digits(count: float) -> int:

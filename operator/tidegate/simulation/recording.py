@@ -1,0 +1,181 @@
+"""What a Prometheus once recorded, in place of a world that is drawn: a release is simulated on real counters.
+
+The weights are the recording's own, whatever the simulated release has them be: it tells what the analysis makes of
+that traffic, and when.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset, is_counter_name
+from tidegate.core import questions as ask
+from tidegate.core.counters import Answer, Ledger, Series, count
+from tidegate.core.questions import Arms, Question, Reads, Side
+from tidegate.simulation.scenario import Wrong
+from tidegate.simulation.world import Truth
+
+_NAME = "__name__"
+_WAY_OUT = "save the answer of /api/v1/query_range, or of /api/v1/query for a range such as http_requests_total[2h]"
+
+
+class Recording:
+    """See the module. Times are seconds from the candidate's first sample on."""
+
+    settles = 0.0
+
+    def __init__(self, spec: AnalysisSpec, series: Sequence[Series], stable: str, candidate: str) -> None:
+        """The arms are told by regular expressions that a label's value matches, such as that of pod or service."""
+        _replayable(spec)
+        self.first: float | None = None
+        self._until = 0.0
+        self._arms = {Side.Stable: _of(series, "stable", stable), Side.Candidate: _of(series, "candidate", candidate)}
+        both = [one for one in self._arms[Side.Stable] if one in self._arms[Side.Candidate]]
+        if both:
+            raise Wrong(f"--candidate {candidate}: it matches what --stable {stable} does: {_told(both[0])}")
+        self._origin = min(one.samples[0][0] for one in self._arms[Side.Candidate])
+        self.ends = max(one.samples[-1][0] for one in self._arms[Side.Candidate]) - self._origin
+        for metric in spec.metrics:
+            if not metric.optional and not all(self._read(metric, side, None) for side in _sides(metric)):
+                raise Wrong(f"--recorded: there are no series for metric {metric.name}: {_WAY_OUT}, of both revisions")
+
+    def opened(self, stable: int, candidate: int, share: float) -> None:  # noqa: ARG002 - as a world is told
+        """The simulated release sends requests; the recording has its own."""
+        if share > 0 and self.first is None:
+            self.first = self._until
+
+    def passes(self, until: float) -> None:
+        """Time passes."""
+        self._until = until
+
+    def since(self, seconds: float) -> float:
+        """Nothing waits for the candidate's first requests: they are in the recording."""
+        return seconds
+
+    def watched(self, opens: float) -> None:
+        """Samples tell when they are of."""
+
+    def answers(self, spec: AnalysisSpec, arms: Arms, now: float, epoch: float) -> dict[str, Answer]:
+        """The samples that Prometheus would have answered with, as if the candidate's first had been at ``epoch``."""
+        answers: dict[str, Answer] = {}
+        for metric in spec.metrics:
+            for side in Side:
+                for question in ask.questions(spec, metric, arms, side):
+                    found = self._read(metric, side, question)
+                    window = now - ask.window(spec), now
+                    answers[question.text] = tuple(_cut(found, window, self._origin, epoch))
+        return answers
+
+    @property
+    def truth(self) -> Truth:
+        """What the counters tell of it, until now."""
+        found = Truth()
+        for side in Side:
+            requests, failed = self._total(side)
+            if side is Side.Stable:
+                found.stable_requests, found.stable_failed = requests, failed
+            else:
+                found.candidate_requests, found.candidate_failed = requests, failed
+        share = found.stable_failed / found.stable_requests if found.stable_requests else 0.0
+        found.usual = share * found.candidate_requests
+        return found
+
+    def _total(self, side: Side) -> tuple[float, float]:
+        question = Question("", Reads.Requests, "")
+        cut = tuple(_cut(self._requests(side), (-math.inf, self._until), self._origin, self._origin))
+        columned = list(ask.columned(question, cut))
+        grown = count(Ledger(), columned, opens=self._origin, born_at_zero=False).growths.values()
+        return sum(one.get(Reads.To, 0.0) for one in grown), sum(one.get(Reads.Of, 0.0) for one in grown)
+
+    def _requests(self, side: Side) -> list[Series]:
+        """One counter of requests: where router and pods both count them, the first by name."""
+        labels = Question("", Reads.Requests, "").status_labels
+        found = [
+            one for one in self._arms[side] if "le" not in one.labels and any(label in one.labels for label in labels)
+        ]
+        name = min((one.labels.get(_NAME, "") for one in found), default="")
+        return [one for one in found if one.labels.get(_NAME, "") == name]
+
+    def _read(self, metric: MetricSpec, side: Side, question: Question | None) -> list[Series]:
+        """The series that a metric reads; of a ratio those of a question, or of any."""
+        if metric.preset is Preset.Latency:
+            return [one for one in self._arms[side] if "le" in one.labels]
+        if metric.ratio is None:
+            return self._requests(side)
+        names = {Reads.Of: metric.ratio.of, Reads.To: metric.ratio.to}
+        wanted = {names[question.reads]} if question else set(names.values())
+        return [one for one in self._arms[side] if one.labels.get(_NAME) in wanted]
+
+
+def read(names: Iterable[str]) -> list[Series]:
+    """The series of files with answers of Prometheus' API. Raises Wrong."""
+    found: list[Series] = []
+    for name in names:
+        try:
+            said = json.loads(Path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Wrong(f"--recorded {name}: {error}") from None
+        data = said.get("data", said) if isinstance(said, dict) else {}
+        if not isinstance(data, dict) or data.get("resultType") != "matrix":
+            kind = data.get("resultType", "no answer") if isinstance(data, dict) else "no answer"
+            raise Wrong(f"--recorded {name}: {kind!r} is no range of samples: {_WAY_OUT}")
+        try:
+            found += map(_series, data["result"])
+        except (KeyError, TypeError, ValueError):
+            raise Wrong(f"--recorded {name}: some series has no metric or values: {_WAY_OUT}") from None
+    return [one for one in found if one.samples]
+
+
+def _series(one: Mapping[str, Any]) -> Series:
+    samples = tuple((float(at), float(value)) for at, value in one["values"])
+    return Series({str(key): str(value) for key, value in one["metric"].items()}, samples)
+
+
+def _of(series: Sequence[Series], side: str, pattern: str) -> list[Series]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise Wrong(f"--{side} {pattern}: {error}: give a regular expression, such as checkout-6fcbd-.*") from None
+    found = [one for one in series if any(map(expression.fullmatch, _telling(one)))]
+    if not found:
+        some = ", ".join(sorted({value for one in series for value in _telling(one)})[:8]) or "none"
+        raise Wrong(f"--{side} {pattern}: no series has a label of this value; there are {some}")
+    return found
+
+
+def _sides(metric: MetricSpec) -> tuple[Side, ...]:
+    return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
+
+
+def _telling(series: Series) -> list[str]:
+    return [value for label, value in series.labels.items() if label not in (_NAME, "le", "code", "status", "job")]
+
+
+def _told(series: Series) -> str:
+    return ", ".join(f'{name}="{value}"' for name, value in sorted(series.labels.items()))
+
+
+def _replayable(spec: AnalysisSpec) -> None:
+    for metric in spec.metrics:
+        own = (metric.ratio.of, metric.ratio.to) if metric.ratio else ()
+        strange = next((text for text in own if not is_counter_name(text)), None)
+        if strange is not None:
+            raise Wrong(
+                f"metric {metric.name}: {strange!r} is PromQL, which only Prometheus can answer: give the bare name"
+                " of a counter, or leave the metric out of the manifest that is simulated"
+            )
+
+
+def _cut(series: Iterable[Series], window: tuple[float, float], origin: float, epoch: float) -> Iterable[Series]:
+    """What is within the window, with times from ``epoch`` on."""
+    since, until = window
+    for one in series:
+        inside = [(at, value) for at, value in one.samples if since < at - origin <= until]
+        if inside:
+            yield replace(one, samples=tuple((round(epoch + at - origin, 3), value) for at, value in inside))

@@ -1,0 +1,145 @@
+"""`tidegate simulate` and `tidegate plan`: manifests and options in, tables, JSON and pictures out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tidegate.app.cli import plan
+from tidegate.app.main import main
+from tidegate.core.counters import Missing, Series
+
+RELEASE = """\
+apiVersion: tidegate.dev/v1alpha1
+kind: CanaryRelease
+metadata: {name: checkout}
+spec:
+  targetRef: {name: checkout}
+  steps: [{weight: 20, bake: 3m}]
+"""
+FEW = ["--traffic", "100", "--runs", "3", "--cores", "1"]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    path = tmp_path / "release.yaml"
+    path.write_text(RELEASE)
+    return str(path)
+
+
+def said(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str:
+    assert main([*args]) == code
+    both = capsys.readouterr()
+    return both.err if code else both.out
+
+
+def test_a_table_with_plots(manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "plot.svg"
+    told = said(capsys, "simulate", "-f", manifest, *FEW, "--regression", "10x@30s", "--svg", str(picture))
+    assert "CanaryRelease checkout: 20 % 3m → 100 % 0s" in told
+    assert "100 requests/s, 1 % errors, the candidate's errors 10x from 30s on" in told
+    assert "one release, seed 1: reverted after " in told
+    assert "evidence of failing" in told
+    assert "as described" in told
+    assert "with a candidate like stable" in told
+    assert "latency is not simulated" in told
+    titles = [one.text or "" for one in ElementTree.parse(picture).iter() if one.get("font-weight")]
+    assert [title.split(",")[0].split(":")[0] for title in titles] == [
+        "one release",
+        "3 releases as described",
+        "3 releases with a candidate like stable",
+    ]
+
+
+def test_json_from_a_scenario_that_options_change(
+    manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text("traffic: {rps: 5, daily: 20%}\nbase: 2%\nregressions: [5x]\npods: 4\n")
+    told = said(capsys, "simulate", "-f", manifest, "--scenario", str(scenario), *FEW, "-o", "json")
+    found: dict[str, Any] = json.loads(told)
+    assert found["scenario"]["traffic"]["rps"] == 100
+    assert (found["scenario"]["traffic"]["daily"], found["scenario"]["base"], found["scenario"]["pods"]) == (
+        "20%",
+        "2%",
+        4,
+    )
+    assert found["one"]["end"] == "reverted"
+    assert found["many"]["asDescribed"]["beyondLimits"] is True
+    assert found["many"]["likeStable"]["ends"]["promoted"]["share"] == 1.0
+    assert found["one"]["looks"][-1]["verdict"] == "Fail"
+
+
+@pytest.mark.parametrize(
+    ("args", "wrong"),
+    [
+        (["--runs", "0"], "--runs 0: give a number from 1 to"),
+        (["--seed", "-1"], "--seed -1: give 0 or more"),
+        (["--name", "cart"], "releases in it: checkout; choose one with --name"),
+        (["--regression", "worse"], "'worse' is no regression: write it like 5x@20m"),
+        (["--ratio", "carts"], "--ratio carts: write it as NAME=SHARE"),
+        (["--scenario", "nowhere.yaml"], "nowhere.yaml: "),
+        (["--svg", "/nowhere/plot.svg", "--runs", "1"], "--svg /nowhere/plot.svg: No such file"),
+        (["--recorded", "x.json"], "--stable: is needed with --recorded"),
+    ],
+)
+def test_what_is_wrong_is_told(manifest: str, args: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert wrong in said(capsys, "simulate", "-f", manifest, *FEW, *args, code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("kind: Service\n", "releases in it: none; give a manifest with one of CanaryRelease"),
+        (RELEASE.replace("weight: 20", "weight: 120"), "spec.steps[0].weight: 120"),
+        (RELEASE.replace("20", "twenty"), "spec.steps[0].weight: 'twenty' is to be a whole number"),
+        (RELEASE + "  analysis: {metrics: []}\n", "spec.analysis.metrics is empty"),
+        ("{", "release.yaml: "),
+    ],
+)
+def test_a_wrong_manifest_is_told(manifest: str, text: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(manifest).write_text(text)
+    assert wrong in said(capsys, "simulate", "-f", manifest, *FEW, code=1)
+
+
+def test_a_plan(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "plan", "-f", manifest, "--traffic", "50", "--latency", "80ms", "--see", "2x", "--see", "5x")
+    assert "errors: usually 1 %, worse by" in told
+    assert "latency: p99, slower by" in told
+    assert "! 2x cannot be seen at weight 20 within 3m00s" in told
+    found = json.loads(said(capsys, "plan", "-f", manifest, "--traffic", "50", "-o", "json"))
+    (errors,) = found["metrics"]
+    assert [one["size"] for one in errors["steps"][0]["seen"]] == list(plan.SIZES)
+    assert "--see much" in said(capsys, "plan", "-f", manifest, "--traffic", "50", "--see", "much", code=1)
+    assert "traffic: is needed" in said(capsys, "plan", "-f", manifest, code=1)
+
+
+def test_traffic_and_base_from_prometheus(
+    manifest: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answers: list[Any] = [(Series({}, ((0.0, 40.0),)),), (Series({}, ((0.0, 0.8),)),)]
+
+    async def fetch(url: str, queries: tuple[str, ...]) -> dict[str, Any]:
+        asked.extend((url, *queries))
+        return dict(zip(queries, answers, strict=True))
+
+    monkeypatch.setattr(plan, "_fetch", fetch)
+    args = ("plan", "-f", manifest, "-n", "shop", "--prometheus", "http://prometheus:9090")
+    told = said(capsys, *args)
+    assert "with 40 requests/s" in told
+    assert "usually 2 %" in told
+    assert asked[1] == 'sum(rate(http_requests_total{namespace="shop",pod=~"checkout-.*"}[1d]))'
+    assert 'code=~"5.."' in asked[2]
+    assert "with 7 requests/s" in said(capsys, *args, "--traffic", "7"), "what is given counts"
+    for broken, wrong in (
+        (Missing("it is down"), "it is down"),
+        ((), "answers nothing: give PromQL of one number"),
+        ((Series({}, ((0.0, 0.0),)),), "is 0: nobody asks"),
+    ):
+        answers[0] = broken
+        assert wrong in said(capsys, *args, code=1)
