@@ -156,8 +156,8 @@ def _step(
         looks = (
             max(1 if gross else FEWEST_LOOKS, math.ceil(needs / (rate * poll))) if math.isfinite(needs) else math.inf
         )
-        # The scrape that shows the last of it comes half a period later, in the mean.
-        seconds = warmup + (looks + 0.5) * poll
+        # The scrape that shows the last of it comes up to a period later.
+        seconds = warmup + (looks + 1) * poll
         return Seen(text, needs, bound, seconds, seconds <= bake)
 
     return StepForecast(

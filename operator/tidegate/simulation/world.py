@@ -98,7 +98,7 @@ class World:
         self.scenario = scenario
         self.first: float | None = None
         """When the candidate had its first requests."""
-        self.truth = Truth()
+        self._truth = Truth()
         self.sampled: float | None = None
         """When was scraped last what can be read."""
         self.opens = math.inf
@@ -111,17 +111,23 @@ class World:
         self._share = 0.0
         self._period = scenario.scrape.total_seconds()
         self._by_pod = not router or bool(scenario.pod_noise or scenario.pod_offset)
-        self.now = -_SCRAPED_BEFORE * self._period
-        self._next = self.now + round(float(self._random.uniform(0.0, self._period)), 3)
+        self._until = -_SCRAPED_BEFORE * self._period
+        self._drawn = self._until
+        """Until then it is known what became of the requests."""
+        self._next = self._until + round(float(self._random.uniform(0.0, self._period)), 3)
         self.opened(stable=scenario.pods, candidate=0, share=0.0)
         self._serve(Side.Stable, scenario.traffic.at(0.0) * _LIFETIME, 0.0)
         self.passes(0.0)
-        self.truth = Truth()
+        self._answered(0.0)
+        self._truth = Truth()
 
     def opened(self, stable: int, candidate: int, share: float) -> None:
         """From now on so many pods of each serve, and the candidate has this share of the requests."""
+        if (stable, candidate, share) == (*self._live.values(), self._share):
+            return
+        self._answered(self._until)
         if share > 0 and self.first is None:
-            self.first = self.now
+            self.first = self._until
         self._share = share
         for side, pods in ((Side.Stable, stable), (Side.Candidate, candidate)):
             self._live[side] = pods
@@ -145,24 +151,30 @@ class World:
             if not self.scenario.down(OutageOf.PROMETHEUS, self.since(self._next)):
                 self._snap(self._next)
             self._next += self._period
-        self._answered(until)
-        self.now = max(self.now, until)
+        # What comes after the last scrape is drawn with the next one, unless something changes before.
+        self._until = max(self._until, until)
+
+    @property
+    def truth(self) -> Truth:
+        """What really happened, until now."""
+        self._answered(self._until)
+        return self._truth
 
     def since(self, seconds: float) -> float:
         """Seconds after the candidate's first requests; below zero before them."""
         return -1.0 if self.first is None else seconds - self.first
 
     def _answered(self, until: float) -> None:
-        lasts = until - self.now
+        lasts = until - self._drawn
         if lasts <= 0:
             return
-        middle = self.now + lasts / 2
+        middle = self._drawn + lasts / 2
         requests = self.scenario.traffic.at(middle) * lasts
         if self._share < 1:
             self._serve(Side.Stable, requests * (1 - self._share), middle)
         if self._share > 0:
             self._serve(Side.Candidate, requests * self._share, middle)
-        self.now = until
+        self._drawn = until
 
     def _serve(self, side: Side, expected: float, middle: float) -> None:
         """One arm's requests of a while, and what became of them."""
@@ -206,12 +218,12 @@ class World:
 
     def _told(self, side: Side, requests: float, failed: float, at: float) -> None:
         if side is Side.Stable:
-            self.truth.stable_requests += requests
-            self.truth.stable_failed += failed
+            self._truth.stable_requests += requests
+            self._truth.stable_failed += failed
         else:
-            self.truth.candidate_requests += requests
-            self.truth.candidate_failed += failed
-            self.truth.usual += requests * self.scenario.usual(ERRORS, at)
+            self._truth.candidate_requests += requests
+            self._truth.candidate_failed += failed
+            self._truth.usual += requests * self.scenario.usual(ERRORS, at)
 
     def _snap(self, at: float) -> None:
         """A scrape."""
