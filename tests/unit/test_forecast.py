@@ -86,3 +86,18 @@ def test_a_slower_candidate_is_seen_by_its_quantile() -> None:
     assert math.isinf(first.seen[0].requests)
     assert first.seen[1].within
     assert latency.steps[3].proven < 900
+
+
+def test_a_drop_is_seen_when_the_forecast_says() -> None:
+    carts = {"name": "carts", "ratio": {"of": "carts_total", "to": "sessions_total"}, "maxDecrease": "10%"}
+    spec = release(steps=[{"weight": 50, "bake": "30m"}], analysis={"metrics": [carts]})
+    said = {"traffic": 100, "ratios": {"carts": "10%"}}
+    (found,) = forecast(spec, scenario.read(said), (), (), ("0.95x", "0.5x"))
+    within, seen = found.steps[0].seen
+    assert math.isinf(within.requests)
+    assert found.steps[0].smallest is not None
+    assert 0.5 < found.steps[0].smallest < 0.9
+    half = scenario.read({**said, "regressions": ["carts:0.5x"]})
+    stories = many(Setting("CanaryRelease", "checkout", spec, half), range(8))
+    assert stories.worse
+    assert all(one.at - one.first <= seen.seconds for one in stories.stories)

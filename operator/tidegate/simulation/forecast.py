@@ -96,16 +96,21 @@ class _Sight:
 
 
 def forecast(
-    spec: ReleaseSpec, scenario: Scenario, sizes: tuple[str, ...], slower: tuple[str, ...] = ()
+    spec: ReleaseSpec,
+    scenario: Scenario,
+    sizes: tuple[str, ...],
+    slower: tuple[str, ...] = (),
+    fewer: tuple[str, ...] = (),
 ) -> tuple[MetricForecast, ...]:
-    """For each metric that the scenario tells of: regressions of these sizes, and of a latency of those."""
+    """For each metric that the scenario tells of: regressions of these sizes; of a latency of others, and of what ought
+    to happen of yet others."""
     tests = held.plan(spec.analysis)
     found = []
     for metric in spec.analysis.metrics:
         sight = _sight(metric, tests, scenario)
         if sight is not None:
             factors = tuple(size for size in slower if Size.of(size).times != 1)
-            wanted = factors if metric.preset is Preset.Latency else sizes
+            wanted = factors if metric.preset is Preset.Latency else sizes if sight.rule.rising else fewer
             steps = _steps(spec, scenario, sight, wanted)
             advice = tuple(_advice(spec, scenario, sight, steps))
             found.append(MetricForecast(metric, sight.usual, steps, advice))
@@ -165,7 +170,7 @@ def _step(
         step=step,
         requests=requests,
         enough=requests >= spec.min_requests,
-        smallest=_smallest(lambda times: seen("", Size(times=times)).within),
+        smallest=_smallest(lambda times: seen("", Size(times=times)).within, rising=sight.rule.rising),
         seen=tuple(seen(text, Size.of(text)) for text in sizes),
         proven=warmup + max(FEWEST_LOOKS * poll, to_pass(sight, many) / rate),
         compares=many > 0,
@@ -196,12 +201,16 @@ def _gain(test: Check, sight: _Sight, size: Size, many: float) -> tuple[float, f
         return _of_limit(alone, limit) if limit is not None and alone > limit else (0.0, 0.0)
     usual, candidates = sight.usual, sight.candidates(size)
     boundary = sight.rule.relative if test is Check.Relative else Boundary(GROSS_RHO, GROSS_DELTA)
-    if boundary is None or many <= 0 or candidates <= boundary.at(usual):
+    if boundary is None or many <= 0 or not _beyond(sight.rule, candidates, boundary.at(usual)):
         return 0.0, 0.0
     nats = decision.information(boundary, candidates, usual, many)
     tilt = _tilt(boundary, candidates / boundary.at(usual), many)
     stable = math.log1p(-min(boundary.rho * tilt / many, 1 - 1e-9))
     return nats, candidates * math.log1p(tilt) ** 2 + many * usual * stable**2
+
+
+def _beyond(rule: Rule, rate: float, boundary: float) -> bool:
+    return rate > boundary if rule.rising else rate < boundary
 
 
 def _of_limit(rate: float, limit: float) -> tuple[float, float]:
@@ -227,7 +236,7 @@ def to_pass(sight: _Sight, many: float) -> float:
     usual, healthy, needs = sight.usual, sight.candidates(Size()), [0.0]
     boundary = sight.rule.to_pass
     if boundary is not None and many > 0:
-        if healthy >= boundary.at(usual):
+        if _beyond(sight.rule, healthy, boundary.at(usual)) or healthy == boundary.at(usual):
             return math.inf
         tilt = _tilt(boundary, healthy / boundary.at(usual), many)
         stable = math.log1p(-boundary.rho * tilt / many)
@@ -243,12 +252,12 @@ def to_pass(sight: _Sight, many: float) -> float:
     return max(needs)
 
 
-def _smallest(seen: Callable[[float], bool]) -> float | None:
-    """The least factor that is seen, to a percent."""
-    low, high = 1.0, _MOST_TIMES
+def _smallest(seen: Callable[[float], bool], *, rising: bool) -> float | None:
+    """The least factor that is seen, to a percent; of what ought to happen the greatest."""
+    low, high = 1.0, _MOST_TIMES if rising else 1 / _MOST_TIMES
     if not seen(high):
         return None
-    while high / low > 1.01:
+    while max(high / low, low / high) > 1.01:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if seen(middle) else (middle, high)
     return high

@@ -127,5 +127,7 @@ def _beyond(metric: MetricSpec, scenario: Scenario) -> bool:
         return too_slow or (metric.limit is not None and quantile > metric.limit)
     name = metric.name if metric.ratio else ERRORS
     usual, candidates = alone.usual(name, late), alone.candidates(name, late)
+    if metric.max_decrease is not None:
+        return candidates < (1 - metric.max_decrease) * usual
     too_many = metric.max_increase is not None and candidates > (1 + metric.max_increase) * usual
     return too_many or (metric.limit is not None and candidates > metric.limit)

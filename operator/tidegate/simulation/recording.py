@@ -72,6 +72,15 @@ class Recording:
                     answers[question.text] = tuple(_cut(found, window, self._origin, epoch))
         return answers
 
+    def history(self, spec: AnalysisSpec, arms: Arms, now: float, epoch: float) -> dict[str, Answer]:
+        """What a first look is answered of the time before the release: as far as it was recorded."""
+        answers: dict[str, Answer] = {}
+        for metric in spec.metrics:
+            for question in ask.history(spec, metric, arms):
+                found = self._read(metric, Side.Stable, question)
+                answers[question.text] = tuple(_cut(found, (-math.inf, now), self._origin, epoch))
+        return answers
+
     @property
     def truth(self) -> Truth:
         """What the counters tell of it, until now."""

@@ -260,7 +260,11 @@ class _Told(_Run):
         self._looks = due is not None and due <= now
         if not self._looks:
             return None
-        return self.world.answers(self.rules, self.arms, _seconds(now), _EPOCH)
+        answers = self.world.answers(self.rules, self.arms, _seconds(now), _EPOCH)
+        asked = analysis.queries(self.rules, self.arms, self.cluster.status.analysis)
+        if set(asked) <= set(answers):
+            return answers
+        return {**answers, **self.world.history(self.rules, self.arms, _seconds(now), _EPOCH)}
 
     def told(self, decided: Plan, now: datetime) -> None:
         at, found = _seconds(now), decided.status.analysis
@@ -311,8 +315,10 @@ class _Brief(_Run):
         status = self.cluster.status
         assert status.analysis is not None
         assert status.journal is not None
+        history = None
         if self._journal is None or status.analysis.journal is not self._heading:
             self._journal = Journal.load(status.analysis.journal, self.rules)
+            history = self._drawn.history(self.rules, self.arms, _seconds(now), _EPOCH)
         sampled = self._drawn.sampled
         journal = replace(
             self._journal,
@@ -328,6 +334,7 @@ class _Brief(_Run):
             self._counted(now),
             now,
             step_changed=index != status.journal.looked_step,
+            history=history,
         )
         self._heading = seen.journal
         noted = status.journal.model_copy(update={"looked_step": index})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset
 from tidegate.core import questions as ask
-from tidegate.core.counters import Answer, Counted, Growth, Ledger, Mark, Missing, RouterSeries, Series
+from tidegate.core.counters import Answer, Counted, Growth, Ledger, Mark, Missing, RouterSeries, Series, sources
 from tidegate.core.questions import Arms, Question, Reads, Side
 from tidegate.simulation.scenario import ERRORS, OutageOf, Scenario
 
@@ -54,6 +54,8 @@ class _Arm:
     """The counters of one revision. A row is a source, as ``core.counters`` has it; columns are as ``_Layout`` says."""
 
     names: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """Of the rows."""
     skews: list[float] = field(default_factory=list)
     """By how much each pod's error rate differs for good."""
     counters: Floats = field(default_factory=lambda: np.zeros((0, 0)))
@@ -116,7 +118,8 @@ class World:
         """Until then it is known what became of the requests."""
         self._next = self._until + round(float(self._random.uniform(0.0, self._period)), 3)
         self.opened(stable=scenario.pods, candidate=0, share=0.0)
-        self._serve(Side.Stable, scenario.traffic.at(0.0) * _LIFETIME, 0.0)
+        self._past: list[tuple[float, Floats]] = []
+        self._live_on()
         self.passes(0.0)
         self._answered(0.0)
         self._truth = Truth()
@@ -137,6 +140,19 @@ class World:
                 offset = self.scenario.pod_offset
                 arm.skews.append(float(self._random.lognormal(-(offset**2) / 2, offset)) if offset else 1.0)
             arm.extended(1 if self._router else pods, self._layout.columns)
+
+    def _live_on(self) -> None:
+        """What stable did before the release, scrape by scrape."""
+        scrapes = int(_LIFETIME / self._period)
+        pods = self._live[Side.Stable] if self._by_pod else 1
+        arm, rate = self._arms[Side.Stable], self.scenario.traffic.at(0.0)
+        grown = self._drawn(Side.Stable, rate * self._period / pods, (scrapes, pods), -1.0)
+        risen = np.cumsum(grown.sum(axis=1, keepdims=True) if self._router else grown, axis=0)
+        if not self._router:
+            # The routers' counters tell no pods apart, and nobody asks for their past.
+            times = [self._next - (scrapes - number) * self._period for number in range(scrapes)]
+            self._past = list(zip(times, risen, strict=True))
+        arm.counters[: risen.shape[1]] = risen[-1]
 
     def watched(self, opens: float) -> None:
         """An analysis begins: what grows from then on counts."""
@@ -182,16 +198,7 @@ class World:
         if not pods:
             return
         arm, at, layout = self._arms[side], self.since(middle), self._layout
-        of = self.scenario.candidates if side is Side.Candidate else self.scenario.usual
-        requests = self._random.poisson(expected / pods, pods)
-        grown = np.empty((pods, layout.columns))
-        grown[:, 0] = requests
-        for name in layout.rates:
-            grown[:, layout.column(name)] = self._random.binomial(requests, self._rates(arm, of(name, at), pods))
-        if layout.edges:
-            slower = self.scenario.slowdown(at) if side is Side.Candidate else 1.0
-            durations = self._random.multinomial(requests, self._durations(slower))
-            grown[:, layout.buckets :] = np.cumsum(durations, axis=1)
+        grown = self._drawn(side, expected / pods, (1, pods), at)[0]
         total = grown.sum(axis=0)
         if self._router:
             arm.counters[0] += total
@@ -199,13 +206,28 @@ class World:
             arm.counters[:pods] += grown
         self._told(side, float(total[0]), float(total[layout.column(ERRORS)]), at)
 
-    def _rates(self, arm: _Arm, rate: float, pods: int) -> Floats | float:
+    def _drawn(self, side: Side, expected: float, shape: tuple[int, int], at: float) -> Floats:
+        """What the counters of so many pods grow by, in so many times of so many expected requests each."""
+        arm, layout = self._arms[side], self._layout
+        of = self.scenario.candidates if side is Side.Candidate else self.scenario.usual
+        requests = self._random.poisson(expected, shape)
+        grown = np.empty((*shape, layout.columns))
+        grown[..., 0] = requests
+        for name in layout.rates:
+            grown[..., layout.column(name)] = self._random.binomial(requests, self._rates(arm, of(name, at), shape))
+        if layout.edges:
+            slower = self.scenario.slowdown(at) if side is Side.Candidate else 1.0
+            durations = self._random.multinomial(requests, self._durations(slower))
+            grown[..., layout.buckets :] = np.cumsum(durations, axis=-1)
+        return grown
+
+    def _rates(self, arm: _Arm, rate: float, shape: tuple[int, int]) -> Floats | float:
         if not (self.scenario.pod_noise or self.scenario.pod_offset):
             return rate
-        rates = rate * np.array(arm.skews[:pods])
+        rates = rate * np.array(arm.skews[: shape[1]])
         if self.scenario.pod_noise:
             variance = self.scenario.pod_noise**2
-            rates = rates * self._random.gamma(1 / variance, variance, pods)
+            rates = rates * self._random.gamma(1 / variance, variance, shape)
         limited: Floats = np.minimum(rates, 1.0)
         return limited
 
@@ -268,12 +290,29 @@ class World:
         ledger = Ledger({"simulated": Mark(at, None)}, answered=True)
         return {
             metric.name: {
-                side: Counted(self._growths(metric, grown), self._growths(metric, before), ledger)
+                side: Counted(
+                    dict(zip(self._names(side), self._growths(metric, grown), strict=True)),
+                    self._growths(metric, before),
+                    ledger,
+                )
                 for side, (grown, before) in rows.items()
             }
             for metric in spec.metrics
             if self.exposes(metric)
         }
+
+    def _names(self, side: Side) -> list[str]:
+        """Of the sources, as they are when samples are counted."""
+        arm = self._arms[side]
+        while len(arm.keys) < len(arm.scraped):
+            arm.keys += sources([("", Series(self._source(side, len(arm.keys)), ((0.0, 0.0),)))])
+        return arm.keys
+
+    def _source(self, side: Side, row: int) -> dict[str, str]:
+        """The labels that tell a source."""
+        if self._router:
+            return {"service": side.value, "instance": "router"}
+        return {"pod": self._arms[side].names[row]}
 
     def exposes(self, metric: MetricSpec) -> bool:
         """Whether there is what the metric reads."""
@@ -301,6 +340,15 @@ class World:
                     )
         return answers
 
+    def history(self, spec: AnalysisSpec, arms: Arms, now: float, epoch: float) -> dict[str, Answer]:
+        """What a first look is answered of the time before the release."""
+        answers: dict[str, Answer] = {}
+        for metric in spec.metrics:
+            for question in ask.history(spec, metric, arms):
+                since = -math.inf if self._past and self.readable(now) else math.inf
+                answers[question.text] = tuple(self._series(metric, Side.Stable, question, since, epoch))
+        return answers
+
     def _series(
         self, metric: MetricSpec, side: Side, question: Question, since: float, epoch: float
     ) -> Iterator[Series]:
@@ -308,9 +356,10 @@ class World:
         if not self.exposes(metric):
             return
         arm = self._arms[side]
-        inside = [(at, rows) for at, rows in arm.history if at > since]
+        scraped = [*self._past, *arm.history] if since == -math.inf else arm.history
+        inside = [(at, rows) for at, rows in scraped if at > since]
         for row in range(len(arm.counters)):
-            source = {"service": side.value, "instance": "router"} if self._router else {"pod": arm.names[row]}
+            source = self._source(side, row)
             seen = [(at, rows[row]) for at, rows in inside if row < len(rows) and rows[row, 0] > 0]
             for labels, take in self._columns(metric, question):
                 samples = [(round(epoch + at, 3), float(counters @ take)) for at, counters in seen]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIZES = ("2x", "5x", "20x", "100%")
 _SLOWER = ("1.5x", "2x", "4x")
+_FEWER = ("0.9x", "0.8x", "0.5x")
 _PODS = 'http_requests_total{{namespace="{namespace}",pod=~"{name}-.*"{more}}}'
 _PATIENCE = 10.0
 
@@ -65,7 +66,7 @@ def _answer(args: argparse.Namespace) -> str:
             Size.of(size)
         except ValueError as error:
             raise Wrong(f"--see {size}: {error}") from None
-    found = forecast(spec, scenario, tuple(args.see) or SIZES, tuple(args.see) or _SLOWER)
+    found = forecast(spec, scenario, *(tuple(args.see) or sizes for sizes in (SIZES, _SLOWER, _FEWER)))
     if args.output == "json":
         head = {"release": {"kind": kind, "name": name}, "scenario": scenario.wire()}
         return json.dumps({**head, "metrics": [_as_json(one) for one in found]}, indent=2) + "\n"
