@@ -209,6 +209,7 @@ class _View:
 
 
 def plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
+    """The weights of all tests, by what is done when they fail."""
     return {on_fail: plan(spec, on_fail) for on_fail in OnFail}
 
 

@@ -104,10 +104,9 @@ def forecast(
 ) -> tuple[MetricForecast, ...]:
     """For each metric that the scenario tells of: regressions of these sizes; of a latency of others, and of what ought
     to happen of yet others."""
-    tests = held.plan(spec.analysis)
     found = []
     for metric in spec.analysis.metrics:
-        sight = _sight(metric, tests, scenario)
+        sight = _sight(metric, held.plan(spec.analysis, metric.fails_by), scenario)
         if sight is not None:
             factors = tuple(size for size in slower if Size.of(size).times != 1)
             wanted = factors if metric.preset is Preset.Latency else sizes if sight.rule.rising else fewer

@@ -305,6 +305,8 @@ class Scenario(_Part):
 def measured(spec: AnalysisSpec, scenario: Scenario) -> None:
     """Raise what the release measures and the scenario does not say."""
     for metric in spec.metrics:
+        if metric.gauge is not None:
+            raise Wrong(f"metric {metric.name}: a gauge is not simulated: give a manifest without it")
         if metric.ratio is not None and metric.name not in scenario.ratios:
             raise Wrong(
                 f"ratios.{metric.name}: the release measures it: give its usual share of bad events, such as"

@@ -16,7 +16,7 @@ from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
 from tidegate.api.conditions import ConditionType
 from tidegate.api.conditions import Reason as Told
 from tidegate.api.release import ReleaseSpec, Stage, StepStatus
-from tidegate.core import analysis, machine, metric, ruling
+from tidegate.core import analysis, machine, ruling
 from tidegate.core.bake import AHEAD
 from tidegate.core.counters import Answer, Counted
 from tidegate.core.metric import Journal
@@ -36,6 +36,7 @@ _ROUTER = timedelta(milliseconds=100)
 _NO_SERIES = Trouble(Reason.NoSeries, "no request has been scraped yet")
 _NOT_EXPOSED = Trouble(Reason.NoSeries, "nothing exposes it")
 _UNREADABLE = Trouble(Reason.QueryFailed, DOWN)
+_FOR_SOMEBODY = frozenset({Told.HOLD_EXPIRED, Told.ANALYSIS_PAUSED})
 _WORTH_TELLING = frozenset({Told.ANALYSIS_UNKNOWN, Told.ANALYSIS_INCONCLUSIVE})
 
 
@@ -221,7 +222,7 @@ class _Run:
         if any(event.reason is Told.PROMOTING for event in decided.events):
             return self._story(End.PROMOTED, "it passed its steps", now)
         stalled = next((one for one in status.conditions if one.type == ConditionType.STALLED), None)
-        held = stalled is not None and (stalled.status, stalled.reason) == ("True", Told.HOLD_EXPIRED)
+        held = stalled is not None and stalled.status == "True" and stalled.reason in _FOR_SOMEBODY
         settled = self.world.since(_seconds(now)) >= self.world.settles
         if _seconds(now) > self.world.ends:
             return self._story(End.UNFINISHED, f"the recording ends; {status.message}", now)
@@ -289,7 +290,7 @@ class _Brief(_Run):
     def __init__(self, setting: Setting, cluster: IdealCluster, world: World) -> None:
         super().__init__(setting, cluster, world)
         self._drawn = world
-        self._tests = metric.plan(self.rules)
+        self._tests = analysis.plans(self.rules)
         self._journal: Journal | None = None
         self._heading = ""
 

@@ -146,7 +146,7 @@ class World:
         scrapes = int(_LIFETIME / self._period)
         pods = self._live[Side.Stable] if self._by_pod else 1
         arm, rate = self._arms[Side.Stable], self.scenario.traffic.at(0.0)
-        grown = self._drawn(Side.Stable, rate * self._period / pods, (scrapes, pods), -1.0)
+        grown = self._draw(Side.Stable, rate * self._period / pods, (scrapes, pods), -1.0)
         risen = np.cumsum(grown.sum(axis=1, keepdims=True) if self._router else grown, axis=0)
         if not self._router:
             # The routers' counters tell no pods apart, and nobody asks for their past.
@@ -198,7 +198,7 @@ class World:
         if not pods:
             return
         arm, at, layout = self._arms[side], self.since(middle), self._layout
-        grown = self._drawn(side, expected / pods, (1, pods), at)[0]
+        grown = self._draw(side, expected / pods, (1, pods), at)[0]
         total = grown.sum(axis=0)
         if self._router:
             arm.counters[0] += total
@@ -206,7 +206,7 @@ class World:
             arm.counters[:pods] += grown
         self._told(side, float(total[0]), float(total[layout.column(ERRORS)]), at)
 
-    def _drawn(self, side: Side, expected: float, shape: tuple[int, int], at: float) -> Floats:
+    def _draw(self, side: Side, expected: float, shape: tuple[int, int], at: float) -> Floats:
         """What the counters of so many pods grow by, in so many times of so many expected requests each."""
         arm, layout = self._arms[side], self._layout
         of = self.scenario.candidates if side is Side.Candidate else self.scenario.usual
