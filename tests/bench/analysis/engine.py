@@ -87,6 +87,6 @@ def ended(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> tup
     for look, evidence in enumerate(walk(judge, trace, run, proving=proving)):
         if decision.judge(judge.plan, {judge.name: evidence}).failed:
             return look, NEVER
-        if proving and evidence.proven(judge.rule) and not evidence.leans:
+        if proving and evidence.proven(judge.rule) and not evidence.leans(judge.rule):
             return NEVER, look
     return NEVER, NEVER

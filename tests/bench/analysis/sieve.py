@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tests.bench.analysis.engine import NEVER, Judge
 from tests.bench.analysis.worlds import Arm, Array, Trace
-from tidegate.core.verdict import dispersion, kernel
+from tidegate.core.verdict import dispersion, kernel, surplus
 from tidegate.core.verdict import evidence as bets
 from tidegate.core.verdict.evidence import Check, Rule
 from tidegate.core.verdict.kernel import Boundary
@@ -111,6 +111,7 @@ class _Walk:
     events: Array
     requests: Array
     totals: tuple[Array, Array, Array, Array]
+    surplus: Array
     spread: Array
     usual: Array
 
@@ -132,6 +133,7 @@ class _Walk:
             bets._PRIOR_REQUESTS * rate,
             np.full(runs, bets._PRIOR_REQUESTS),
             (*trace.candidate.totals, *trace.stable.totals),
+            np.zeros((4, runs)),
             _spread(trace) if judge.tempered else np.ones((runs, looks)),
             _usual(trace),
         )
@@ -149,19 +151,22 @@ class _Walk:
         caps = self.judge.plan.caps_of(self.judge.name)
         for test, process in self.processes.items():
             informed = (counts.n_c > 0) & ((counts.n_s > 0) | (test is Check.Absolute))
-            divisor = np.ones_like(phi) if test is Check.Gross else phi
-            log_e = _log_e(rule, rule.relative, test, counts, rule.worse(test))
+            divisor = np.minimum(phi, bets._GROSS_PHI) if test is Check.Gross else phi
+            log_e = _against(rule, test, counts)
             process.take(log_e / divisor[:, None], self.shares, caps[test], informed)
             if test in self.passing:
                 better = _log_e(rule, rule.to_pass, test, counts, rule.better(test))
                 harder = 1 + _HARDER * (phi - 1)
                 self.passing[test].take(better / harder[:, None], counts, informed)
+        self.surplus = self.surplus + _surplus(counts, phi)
         self.events = bets._DECAY * self.events + counts.x_s
         self.requests = bets._DECAY * self.requests + counts.n_s
         ours = {test: one.log_m for test, one in self.processes.items()}
         weights = self.judge.plan.weights
         terms = [math.log(weights[self.judge.name, test]) + log_m for test, log_m in ours.items()]
         leans = np.any([log_m > bets.LEANING for log_m in ours.values()], axis=0)
+        if rule.relative is not None:
+            leans |= _speaks_against(self.surplus, rule.relative, rising=rule.rising)
         proven = [one.proven(self.judge, test) for test, one in self.passing.items()]
         passed = np.all(proven, axis=0) & ~leans if proven else np.zeros(len(self.rows), dtype=bool)
         return np.logaddexp.reduce(terms) + math.log(self.judge.plan.alpha), passed
@@ -178,7 +183,7 @@ class _Walk:
         if going.all():
             return
         self.rows = self.rows[going]
-        self.events, self.requests = self.events[going], self.requests[going]
+        self.events, self.requests, self.surplus = self.events[going], self.requests[going], self.surplus[:, going]
         for failing in self.processes.values():
             failing.keep(going)
         for passing in self.passing.values():
@@ -243,6 +248,32 @@ class _Counts:
     def kappa(self) -> Array:
         kappa: Array = self.n_c / np.maximum(self.n_s, 1)
         return np.maximum(kappa, 1e-9)
+
+
+def _surplus(counts: _Counts, phi: Array) -> Array:
+    """What a look adds to ``Surplus``: its four sums, of all runs."""
+    both = (counts.n_c > 0) & (counts.n_s > 0)
+    share, together = counts.n_c / np.maximum(counts.n_c + counts.n_s, 1e-9), counts.x_c + counts.x_s
+    candidate, stable = counts.x_c * (1 - share), counts.x_s * share
+    sums = np.stack([candidate, stable, candidate - stable, phi * share * (1 - share) * together])
+    return np.where(both, sums, 0.0)
+
+
+def _speaks_against(sums: Array, boundary: Boundary, *, rising: bool) -> NDArray[np.bool_]:
+    candidate, stable, events, variance = sums
+    limit, far = (1 + surplus._NEAR * (boundary.rho - 1)) * stable, surplus._DIFFERS * np.sqrt(variance)
+    if rising:
+        return np.asarray((candidate > limit) & (events > far))
+    return np.asarray((candidate < limit) & (-events > far))
+
+
+def _against(rule: Rule, test: Check, counts: _Counts) -> Array:
+    """For failing."""
+    log_e = _log_e(rule, rule.relative, test, counts, rule.worse(test))
+    if test is not Check.Absolute:
+        return log_e
+    worse = _log_e(rule, bets._WORSE_THAN_STABLE, Check.Relative, counts, rule.worse(test))
+    return np.where((counts.n_s > 0)[:, None], np.minimum(log_e, worse), log_e)
 
 
 def _log_e(rule: Rule, boundary: Boundary | None, test: Check, counts: _Counts, effects: Array) -> Array:
