@@ -151,7 +151,7 @@ class _Walk:
         caps = self.judge.plan.caps_of(self.judge.name)
         for test, process in self.processes.items():
             informed = (counts.n_c > 0) & ((counts.n_s > 0) | (test is Check.Absolute))
-            divisor = np.minimum(phi, bets._GROSS_PHI) if test is Check.Gross else phi
+            divisor = np.clip(counts.n_c / bets._GROSS_REQUESTS, 1, phi) if test is Check.Gross else phi
             log_e = _against(rule, test, counts)
             process.take(log_e / divisor[:, None], self.shares, caps[test], informed)
             if test in self.passing:

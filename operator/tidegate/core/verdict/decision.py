@@ -15,6 +15,9 @@ from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence, dive
 from tidegate.core.verdict.mixture import CAP, harder
 
 GROSS_WEIGHT = 0.1
+_LIMIT_CAP = 0.35
+"""As ``CAP``, for limits of the candidate's own, which take three polls: two that are out of step with stable's, in an
+outage that both share, show it beyond its limit and far worse than stable."""
 _PATIENCE = 1.5
 """A sequential test needs this much more than the best test that knows the truth."""
 
@@ -76,12 +79,19 @@ def _raw_weight(test: Check, family: Family) -> float:
 
 
 def _caps(weights: Mapping[Key, float], alpha: float) -> dict[Key, float]:
-    """0.6 of each test's way to failing; less where so many tests at their caps would fail together in one poll."""
-    capped = {key: weight for key, weight in weights.items() if key[1] is not Check.Gross}
-    together = math.log(sum(weight ** (1 - CAP) for weight in capped.values()) or 1) - CAP * math.log(alpha)
+    """How far a poll may take each test on its way to failing; less where so many tests at their caps would fail
+    together in one poll."""
+    alone = {key: -_cap(key[1]) * math.log(alpha * weight) for key, weight in weights.items()}
+    capped = [math.log(weights[key]) + cap for key, cap in alone.items() if math.isfinite(cap)]
+    together = float(np.logaddexp.reduce(capped)) if capped else 0.0
     excess = max(0.0, together + 0.1 + math.log(alpha))
-    caps = {key: -CAP * math.log(alpha * weight) - excess for key, weight in capped.items()}
-    return {key: caps.get(key, math.inf) for key in weights}
+    return {key: cap - excess for key, cap in alone.items()}
+
+
+def _cap(test: Check) -> float:
+    if test is Check.Gross:
+        return math.inf
+    return _LIMIT_CAP if test is Check.Absolute else CAP
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,9 @@ _MORE = np.array([1.02, 1.05, 1.1, 1.2, 1.4, 2])
 
 _GROSS_PRIOR = np.log([0.5, 0.25, 0.25])
 """Half on the hardest: that most requests fail shows anyway."""
-_GROSS_PHI = 3.0
-"""By how much the gross breaker is tempered at most. Untempered, one cluster of errors among few requests would do; by
+_GROSS_REQUESTS = 10.0
+"""Requests of the candidate for each unit by which the gross breaker is tempered at most: as many as would decide if
+they all failed. Untempered, one cluster of errors among few requests would do, or one pod's bad minute among many; by
 more, that all requests fail would take a second poll."""
 _WORSE_THAN_STABLE = Boundary(rho=1.0, delta=1e-5)
 """What is beyond a limit of its own fails only if it is worse than stable, too: an outage that both share is nobody's
@@ -182,7 +183,7 @@ class Evidence:
                 _log_prior(test, rule),
                 pace,
                 cap=caps[test],
-                phi=min(phi, _GROSS_PHI) if test is Check.Gross else phi,
+                phi=_gross_phi(counts, phi) if test is Check.Gross else phi,
             )
             for test in informed
         }
@@ -292,6 +293,10 @@ def _informs(test: Check, counts: Counts) -> bool:
     if test is Check.Absolute:
         return counts.absolute.candidate.requests > 0
     return counts.relative.candidate.requests > 0 and counts.relative.stable.requests > 0
+
+
+def _gross_phi(counts: Counts, phi: float) -> float:
+    return max(1.0, min(phi, counts.relative.candidate.requests / _GROSS_REQUESTS))
 
 
 def _against(test: Check, counts: Counts, rule: Rule, p: float) -> Floats:
