@@ -80,23 +80,28 @@ class FakeMetrics:
             return Missing(self.outage)
         if self.more is not None and (found := self.more(query, at)) is not None:
             return found
-        asked = re.fullmatch(r'(\w+)\{(?:namespace="shop",)?(service|pod)=~"([^"]+)"\}\[(\d+)s\]', query)
+        asked = re.fullmatch(
+            r'(\w*)\{(?:__name__=~"([^"]+)",)?(?:namespace="shop",)?(service|pod)=~"([^"]+)"(?:,\w+!="[^"]+")*\}\[(\d+)s\]',
+            query,
+        )
         if asked is None:
             return Missing(f"the fake does not understand {query}")
         now = (at - EPOCH).total_seconds()
-        return () if self.empty else tuple(self._series(asked[1], asked[2], asked[3], now, int(asked[4])))
+        return () if self.empty else tuple(self._series(asked[1] or asked[2], asked[3], asked[4], now, int(asked[5])))
 
     def _series(self, name: str, label: str, value: str, now: float, window: int) -> list[Series]:
         found = []
         for (known, labels), line in self._lines.items():
-            if known != name or not re.fullmatch(value, dict(labels)[label]):
+            if not re.fullmatch(name, known) or not re.fullmatch(value, dict(labels)[label]):
                 continue
             first = math.ceil(max(now - window, line.born) / SCRAPE)
             times = [SCRAPE * index for index in range(first, int(now / SCRAPE) + 1)]
             values = [math.nan if self.nan else math.floor(line.value(time)) for time in times]
             samples = tuple((EPOCH.timestamp() + time, float(v)) for time, v in zip(times, values, strict=True))
             if samples:
-                found.append(Series({**dict(labels), "instance": "router-0", "job": "router"}, samples))
+                found.append(
+                    Series({"__name__": known, **dict(labels), "instance": "router-0", "job": "router"}, samples)
+                )
         return found
 
     def look(self) -> None:

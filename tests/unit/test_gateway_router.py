@@ -11,12 +11,14 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock, VirtualLoop
 
+from tidegate.adapters.routers import istio
+from tidegate.adapters.routers.envoygateway import EnvoyGateway
 from tidegate.adapters.routers.gateway import GatewayRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import AT_REST, Share, Step, Stickiness
 from tidegate.core import sticky
-from tidegate.core.counters import RouterSeries
+from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Route
 from tidegate.ports.cluster import GATEWAY_CLASSES, GATEWAYS, GRPCROUTES, HTTPROUTES, Kind, Unavailable
@@ -336,3 +338,41 @@ def test_a_route_whose_gateways_are_gone_is_served_by_nobody() -> None:
         assert (seen.applied, seen.detached) == (False, True)
 
     story(tell)
+
+
+def test_who_counts_is_known_by_the_class_and_of_a_mesh_by_what_it_says() -> None:
+    async def run() -> None:
+        clock = VirtualClock()
+        cluster = FakeCluster(clock, latency=0)
+        for name, controller in (
+            ("istio", "istio.io/gateway-controller"),
+            ("eg", "gateway.envoyproxy.io/gatewayclass-controller"),
+            ("other", "x/y"),
+        ):
+            body = {"metadata": {"name": name}, "spec": {"controllerName": controller}}
+            cluster.create_as("a", GATEWAY_CLASSES, "", body)
+            cluster.create_as("a", GATEWAYS, "shop", {"metadata": {"name": name}, "spec": {"gatewayClassName": name}})
+        router = GatewayRouter(cluster, [*istio.planes(), EnvoyGateway()], clock)
+
+        async def series(parent: dict[str, str], controller: str) -> RouterSeries | Uncounted | None:
+            spec = {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "checkout", "port": 80}]}]}
+            cluster.create_as("user", HTTPROUTES, "shop", {"metadata": {"name": "r"}, "spec": spec})
+            status = {"parents": [{"controllerName": controller, "parentRef": parent, "conditions": []}]}
+            cluster.patch_as(controller, HTTPROUTES, "shop", "r", {"status": status}, subresource="status")
+            found = (await router.read(NAMES, None, WAIT)).series
+            await cluster.delete(HTTPROUTES, "shop", "r")
+            return found
+
+        gateway = await series({"name": "istio"}, "istio.io/gateway-controller")
+        assert isinstance(gateway, RouterSeries)
+        assert gateway.of_candidate == (
+            'destination_service_name=~"checkout-canary",reporter=~"source",destination_service_namespace="shop"'
+        )
+        mesh = await series({"group": "", "kind": "Service", "name": "checkout"}, "istio.io/mesh-controller")
+        assert isinstance(mesh, RouterSeries)
+        assert 'reporter=~"source|waypoint"' in mesh.of_stable
+        assert isinstance(await series({"name": "eg"}, "gateway.envoyproxy.io/gatewayclass-controller"), Uncounted)
+        assert await series({"name": "other"}, "x/y") is None
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())

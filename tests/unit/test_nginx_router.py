@@ -194,7 +194,11 @@ def test_a_controller_that_cannot_be_asked_has_its_time() -> None:
             await asyncio.sleep(0.2)
             seen = await read(router)
             assert (seen.applied, seen.servers) == (True, None)
-        assert (await router.read(NAMES, None, WAIT)).series is None, "nobody knows where it counts"
+        series = (await router.read(NAMES, None, WAIT)).series
+        assert isinstance(series, RouterSeries)
+        assert series.of_stable == 'ingress=~"web",service="checkout",canary=""'
+        assert series.of_candidate == 'canary=~"shop-checkout-canary-80"'
+        assert not series.sure, "nobody knows whether Prometheus has them"
 
     story(tell)
 
@@ -205,7 +209,7 @@ def test_one_that_can_be_asked_is_believed() -> None:
         plane.says = Serving("", {"checkout": frozenset({"10.0.0.1"})})
         found = await router.read(NAMES, None, WAIT)
         assert [route.applied for route in found.routes] == [True, True]
-        assert found.series
+        assert isinstance(found.series, RouterSeries)
         assert found.series.stable == "web|www"
         plane.says = Serving("serves by another weight still", {})
         assert not (await router.read(NAMES, None, WAIT)).routes[0].applied

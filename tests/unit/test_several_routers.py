@@ -119,8 +119,8 @@ def test_only_routers_that_together_count_all_requests_are_asked_for_them(
 def test_series_of_several_are_one_expression() -> None:
     both = joined([SERIES, OTHERS])
     assert both
-    assert both.matcher(both.stable) == 'service=~"a-stable|b-stable"'
-    assert both.matcher(both.candidate) == 'service=~"a-canary|b-canary"'
+    assert both.of_stable == 'service=~"a-stable|b-stable"'
+    assert both.of_candidate == 'service=~"a-canary|b-canary"'
 
 
 @pytest.mark.parametrize(

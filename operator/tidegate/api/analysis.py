@@ -32,9 +32,9 @@ class Preset(StrEnum):
     """A metric that needs no query."""
 
     ErrorRatio = "ErrorRatio"
-    """The share of requests answered with 5xx."""
+    """The share of requests answered with 5xx, or of calls that failed by the server's fault."""
     Latency = "Latency"
-    """A quantile of the request duration, from a classic histogram in seconds."""
+    """A quantile of the request duration, from a classic histogram."""
 
 
 class CounterSource(StrEnum):
@@ -184,9 +184,9 @@ class MetricSpec(Model):
     """A level, rather than a share of requests. What it says is no proof: levels of a pod hang together from minute to
     minute, so it only pauses the release unless you say otherwise."""
     source: Annotated[CounterSource | None, Field(alias="from")] = None
-    """Whose counters a preset reads. Default: the router's where it has them for each arm, else the pods' own
-    (`http_requests_total` with a label `code` or `status`, `http_request_duration_seconds_bucket`). Errors of gRPC:
-    always the pods' (`grpc_server_handled_total`)."""
+    """Whose counters a preset reads, Router or Pods. Default: the router's where it has them for each arm, else the
+    pods' own or those of the proxy beside each: `http_requests_total` and `http_request_duration_seconds`,
+    `grpc_server_handled_total`, OpenTelemetry's, Istio's or Linkerd's, whichever there are."""
     quantile: Annotated[str | None, Field(pattern=r"^p[5-9][0-9](\.[0-9]+)?$", max_length=8)] = None
     """Which quantile of the latency, p50 to p99.9. Only with preset Latency; default p99."""
     max_increase: Percent | None = None

@@ -16,6 +16,8 @@ from tidegate.adapters.clock import SystemClock
 from tidegate.adapters.http import HttpProber
 from tidegate.adapters.kubernetes import KubeCluster, connect
 from tidegate.adapters.prometheus import PrometheusSource
+from tidegate.adapters.routers import istio
+from tidegate.adapters.routers.envoygateway import EnvoyGateway
 from tidegate.adapters.routers.gateway import GatewayRouter
 from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.several import Routers
@@ -69,7 +71,7 @@ async def run(settings: Settings) -> int:
         stack.push_async_callback(traefik.close)
         router = Routers(
             [
-                GatewayRouter(cluster, [traefik], clock),
+                GatewayRouter(cluster, [traefik, *istio.planes(), EnvoyGateway()], clock),
                 IngressRouter(cluster, traefik, clock),
                 TraefikServiceRouter(cluster, traefik, clock),
             ]

@@ -14,18 +14,17 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Verdict
 from tidegate.core import findings, history
 from tidegate.core import questions as ask
-from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, count, scrape_period
+from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, Series, count, scrape_period
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
 from tidegate.core.verdict import decision, gauge, histogram
 from tidegate.core.verdict.decision import Plan
-from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Counts, Evidence
 from tidegate.core.verdict.kernel import Poll, Tally
 from tidegate.core.verdict.latency import Cuts, Latency, tally
 from tidegate.core.verdict.mixture import Pace
 
-__all__ = ["Arms", "begin", "forgiven", "look", "look_at", "next_look", "plans", "queries"]
+__all__ = ["Arms", "begin", "forgiven", "is_first", "look", "look_at", "next_look", "plans", "queries"]
 
 _LEARNING = 10.0
 """Seconds in which looks are close, until two samples have shown when scrapes come."""
@@ -33,7 +32,6 @@ _AFTER_SCRAPE = 0.15
 """Seconds from the time of a sample until it can be read."""
 _PUNCTUAL = 0.02
 """A look that is so many seconds early is in time: statuses keep milliseconds, and timers are not exact."""
-_NO_ROUTER = "the router's counters of each arm are not known, or tell no errors of gRPC: set from: Pods"
 
 
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
@@ -42,7 +40,7 @@ def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, ste
         compared=arms.names,
         started=round(now.timestamp() * 1000),
         pace=Pace(planned_looks, steps),
-        metrics={metric.name: Known.nothing(metric, ask.source(metric, arms)) for metric in spec.metrics},
+        metrics={metric.name: Known.nothing(metric) for metric in spec.metrics},
     )
     return AnalysisStatus(
         verdict=Verdict.Inconclusive,
@@ -54,23 +52,25 @@ def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, ste
 
 
 def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None) -> tuple[str, ...]:
-    """The distinct PromQL queries whose answers a look takes: the same ones at every look.
+    """The distinct PromQL queries whose answers a look takes: the same ones at every look that found whose counters
+    there are. Without the last ``status``, those for all that it might be, whose answers do as well.
 
     The first look after ``begin``, which has made the ``status``, also takes what stable did before. That is done
     without where it is not answered.
     """
+    sources = Journal.sources(status.journal) if status and status.journal else {}
     texts = [
         question.text
         for metric in spec.metrics
         for side in _sides(metric)
-        for question in ask.questions(spec, metric, arms, side)
+        for question in ask.questions(spec, metric, arms, side, sources.get(metric.name))
     ]
-    if status is not None and _is_first(status):
+    if status is not None and is_first(status):
         texts += [question.text for metric in spec.metrics for question in ask.history(spec, metric, arms)]
     return tuple(dict.fromkeys(texts))
 
 
-def _is_first(status: AnalysisStatus) -> bool:
+def is_first(status: AnalysisStatus) -> bool:
     """Whether nobody has looked yet."""
     return not status.metrics
 
@@ -95,11 +95,12 @@ def look(
     if journal.compared != arms.names:
         anew = begin(spec, arms, now, journal.pace.polls, journal.pace.steps)
         journal = Journal.load(anew.journal, spec)
-    journal = replace(journal, metrics={one.name: _of_source(one, journal, arms) for one in spec.metrics})
-    view = _View(spec, arms, answers, now, journal, plans(spec), _is_first(status))
-    if view.first:
-        before = {metric.name: _with_history(view, metric, journal.metrics[metric.name]) for metric in spec.metrics}
-        view = replace(view, journal=replace(journal, metrics=before))
+    view = _View(spec, arms, answers, now, journal, plans(spec))
+    view = view.knowing({metric.name: _of_source(view, metric) for metric in spec.metrics})
+    if is_first(status):
+        view = view.knowing(
+            {one.name: _with_history(view, one, view.journal.metrics[one.name]) for one in spec.metrics}
+        )
     journal = view.journal
     metrics = {
         metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
@@ -124,20 +125,23 @@ def look_at(
     """A look where somebody else has counted, metric by metric, what the counters grew by: for who takes many looks at
     counters of his own making, such as a simulation.
 
-    ``history`` are the answers that the first look takes beside. What is kept stays a value, and the status says no
-    more than what is decided upon.
+    ``history`` are the answers that the first look takes beside. His counters are the best that a metric may go by.
+    What is kept stays a value, and the status says no more than what is decided upon.
     """
-    view = _View(spec, arms, history or {}, now, journal, tests, history is not None)
+    view = _View(spec, arms, history or {}, now, journal, tests)
+    if history is not None:
+        begun = {one.name: replace(journal.metrics[one.name], source=ask.sources(one, arms)[0]) for one in spec.metrics}
+        view = view.knowing(begun)
+        view = view.knowing({one.name: _with_history(view, one, begun[one.name]) for one in spec.metrics})
     metrics = {}
     for metric in spec.metrics:
-        known = _stepped(view, metric) if step_changed else journal.metrics[metric.name]
+        known = _stepped(view, metric) if step_changed else view.journal.metrics[metric.name]
         found = counted[metric.name]
         if isinstance(found, Trouble):
             metrics[metric.name] = replace(known, trouble=found)
         else:
             metrics[metric.name] = _learnt(view, metric, known, found)
-    journal = replace(journal, metrics=metrics)
-    status, journal = _concluded(view, journal, brief=True)
+    status, journal = _concluded(view, replace(view.journal, metrics=metrics), brief=True)
     return status.model_copy(update={"journal": journal.heading()}), journal
 
 
@@ -182,8 +186,10 @@ class _View:
     journal: Journal
     plans: Mapping[OnFail, Plan]
     """Of what reverts the release, and of what pauses it."""
-    first: bool
-    """Whether nobody has looked before."""
+
+    def knowing(self, metrics: Mapping[str, Known]) -> _View:
+        """The same, where this is known of the metrics."""
+        return replace(self, journal=replace(self.journal, metrics=metrics))
 
     @property
     def started(self) -> float:
@@ -197,6 +203,20 @@ class _View:
     def opens(self) -> float:
         """From when on evidence counts."""
         return self.started + self.spec.warmup.total_seconds()
+
+    def asked(self, metric: MetricSpec, source: str | None) -> dict[Side, tuple[Question, ...]]:
+        """What was asked of each arm of a metric that goes by these counters."""
+        found = {}
+        for side in _sides(metric):
+            wider = ask.questions(self.spec, metric, self.arms, side)
+            narrow = ask.questions(self.spec, metric, self.arms, side, source)
+            found[side] = tuple(ask.within(question, wider, self.answers) for question in narrow)
+        return found
+
+    def answered(self, question: Question) -> tuple[Series, ...]:
+        """The series of an answer; none where there is no answer."""
+        answer = ask.meant(question, self.answers)
+        return () if isinstance(answer, Missing) else answer
 
     def reaches_start(self, question: Question) -> bool:
         """Whether the samples asked for would show a series that is older than the analysis."""
@@ -220,11 +240,11 @@ def _sides(metric: MetricSpec) -> tuple[Side, ...]:
 def _clocked(view: _View) -> Journal:
     """The journal, with when samples come."""
     scraped = [
-        answer
+        view.answered(question)
         for metric in view.spec.metrics
-        for side in _sides(metric)
-        for question in ask.questions(view.spec, metric, view.arms, side)
-        if not question.single and not isinstance(answer := view.answers.get(question.text, Missing("")), Missing)
+        for its_questions in view.asked(metric, view.journal.metrics[metric.name].source).values()
+        for question in its_questions
+        if not question.single
     ]
     newest = max((series.samples[-1][0] for answer in scraped for series in answer if series.samples), default=None)
     period = scrape_period(scraped)
@@ -235,10 +255,20 @@ def _clocked(view: _View) -> Journal:
     )
 
 
-def _of_source(metric: MetricSpec, journal: Journal, arms: Arms) -> Known:
-    """What is known of a metric. Evidence from other counters than it goes by now is void: those count it again."""
-    known, source = journal.metrics[metric.name], ask.source(metric, arms)
-    return known if known.source == source else Known.nothing(metric, source)
+def _of_source(view: _View, metric: MetricSpec) -> Known:
+    """What is known of a metric, with whose counters it goes by, once that is seen.
+
+    Evidence from other counters than those that it may go by now is void: they count the same requests again.
+    """
+    known = view.journal.metrics[metric.name]
+    if known.source is not None and known.source not in ask.sources(metric, view.arms):
+        known = Known.nothing(metric)
+    if known.source is not None:
+        return known
+    patience = max(view.spec.warmup.total_seconds(), ask.window(view.spec))
+    patient = view.now.timestamp() < view.started + patience
+    choice = ask.choose(view.spec, metric, view.arms, view.answers, patient=patient)
+    return replace(known, source=choice.source, settled=choice.settled, trouble=choice.trouble)
 
 
 def _stepped(view: _View, metric: MetricSpec) -> Known:
@@ -250,8 +280,8 @@ def _stepped(view: _View, metric: MetricSpec) -> Known:
 
 def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     """The metric with what both arms' counters grew by; with no evidence but the trouble where one cannot be read."""
-    asked = {side: ask.questions(view.spec, metric, view.arms, side) for side in _sides(metric)}
-    found = _trouble(view, known, asked)
+    asked = view.asked(metric, known.source)
+    found = known.trouble or _trouble(view, known, asked)
     if found:
         return replace(known, trouble=found, ledgers=_absences(view, known, asked))
     if metric.gauge is not None:
@@ -274,10 +304,10 @@ def _learnt(view: _View, metric: MetricSpec, known: Known, counted: Mapping[Side
     if counts != Counts():
         caps = view.plan(metric).caps_of(metric.name)
         requests = counts.relative.candidate.requests
-        phi = _phi(view, metric, dispersion, counted[Side.Candidate], requests, evidence.stable_rate)
+        phi = _phi(view, metric, known, counted[Side.Candidate], requests, evidence.stable_rate)
         evidence = evidence.after(counts, rule(metric), view.journal.pace, caps, phi)
         # Only now: what a look shows must not decide what it is worth.
-        dispersion = dispersion.after(_pods(view, metric, counted[Side.Stable], latency), counts.relative)
+        dispersion = dispersion.after(_pods(view, metric, known, counted[Side.Stable], latency), counts.relative)
     return replace(
         known,
         dispersion=dispersion,
@@ -293,7 +323,7 @@ def _levelled(view: _View, metric: MetricSpec, known: Known, asked: Mapping[Side
     now = view.now.timestamp()
     if now < view.opens:
         return replace(known, trouble=None)
-    means = {side: _mean(view.answers[question.text]) for side, (question,) in asked.items()}
+    means = {side: _mean(view.answered(question)) for side, (question,) in asked.items()}
     candidate = means[Side.Candidate] or 0.0
     levels, block = known.levels.after(candidate, means.get(Side.Stable), now)
     evidence = known.evidence
@@ -305,9 +335,9 @@ def _levelled(view: _View, metric: MetricSpec, known: Known, asked: Mapping[Side
     return replace(known, evidence=evidence, levels=levels, trouble=None)
 
 
-def _mean(answer: Answer) -> float | None:
+def _mean(answer: tuple[Series, ...]) -> float | None:
     """Of all series, each as it is now."""
-    levels = [one.samples[-1][1] for one in answer if one.samples] if not isinstance(answer, Missing) else []
+    levels = [one.samples[-1][1] for one in answer if one.samples]
     return sum(levels) / len(levels) if levels else None
 
 
@@ -315,7 +345,7 @@ def _absences(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ..
     """The ledgers, with a note of the arms that have no series yet: those that come are newly born."""
     ledgers = dict(known.ledgers)
     for side, its_questions in asked.items():
-        if its_questions and all(view.answers.get(question.text) == () for question in its_questions):
+        if its_questions and all(ask.meant(question, view.answers) == () for question in its_questions):
             ledgers[side] = replace(ledgers[side], answered=True)
     return ledgers
 
@@ -324,15 +354,15 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
     """Why the metric cannot be measured now, if it cannot."""
     for side, its_questions in asked.items():
         if not its_questions:
-            return Trouble(Reason.NoSeries, _NO_ROUTER)
+            return Trouble(Reason.NoSeries, ask.unroutable(view.arms))
         for question in its_questions:
             found = ask.trouble(question, view.answers)
             if found:
                 return found
             # Its events may never have happened to one arm; a name that is wrong finds them in neither.
             one_arm_will_do = question.reads is Reads.Of
-            texts = [other.text for others in asked.values() for other in others if other.reads is question.reads]
-            if view.answers[question.text] or (one_arm_will_do and any(view.answers.get(text) for text in texts)):
+            alike = [other for others in asked.values() for other in others if other.reads is question.reads]
+            if view.answered(question) or (one_arm_will_do and any(view.answered(other) for other in alike)):
                 continue
             ledger = known.ledgers[side]
             if not ledger.marks:
@@ -344,12 +374,7 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
 
 def _count(view: _View, ledger: Ledger, side: Side, asked: tuple[Question, ...]) -> Counted:
     """What one arm's counters grew by. New processes of the candidate began to count within this release."""
-    columned = [
-        pair
-        for question in asked
-        if not isinstance(answer := view.answers[question.text], Missing)
-        for pair in ask.columned(question, answer)
-    ]
+    columned = [pair for question in asked for pair in ask.columned(question, view.answered(question))]
     reaches = all(view.reaches_start(question) for question in asked)
     newborn = side is Side.Candidate and (ledger.answered or reaches)
     return count(ledger, columned, opens=view.opens, born_at_zero=newborn)
@@ -371,25 +396,20 @@ def _tally_of(metric: MetricSpec, latency: Latency) -> Callable[[Growth], Tally]
     return None if slow is None else lambda growth: tally((histogram.from_columns(growth),), slow)
 
 
-def _pods(view: _View, metric: MetricSpec, stable: Counted, latency: Latency) -> dict[str, Tally]:
+def _pods(view: _View, metric: MetricSpec, known: Known, stable: Counted, latency: Latency) -> dict[str, Tally]:
     """What each of stable's pods did; nothing where they are not told apart."""
     of_pod = _tally_of(metric, latency)
-    if of_pod is None or not ask.by_pods(metric, view.arms):
+    if of_pod is None or not ask.by_pods(metric, view.arms, known.source):
         return {}
     return {key: of_pod(growth) for key, growth in stable.growths.items()}
 
 
 def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     """With what stable's pods did before the release. What is not there, or cannot be read, is done without."""
-    asked = ask.history(view.spec, metric, view.arms)
+    asked = ask.history_of(view.spec, metric, view.arms, known.source, view.answers)
     if any(ask.trouble(question, view.answers) for question in asked):
         return known
-    columned = [
-        pair
-        for question in asked
-        if not isinstance(answer := view.answers[question.text], Missing)
-        for pair in ask.columned(question, answer)
-    ]
+    columned = [pair for question in asked for pair in ask.columned(question, view.answered(question))]
     looks = ask.history_looks(view.spec, metric)
     pods = history.growths(columned, view.started, view.spec.interval.total_seconds(), looks)
     before = known.latency
@@ -403,15 +423,14 @@ def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     return replace(known, dispersion=known.dispersion.after_history(*history.tallied(pods, looks, of_pod)))
 
 
-def _phi(
-    view: _View, metric: MetricSpec, dispersion: Dispersion, candidate: Counted, requests: float, p: float
-) -> float:
+def _phi(view: _View, metric: MetricSpec, known: Known, candidate: Counted, requests: float, p: float) -> float:
     """By what this look's evidence is divided. ``p`` is stable's rate, from the past."""
     if not ask.needs_stable(metric):
         return 1.0
     pods = sum(any(growth.values()) for growth in candidate.growths.values())
     # A router's instances are no pods: how many of these answer for the candidate is not known.
-    return dispersion.phi(p * requests / pods if pods and ask.by_pods(metric, view.arms) else 0.0)
+    told_apart = pods and ask.by_pods(metric, view.arms, known.source)
+    return known.dispersion.phi(p * requests / pods if told_apart else 0.0)
 
 
 def _durations(slow: Cuts, latency: Latency, counted: Mapping[Side, Counted], *, first: bool) -> tuple[Counts, Latency]:

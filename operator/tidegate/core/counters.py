@@ -47,17 +47,46 @@ class RouterSeries:
     code_label: str
     """Its label with the HTTP status."""
     bucket: str
-    """The classic histogram of request durations in seconds, with ``_bucket``."""
+    """The classic histogram of request durations, with ``_bucket``."""
     label: str
     """The label that tells where a request went."""
     stable: str
     """A regular expression of its values, for the requests that went to stable."""
     candidate: str
     """The same for the candidate."""
+    candidate_label: str = ""
+    """The label that tells the candidate's requests, where it is another one."""
+    matchers: tuple[str, ...] = ()
+    """PromQL's that go with both."""
+    stable_matchers: tuple[str, ...] = ()
+    """PromQL's that go with stable's."""
+    grpc_label: str = ""
+    """Its label with the status of gRPC; empty where it does not tell which calls failed."""
+    per_second: float = 1.0
+    """How many of the histogram's units are a second."""
+    namespace: str = ""
+    """Only series of this namespace are meant, where no matcher can say so."""
+    remedy: str = "does Prometheus scrape the router?"
+    """What to look at where it has no series."""
+    sure: bool = True
+    """It is known to count; where it only should, the pods' own counters stand in for one that Prometheus has not."""
 
-    def matcher(self, values: str) -> str:
-        """PromQL's for those whose label fits."""
-        return f'{self.label}=~"{values}"'
+    @property
+    def of_stable(self) -> str:
+        """PromQL's matchers for stable's series."""
+        return ",".join((f'{self.label}=~"{self.stable}"', *self.stable_matchers, *self.matchers))
+
+    @property
+    def of_candidate(self) -> str:
+        """The same for the candidate's."""
+        return ",".join((f'{self.candidate_label or self.label}=~"{self.candidate}"', *self.matchers))
+
+
+@dataclass(frozen=True)
+class Uncounted:
+    """A router that is known not to count the requests of each revision, and why."""
+
+    why: str
 
 
 def joined(several: Sequence[RouterSeries]) -> RouterSeries | None:
@@ -66,9 +95,13 @@ def joined(several: Sequence[RouterSeries]) -> RouterSeries | None:
         return None
     return replace(
         several[0],
-        stable="|".join(one.stable for one in several),
-        candidate="|".join(one.candidate for one in several),
+        stable=_either(one.stable for one in several),
+        candidate=_either(one.candidate for one in several),
     )
+
+
+def _either(values: Iterable[str]) -> str:
+    return "|".join(dict.fromkeys(values))
 
 
 Answer = tuple[Series, ...] | Missing

@@ -19,7 +19,8 @@ from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, Seize, SetFinalizer, SetImages
-from tidegate.core.questions import Arms, Protocol
+from tidegate.core.presets import Protocol
+from tidegate.core.questions import Arms
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,

@@ -87,8 +87,10 @@ class Known:
     evidence: Evidence
     ledgers: Mapping[Side, Ledger]
     latency: Latency
-    source: str
-    """Whose counters it goes by."""
+    source: str | None = None
+    """Whose counters it goes by; None until that is seen."""
+    settled: bool = True
+    """It is not to be looked for again: else the source holds for this look, and is not kept."""
     dispersion: Dispersion = Dispersion()
     levels: Levels = Levels()
     failed: bool = False
@@ -97,9 +99,9 @@ class Known:
     """Why it could not be measured in this look; not kept."""
 
     @staticmethod
-    def nothing(metric: MetricSpec, source: str) -> Known:
+    def nothing(metric: MetricSpec) -> Known:
         """At the beginning."""
-        return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency(), source)
+        return Known(Evidence.new(rule(metric)), dict.fromkeys(Side, Ledger()), Latency())
 
     @property
     def had_data(self) -> bool:
@@ -114,7 +116,7 @@ class Known:
         """As JSON; ``origin`` as for ``Ledger.dump``."""
         return {
             "spec": _fingerprint(metric),
-            "source": self.source,
+            "source": self.source if self.settled else None,
             **{side.value: self.ledgers[side].dump(origin) for side in Side},
             "latency": self.latency.dump() if metric.preset is Preset.Latency else None,
             "levels": self.levels.dump() if metric.gauge else None,
@@ -127,13 +129,15 @@ class Known:
     def load(data: Mapping[str, Any] | None, metric: MetricSpec, origin: int) -> Known:
         """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits now."""
         if data is None or data["spec"] != _fingerprint(metric):
-            return Known.nothing(metric, "")
+            return Known.nothing(metric)
         latency = Latency.load(data["latency"]) if data["latency"] else Latency()
         ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
         dispersion = Dispersion.load(data["dispersion"]) if data["dispersion"] else Dispersion()
         levels = Levels.load(data["levels"]) if data["levels"] else Levels()
         evidence = Evidence.load(data["evidence"])
-        return Known(evidence, ledgers, latency, data["source"], dispersion, levels, data["failed"])
+        return Known(
+            evidence, ledgers, latency, data["source"], dispersion=dispersion, levels=levels, failed=data["failed"]
+        )
 
 
 def _fingerprint(metric: MetricSpec) -> int:
@@ -172,6 +176,11 @@ class Journal:
         """``started``, ``sampled`` and ``period`` alone: the text begins with them, and the evidence is long."""
         head, _ = json.JSONDecoder().raw_decode(text, text.index("["))
         return head[2], head[5], head[6]
+
+    @staticmethod
+    def sources(text: str) -> dict[str, str | None]:
+        """By metric, whose counters it goes by."""
+        return {name: kept.get("source") for name, kept in json.loads(text)["metrics"].items()}
 
     @staticmethod
     def load(text: str, spec: AnalysisSpec) -> Journal:

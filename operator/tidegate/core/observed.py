@@ -13,7 +13,7 @@ from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus, Share, Stay
 from tidegate.core.asking import Asked
-from tidegate.core.counters import Answer, RouterSeries
+from tidegate.core.counters import Answer, RouterSeries, Uncounted
 from tidegate.core.draining import GRACE
 from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
@@ -291,7 +291,7 @@ class Observed:
     """No route takes part: requests are shared by what the user's Service selects."""
     problems: tuple[Problem, ...] = ()
     """What was found wrong: missing, ambiguous, unsupported."""
-    router_series: RouterSeries | None = None
+    router_series: RouterSeries | Uncounted | None = None
     """Where the router counts the requests of the two revisions."""
     effective: dict[str, object] | None = None
     """The spec with its defaults, the Service and routes as found."""

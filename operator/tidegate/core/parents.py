@@ -29,6 +29,12 @@ def taken(route: Json) -> bool:
     return any(not _refused(answer, route) for answer in _answers(route))
 
 
+def controller(route: Json, parent: Parent) -> str:
+    """Who answers for one of its parents; empty where nobody does yet."""
+    said = (answer for answer in _answers(route) if _parent(answer["parentRef"], route) == parent)
+    return str(next(said, {}).get("controllerName", ""))
+
+
 def unread(route: Json) -> str:
     """What is not in place by the route's status; empty when its parents go by its newest generation.
 

@@ -6,36 +6,20 @@ times of the scrapes, and nothing extrapolated.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
-from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+from tidegate.core import presets
+from tidegate.core.counters import Answer, Missing, RouterSeries, Series, Uncounted
+from tidegate.core.presets import Family, Protocol
 
 FLAG_LABEL, VARIANT_LABEL = "feature_flag_key", "feature_flag_variant"
 """By which an application's counters tell who was served what by a flag."""
-_STATUS_LABELS = ("code", "status", "grpc_code")
-
-
-class Protocol(StrEnum):
-    """What the routes lead to the workload. A router's count of gRPC requests does not tell which failed: their status
-    comes after the answer, in its trailers, and the HTTP status is always 200."""
-
-    HTTP = "HTTP"
-    GRPC = "gRPC"
-
-
-_POD_REQUESTS = {Protocol.HTTP: "http_requests_total", Protocol.GRPC: "grpc_server_handled_total"}
-_POD_BUCKETS = {
-    Protocol.HTTP: "http_request_duration_seconds_bucket",
-    Protocol.GRPC: "grpc_server_handling_seconds_bucket",
-}
-_NO_PROBES = 'grpc_service!="grpc.health.v1.Health"'
-_GRPC_FAULTS = frozenset({"unknown", "deadlineexceeded", "unimplemented", "internal", "unavailable", "dataloss"})
-"""Statuses of gRPC that are the server's fault, as OpenTelemetry has it; spelt as any client library does."""
 
 
 class Side(StrEnum):
@@ -63,8 +47,8 @@ class Arms:
 
     stable: Arm
     candidate: Arm
-    router: RouterSeries | None = None
-    """The router's counters, where it has them for each arm."""
+    router: RouterSeries | Uncounted | None = None
+    """The router's counters, where it has them for each arm; else why it has not, where that is known."""
     protocols: tuple[Protocol, ...] = (Protocol.HTTP,)
     """What the pods are asked by, in this order."""
     control: str = "stable"
@@ -74,7 +58,11 @@ class Arms:
 
     @classmethod
     def of_revisions(
-        cls, namespace: str, stable: tuple[str, str], candidate: tuple[str, str], router: RouterSeries | None = None
+        cls,
+        namespace: str,
+        stable: tuple[str, str],
+        candidate: tuple[str, str],
+        router: RouterSeries | Uncounted | None = None,
     ) -> Arms:
         """Two revisions, each by its pod-template-hash and a regular expression of its pods' names."""
 
@@ -132,9 +120,24 @@ class Question:
     reads: Reads
     remedy: str
     """What to do when nothing is answered."""
-    status_labels: tuple[str, ...] = _STATUS_LABELS
+    families: tuple[Family, ...] = ()
+    """By which names it is answered: series of others are not meant, whatever else the query asks for."""
     single: bool = False
     """PromQL of the user's: it must answer one series, or of a gauge at least one."""
+    namespace: str = ""
+    """Only series of this one are meant, where the query cannot say so."""
+    wider: str = ""
+    """PromQL for more than this, where that was asked in its place."""
+
+    @property
+    def asked(self) -> str:
+        """The query that is answered."""
+        return self.wider or self.text
+
+    def family(self, series: Series) -> Family | None:
+        """By which of the names a series counts; None where it is not meant."""
+        name = series.labels.get("__name__", self.families[0].name)
+        return next((family for family in self.families if family.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,10 @@ def history_looks(spec: AnalysisSpec, metric: MetricSpec) -> int:
 
 def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Question, ...]:
     """What stable's pods did before the release, by their own counters; even where the router's are compared, as it
-    takes no more than this one query. None for PromQL of the user's, which tells no pods apart."""
+    takes no more than this one query. None for PromQL of the user's, which tells no pods apart.
+
+    Of a preset it asks for all names: whose counters there are is not seen before the first look.
+    """
     if not needs_stable(metric) or metric.gauge is not None:
         return ()
     span = math.ceil((history_looks(spec, metric) + 1) * spec.interval.total_seconds()) + window(spec)
@@ -177,15 +183,28 @@ def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Questio
         if not all(is_counter_name(text) for _, text in texts):
             return ()
         return tuple(Question(_of_pods((text,), arms, Side.Stable, span), reads, "") for reads, text in texts)
-    reads = Reads.Buckets if metric.preset is Preset.Latency else Reads.Requests
-    return (Question(_of_pods(_pod_counters(metric, arms), arms, Side.Stable, span), reads, ""),)
+    return (_of_families(metric, _families(metric, arms), arms, Side.Stable, span),)
 
 
-def by_pods(metric: MetricSpec, arms: Arms) -> bool:
+def history_of(
+    spec: AnalysisSpec, metric: MetricSpec, arms: Arms, source: str | None, answers: Mapping[str, Answer]
+) -> tuple[Question, ...]:
+    """The same, each as the part of it in which a request is counted once: by the names that the looks go by, else by
+    the best that there are."""
+    asked = history(spec, metric, arms)
+    if metric.preset is None:
+        return asked
+    chosen = next((some for some in _combinations(metric, arms) if _source(some) == source), None)
+    return tuple(
+        replace(one, families=chosen or _best(metric, arms, [_present(one, answers)]) or one.families) for one in asked
+    )
+
+
+def by_pods(metric: MetricSpec, arms: Arms, source: str | None) -> bool:
     """Whether the counters that are compared tell pods apart."""
     if metric.ratio is not None:
         return is_counter_name(metric.ratio.of) and is_counter_name(metric.ratio.to)
-    return _router(metric, arms) is None
+    return any(_source(families) == source for families in _combinations(metric, arms))
 
 
 def needs_stable(metric: MetricSpec) -> bool:
@@ -194,47 +213,180 @@ def needs_stable(metric: MetricSpec) -> bool:
     return compared or metric.preset is Preset.ErrorRatio
 
 
-def questions(spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side) -> tuple[Question, ...]:
-    """The queries of one arm of a metric; none where the router's counters are wanted and it has none."""
+def questions(
+    spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side, source: str | None = None
+) -> tuple[Question, ...]:
+    """The queries of one arm of a metric; none where the router's counters are wanted and it has none.
+
+    Where ``source`` does not tell yet whose counters it goes by, they ask for all that it might be.
+    """
     if metric.gauge is not None:
         remedy = "is the query right? For pods that have no series add: or vector(0)"
         return (Question(_worded(metric.gauge.query, arms, side), Reads.Level, remedy, single=True),)
     if metric.ratio is not None:
         texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
         return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
-    router, latency = _router(metric, arms), metric.preset is Preset.Latency
-    reads = Reads.Buckets if latency else Reads.Requests
-    if router is not None:
-        name = router.bucket if latency else router.requests
-        matcher = router.matcher(router.stable if side is Side.Stable else router.candidate)
-        remedy = f"until {side} gets requests the router has none; does Prometheus scrape the router?"
-        return (Question(f"{name}{{{matcher}}}[{window(spec)}s]", reads, remedy, (router.code_label,)),)
+    router = _router(metric, arms)
+    of_router = (_of_router(spec, metric, router, side),) if router else ()
+    if router and (source == router.requests or _alone(metric, router)):
+        return of_router
     if metric.source is CounterSource.Router:
         return ()
-    names = _pod_counters(metric, arms)
-    return (Question(_of_pods(names, arms, side, window(spec)), reads, _scrape(" or ".join(names), arms)),)
+    families = _families(metric, arms)
+    chosen = next((some for some in _combinations(metric, arms) if _source(some) == source), None)
+    if chosen:
+        return (_of_families(metric, chosen, arms, side, window(spec)),)
+    return (*of_router, _of_families(metric, families, arms, side, window(spec)))
 
 
-def source(metric: MetricSpec, arms: Arms) -> str:
-    """Whose counters a metric goes by: growth of others is no continuation of theirs."""
+def sources(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
+    """Whose counters a metric may go by, the best first: growth of others is no continuation of theirs."""
     if metric.preset is None:
-        return ""
+        return ("",)
     router = _router(metric, arms)
-    return router.requests if router else " ".join(_pod_counters(metric, arms))
+    if metric.source is CounterSource.Router:
+        return (router.requests,) if router else ("",)
+    if router and router.sure:
+        return (router.requests,)
+    of_pods = (_source(families) for families in _combinations(metric, arms))
+    return (*([router.requests] if router else []), *of_pods)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whose counters a metric goes by, as the answers have it."""
+
+    source: str | None = None
+    """None where that is open."""
+    settled: bool = False
+    """Nothing else is asked for any more."""
+    trouble: Trouble | None = None
+    """Why it is open."""
+
+
+def choose(
+    spec: AnalysisSpec, metric: MetricSpec, arms: Arms, answers: Mapping[str, Answer], *, patient: bool
+) -> Choice:
+    """Whose counters there are, by the answers to what was asked of all.
+
+    The router's before the pods', and of the pods' the first that both arms have. While ``patient`` a router that
+    should count is waited for: its series may be born with the first request, and those of pods were there before.
+    """
+    open_to = sources(metric, arms)
+    if len(open_to) == 1:
+        return Choice(open_to[0], settled=True)
+    sides = tuple(Side) if needs_stable(metric) else (Side.Candidate,)
+    asked = {side: questions(spec, metric, arms, side) for side in sides}
+    for its_questions in asked.values():
+        if missing := next((found for one in its_questions if (found := _missing(one, answers))), None):
+            return Choice(trouble=missing)
+    router = _router(metric, arms)
+    if router and any(meant(its[0], answers) for its in asked.values()):
+        return Choice(router.requests, settled=True)
+    if router and patient:
+        return Choice(trouble=unanswered(asked[Side.Candidate][0]))
+    return _choose_pods(metric, arms, {side: its[-1] for side, its in asked.items()}, answers)
+
+
+def _choose_pods(
+    metric: MetricSpec, arms: Arms, asked: Mapping[Side, Question], answers: Mapping[str, Answer]
+) -> Choice:
+    found = {side: _present(question, answers) for side, question in asked.items()}
+    having = {side: present for side, present in found.items() if present}
+    if not having:
+        return Choice(trouble=unanswered(asked[Side.Candidate]))
+    best = _best(metric, arms, having.values())
+    if best:
+        return Choice(_source(best), settled=len(having) == len(found))
+    names = (next(family.name for family in _families(metric, arms) if family in present) for present in found.values())
+    told = "{} counts by {}, and the candidate by {}, which cannot be compared".format(arms.control, *names)
+    way = "let both expose one of them for this release, or give a ratio of your own"
+    return Choice(trouble=Trouble(Reason.NoSeries, f"{told}: {way}"))
+
+
+def _best(metric: MetricSpec, arms: Arms, having: Collection[set[Family]]) -> tuple[Family, ...] | None:
+    """Of the families that all have something of, those of which there is most."""
+    fit = [some for some in _combinations(metric, arms) if all(present & set(some) for present in having)]
+    present = set().union(*having)
+    return max(fit, key=lambda some: len(present & set(some)) / len(some), default=None)
+
+
+def _present(question: Question, answers: Mapping[str, Answer]) -> set[Family]:
+    """The families of which there is something: where failures are asked for, of those that tell them if there are."""
+    series = meant(question, answers)
+    if isinstance(series, Missing):
+        return set()
+    found = [(family, one) for one in series if (family := question.family(one))]
+    telling = {family for family, one in found if set(family.status_labels) & set(one.labels)}
+    return telling or {family for family, _ in found}
+
+
+def _combinations(metric: MetricSpec, arms: Arms) -> list[tuple[Family, ...]]:
+    """Families that together count all requests, each once; the best first.
+
+    A proxy counts requests of any protocol, an application's counters those of one.
+    """
+    families, protocols = _families(metric, arms), _protocols(metric, arms)
+    alone: list[tuple[Family, ...]] = [(family,) for family in families if set(protocols) <= set(family.protocols)]
+    if len(protocols) == 1:
+        return alone
+    each = [[family for family in families if family.protocols == (protocol,)] for protocol in protocols]
+    return [*itertools.product(*each), *alone]
+
+
+def _source(families: Sequence[Family]) -> str:
+    return " ".join(family.name for family in families)
+
+
+def _protocols(metric: MetricSpec, arms: Arms) -> tuple[Protocol, ...]:
+    """Two histograms may have other edges: one of them must do."""
+    return arms.protocols[:1] if metric.preset is Preset.Latency else arms.protocols
+
+
+def _families(metric: MetricSpec, arms: Arms) -> tuple[Family, ...]:
+    known = presets.BUCKETS if metric.preset is Preset.Latency else presets.REQUESTS
+    return presets.fitting(known, _protocols(metric, arms))
 
 
 def _router(metric: MetricSpec, arms: Arms) -> RouterSeries | None:
     """The router's counters, where they will do."""
-    if metric.source is CounterSource.Pods or (metric.preset is Preset.ErrorRatio and Protocol.GRPC in arms.protocols):
+    if metric.source is CounterSource.Pods or not isinstance(arms.router, RouterSeries):
         return None
-    return arms.router
+    blind = metric.preset is Preset.ErrorRatio and Protocol.GRPC in arms.protocols and not arms.router.grpc_label
+    return None if blind else arms.router
 
 
-def _pod_counters(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
-    """The names of the pods' counters. Two histograms may have other edges: one of them must do."""
-    if metric.preset is Preset.Latency:
-        return (_POD_BUCKETS[arms.protocols[0]],)
-    return tuple(_POD_REQUESTS[protocol] for protocol in arms.protocols)
+def _alone(metric: MetricSpec, router: RouterSeries) -> bool:
+    """Nothing stands in for the router's counters."""
+    return router.sure or metric.source is CounterSource.Router
+
+
+def unroutable(arms: Arms) -> str:
+    """Why the router's counters cannot be gone by where they are wanted."""
+    if isinstance(arms.router, Uncounted):
+        return f"{arms.router.why}: set from: Pods"
+    return "the router's counters of each arm are not known, or tell no errors of gRPC: set from: Pods"
+
+
+def _of_router(spec: AnalysisSpec, metric: MetricSpec, router: RouterSeries, side: Side) -> Question:
+    latency = metric.preset is Preset.Latency
+    labels = tuple(filter(None, (router.code_label, router.grpc_label)))
+    name = router.bucket if latency else router.requests
+    family = Family(name, tuple(Protocol), () if latency else labels, router.per_second)
+    matchers = router.of_stable if side is Side.Stable else router.of_candidate
+    return Question(
+        f"{name}{{{matchers}}}[{window(spec)}s]",
+        Reads.Buckets if latency else Reads.Requests,
+        f"until {side} gets requests the router has none; {router.remedy}",
+        (family,),
+        namespace=router.namespace,
+    )
+
+
+def _of_families(metric: MetricSpec, families: tuple[Family, ...], arms: Arms, side: Side, seconds: int) -> Question:
+    names = tuple(family.name for family in families)
+    reads = Reads.Buckets if metric.preset is Preset.Latency else Reads.Requests
+    return Question(_of_pods(names, arms, side, seconds), reads, _scrape(" or ".join(names), arms), families)
 
 
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
@@ -256,9 +408,7 @@ def _worded(text: str, arms: Arms, side: Side) -> str:
 
 
 def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int) -> str:
-    matchers = [*arms.of(side).matchers]
-    if any(name.startswith("grpc_") for name in names):
-        matchers.append(_NO_PROBES)
+    matchers = [*arms.of(side).matchers, *presets.matchers(names)]
     name = names[0] if len(names) == 1 else ""
     if not name:
         matchers.insert(0, f'__name__=~"{"|".join(names)}"')
@@ -269,45 +419,72 @@ def _scrape(name: str, arms: Arms) -> str:
     return f"do the pods expose {name}{arms.labelled}, and are they scraped (annotation prometheus.io/scrape)?"
 
 
+def meant(question: Question, answers: Mapping[str, Answer]) -> Answer:
+    """What answers the question: of a query for more than it asks, its own series."""
+    answer = answers.get(question.asked, Missing("it was not asked"))
+    if isinstance(answer, Missing):
+        return answer
+    return tuple(one for one in answer if _is_meant(question, one))
+
+
+def _is_meant(question: Question, series: Series) -> bool:
+    if question.families and question.family(series) is None:
+        return False
+    named = series.labels.get("exported_namespace", series.labels.get("namespace"))
+    return question.namespace in ("", named)
+
+
+def within(question: Question, wider: Collection[Question], answers: Mapping[str, Answer]) -> Question:
+    """The question, as its part of a wider one where it was that which was asked."""
+    if question.text in answers or not question.families:
+        return question
+    asked = next((one for one in wider if set(question.families) <= set(one.families)), question)
+    return replace(question, wider=asked.text)
+
+
 def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[str, Series]]:
     """The series with the columns that they count in."""
     for series in answer:
-        if question.reads is Reads.Buckets:
+        family = question.family(series) if question.families else None
+        if family is None:
+            yield question.reads, series
+        elif question.reads is Reads.Buckets:
             le = series.labels.get("le")
             if le is not None:
-                yield str(float(le)), series
-        elif question.reads is Reads.Requests:
-            yield Reads.To, series
-            if _failed(question, series):
-                yield Reads.Of, series
+                yield str(presets.seconds(le, family.per_second)), series
         else:
-            yield question.reads, series
-
-
-def _status(question: Question, series: Series) -> str | None:
-    return next((series.labels[label] for label in question.status_labels if label in series.labels), None)
-
-
-def _failed(question: Question, series: Series) -> bool:
-    status = _status(question, series) or ""
-    if status.isdigit():
-        return len(status) == 3 and status.startswith("5")
-    return status.replace("_", "").lower() in _GRPC_FAULTS
+            yield Reads.To, series
+            if presets.failed(series.labels, family.status_labels):
+                yield Reads.Of, series
 
 
 def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
     """Why the question's answer cannot be used. No series is none here: it takes both arms to tell."""
-    answer = answers.get(question.text, Missing("it was not asked"))
-    if isinstance(answer, Missing):
-        return Trouble(Reason.QueryFailed, f"{question.text}: {answer.why}")
+    if missing := _missing(question, answers):
+        return missing
+    answer = meant(question, answers)
+    assert not isinstance(answer, Missing)
     if question.single and question.reads is not Reads.Level and len(answer) > 1:
         some = " and ".join(_labels(series) for series in answer[:2])
         what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
         return Trouble(Reason.SeveralSeries, what)
-    if question.reads is Reads.Requests and answer and not any(_status(question, series) for series in answer):
-        labels = " or ".join(question.status_labels)
+    if question.reads is Reads.Requests and answer and not _tell_failures(question, answer):
+        labels = " or ".join(dict.fromkeys(label for family in question.families for label in family.status_labels))
         return Trouble(Reason.NoSeries, f"{question.text}: the series have no label {labels} to tell failed requests")
     return None
+
+
+def _missing(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
+    answer = answers.get(question.asked, Missing("it was not asked"))
+    return Trouble(Reason.QueryFailed, f"{question.text}: {answer.why}") if isinstance(answer, Missing) else None
+
+
+def _tell_failures(question: Question, answer: tuple[Series, ...]) -> bool:
+    return any(
+        family is not None and any(label in series.labels for label in family.status_labels)
+        for series in answer
+        for family in (question.family(series),)
+    )
 
 
 def _labels(series: Series) -> str:

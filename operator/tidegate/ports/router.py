@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Matches, Share, Step, Stickiness
-from tidegate.core.counters import RouterSeries
+from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route
 
@@ -20,8 +20,8 @@ class Routing:
 
     routes: tuple[Route, ...]
     problems: tuple[Problem, ...] = ()
-    series: RouterSeries | None = None
-    """Where it counts the requests of the two revisions, if it is known to."""
+    series: RouterSeries | Uncounted | None = None
+    """Where it counts the requests of the two revisions, if it is known to; or why it is known not to."""
     passed_over: tuple[Problem, ...] = ()
     """Why something that leads to the Service is no route here: said where there is no other."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset, is_counter_name
 from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Ledger, Series, count
+from tidegate.core.presets import BUCKETS, STATUS_LABELS, Family, seconds
 from tidegate.core.questions import Arms, Question, Reads, Side
 from tidegate.simulation.scenario import Wrong
 from tidegate.simulation.world import Truth
@@ -67,7 +68,7 @@ class Recording:
         for metric in spec.metrics:
             for side in Side:
                 for question in ask.questions(spec, metric, arms, side):
-                    found = self._read(metric, side, question)
+                    found = [_as_asked(one, question) for one in self._read(metric, side, question)]
                     window = now - ask.window(spec), now
                     answers[question.text] = tuple(_cut(found, window, self._origin, epoch))
         return answers
@@ -77,7 +78,7 @@ class Recording:
         answers: dict[str, Answer] = {}
         for metric in spec.metrics:
             for question in ask.history(spec, metric, arms):
-                found = self._read(metric, Side.Stable, question)
+                found = [_as_asked(one, question) for one in self._read(metric, Side.Stable, question)]
                 answers[question.text] = tuple(_cut(found, (-math.inf, now), self._origin, epoch))
         return answers
 
@@ -96,17 +97,19 @@ class Recording:
         return found
 
     def _total(self, side: Side) -> tuple[float, float]:
-        question = Question("", Reads.Requests, "")
         cut = tuple(_cut(self._requests(side), (-math.inf, self._until), self._origin, self._origin))
+        name = next((one.labels.get(_NAME, "") for one in cut), "")
+        question = Question("", Reads.Requests, "", (Family(name, (), STATUS_LABELS),))
         columned = list(ask.columned(question, cut))
         grown = count(Ledger(), columned, opens=self._origin, born_at_zero=False).growths.values()
         return sum(one.get(Reads.To, 0.0) for one in grown), sum(one.get(Reads.Of, 0.0) for one in grown)
 
     def _requests(self, side: Side) -> list[Series]:
         """One counter of requests: where router and pods both count them, the first by name."""
-        labels = Question("", Reads.Requests, "").status_labels
         found = [
-            one for one in self._arms[side] if "le" not in one.labels and any(label in one.labels for label in labels)
+            one
+            for one in self._arms[side]
+            if "le" not in one.labels and any(label in one.labels for label in STATUS_LABELS)
         ]
         name = min((one.labels.get(_NAME, "") for one in found), default="")
         return [one for one in found if one.labels.get(_NAME, "") == name]
@@ -158,12 +161,26 @@ def _of(series: Sequence[Series], side: str, pattern: str) -> list[Series]:
     return found
 
 
+def _as_asked(series: Series, question: Question) -> Series:
+    """A recorded series as one that is asked for, whatever it was called where it was recorded."""
+    name, families = series.labels.get(_NAME, ""), question.families
+    if not families or any(family.name == name for family in families):
+        return series
+    labels = {label: value for label, value in series.labels.items() if label != _NAME}
+    if question.reads is Reads.Buckets:
+        recorded = next((family.per_second for family in BUCKETS if family.name == name), 1.0)
+        labels["le"] = str(seconds(labels["le"], recorded / families[0].per_second))
+    elif not any(label in labels for label in families[0].status_labels):
+        labels[families[0].status_labels[0]] = next(labels[label] for label in STATUS_LABELS if label in labels)
+    return replace(series, labels=labels)
+
+
 def _sides(metric: MetricSpec) -> tuple[Side, ...]:
     return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
 
 
 def _telling(series: Series) -> list[str]:
-    return [value for label, value in series.labels.items() if label not in (_NAME, "le", "code", "status", "job")]
+    return [value for label, value in series.labels.items() if label not in (_NAME, "le", "job", *STATUS_LABELS)]
 
 
 def _told(series: Series) -> str:

@@ -16,7 +16,7 @@ from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
 from tidegate.core import parents, routes, sticky
-from tidegate.core.counters import RouterSeries
+from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold, holder, holds
 from tidegate.core.observed import Backends, Problem, Route
 from tidegate.ports.clock import Clock
@@ -25,6 +25,7 @@ from tidegate.ports.cluster import (
     GATEWAY_ROUTES,
     GATEWAYS,
     HTTPROUTES,
+    SERVICES,
     ClusterError,
     NotFound,
     Object,
@@ -46,8 +47,8 @@ class DataPlane(Protocol):
         """What it serves by; None where it cannot be asked."""
         ...
 
-    def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries:
-        """Where it counts the requests of the two revisions."""
+    def series(self, routes: Sequence[Json], backends: Backends) -> RouterSeries | Uncounted:
+        """Where it counts the requests of the two revisions, or why it does not."""
         ...
 
 
@@ -163,7 +164,9 @@ class GatewayRouter:
     async def _plane(self, route: Object) -> DataPlane | None:
         """The implementation behind the route; None where it is none that we know more of."""
         for parent in parents.of(route):
-            controller = await self._controller(parent)
+            # A mesh has no class: who it is stands in what it says of the route.
+            of_mesh = parents.controller(route, parent) if parent.kind == SERVICES.name else ""
+            controller = of_mesh or await self._controller(parent)
             if controller in self._planes:
                 return self._planes[controller]
         return None

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
-from tidegate.core import ingresses
+from tidegate.core import ingresses, presets
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import RELEASING, Hold, holder, renoted
 from tidegate.core.observed import Backends, Problem, Route
@@ -240,10 +240,15 @@ class IngressRouter:
         return serving
 
     def _series(self, found: Sequence[_Pair], backends: Backends) -> RouterSeries | None:
-        mains = [pair.main for pair in found if pair.main]
-        if not mains or not all(main["metadata"]["uid"] in self._counted for main in mains):
-            return None
-        return joined([self._plane.ingress_series(main, backends) for main in mains])
+        return joined([self._series_of(pair.main, backends) for pair in found if pair.main])
+
+    def _series_of(self, main: Object, backends: Backends) -> RouterSeries:
+        if main["metadata"]["uid"] in self._counted:
+            return self._plane.ingress_series(main, backends)
+        namespace, service = backends.namespace, backends.service
+        ports = dict.fromkeys(path.port for path in ingresses.paths(main, service))
+        candidates = tuple(f"{namespace}-{backends.canary}-{port}" for port in ports)
+        return presets.of_nginx(namespace, main["metadata"]["name"], service, candidates)
 
 
 def _has(canary: Object, body: Json) -> bool:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.release import Share, Step
-from tidegate.core.counters import RouterSeries, joined
+from tidegate.core.counters import RouterSeries, Uncounted, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem
 from tidegate.ports.router import Names, Router, Routing
@@ -55,8 +55,10 @@ class Routers:
         )
 
 
-def _series(found: Sequence[Routing]) -> RouterSeries | None:
+def _series(found: Sequence[Routing]) -> RouterSeries | Uncounted | None:
     """Where all of them count. Where one that has routes does not, none of them tells the whole."""
     counting = [one.series for one in found if one.routes]
-    series = [one for one in counting if one is not None]
+    if blind := next((one for one in counting if isinstance(one, Uncounted)), None):
+        return blind
+    series = [one for one in counting if isinstance(one, RouterSeries)]
     return joined(series) if series and len(series) == len(counting) else None
