@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from tidegate.adapters.access import Access
 from tidegate.adapters.prometheus import PrometheusSource
+from tidegate.app.settings import Settings
 from tidegate.core.counters import Missing, Series
 
 Reply = tuple[int, object]
@@ -26,6 +29,7 @@ class Server:
     def __init__(self) -> None:
         self.reply: Callable[[dict[str, str]], Reply] = lambda _: (200, vector("1"))
         self.delay = 0.0
+        self.redirect = ""
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
         outer = self
@@ -42,6 +46,8 @@ class Server:
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 with suppress(OSError):  # who asked has given up
                     self.send_response(status)
+                    if outer.redirect:
+                        self.send_header("Location", outer.redirect)
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
                     self.wfile.write(data)
@@ -133,6 +139,10 @@ async def test_the_time_of_evaluation_is_sent(server: Server, source: Prometheus
         ((200, {"status": "success", "data": {"result": [1.5, "text"]}}), "something other than counters"),
         ((200, {"data": {"result": [{"metric": {}, "histogram": [1, {}]}]}}), "native histograms"),
         ((200, {**vector("1"), "warnings": ["store B is down"]}), "a partial answer: store B is down"),
+        ((200, {**vector("1"), "warnings": ["PromQL warning: oh"]}), "a doubtful answer: PromQL warning: oh"),
+        ((200, {**vector("1"), "infos": ["PromQL info: ignored histograms in x"]}), "ignored histograms in x"),
+        ((200, {**vector("1"), "isPartial": True}), "a partial answer: not all of the storage answered"),
+        ((400, b"Client sent an HTTP request to an HTTPS server.\n"), "is it http, or https?"),
     ],
 )
 async def test_what_cannot_be_used_is_missing_and_says_why(
@@ -142,6 +152,12 @@ async def test_what_cannot_be_used_is_missing_and_says_why(
     answer = (await source.fetch(["x"]))["x"]
     assert isinstance(answer, Missing)
     assert told in answer.why
+
+
+async def test_what_is_merely_of_interest_is_no_trouble(server: Server, source: PrometheusSource) -> None:
+    info = 'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "x"'
+    server.reply = lambda _: (200, {**vector("1"), "infos": [info], "isPartial": False})
+    assert isinstance((await source.fetch(["x"]))["x"], tuple)
 
 
 async def test_warnings_in_a_label_are_no_warnings(server: Server, source: PrometheusSource) -> None:
@@ -214,10 +230,96 @@ async def test_a_wrong_query_does_not_stop_the_others(server: Server, source: Pr
     assert isinstance((await source.fetch(["good"]))["good"], tuple)
 
 
-async def test_headers_are_asked_for_each_time(server: Server, clock: Time) -> None:
-    tokens = iter(("one", "two"))
-    source = PrometheusSource(server.url, clock=clock, headers=lambda: {"Authorization": f"Bearer {next(tokens)}"})
-    await source.fetch(["a"])
-    await source.fetch(["b"])
+async def test_a_token_is_read_each_time(server: Server, clock: Time, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    source = PrometheusSource(server.url, clock=clock, access=Access(token=str(token)))
+    for name in ("one", "two"):
+        token.write_text(f"{name}\n")
+        await source.fetch([name])
     assert [headers["Authorization"] for headers in server.headers] == ["Bearer one", "Bearer two"]
+    token.unlink()
+    answer = (await source.fetch(["three"]))["three"]
+    assert answer == Missing(
+        f"Prometheus at {server.url} is not asked: {token} cannot be read: No such file or directory"
+    )
+    assert len(server.asked) == 2
     await source.close()
+
+
+async def test_headers_come_from_settings_and_from_a_mounted_secret(
+    server: Server, clock: Time, tmp_path: Path
+) -> None:
+    """As the kubelet mounts one: keys are links into a folder with a dot before its name."""
+    (tmp_path / "..data").mkdir()
+    for name, value in (("X-Api-Key", "k3y-of-ours"), ("username", "shop"), ("password", "hunter22")):
+        (tmp_path / "..data" / name).write_text(value)
+        (tmp_path / name).symlink_to(tmp_path / "..data" / name)
+    access = Access({"X-Scope-OrgID": "shop"}, headers_from=str(tmp_path), basic_auth=str(tmp_path))
+    source = PrometheusSource(server.url, clock=clock, access=access)
+    await source.fetch(["x"])
+    sent = server.headers[0]
+    assert (sent["X-Scope-OrgID"], sent["X-Api-Key"], sent["Authorization"]) == (
+        "shop",
+        "k3y-of-ours",
+        "Basic c2hvcDpodW50ZXIyMg==",
+    )
+    server.reply = lambda _: (401, {"error": "no: k3y-of-ours, hunter22, Basic c2hvcDpodW50ZXIyMg=="})
+    answer = (await source.fetch(["y"]))["y"]
+    assert isinstance(answer, Missing)
+    assert "refuses access (401 no: …, …, Basic …): are the credentials right" in answer.why
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("", "is empty"),
+        ("two\nlines", "has more than one line"),
+        ("tokén", "characters that no header may have"),
+    ],
+)
+async def test_a_token_that_can_be_none_is_said_and_not_shown(
+    server: Server, clock: Time, tmp_path: Path, said: str, told: str
+) -> None:
+    (tmp_path / "token").write_text(said)
+    source = PrometheusSource(server.url, clock=clock, access=Access(token=str(tmp_path / "token")))
+    answer = (await source.fetch(["x"]))["x"]
+    assert isinstance(answer, Missing)
+    assert told in answer.why
+    assert not said or said not in answer.why
+    assert not server.asked
+    await source.close()
+
+
+async def test_nobody_is_sent_elsewhere_with_our_credentials(server: Server, clock: Time) -> None:
+    elsewhere = Server()
+    server.redirect = f"{elsewhere.url}/api/v1/query"
+    server.reply = lambda _: (302, b"")
+    source = PrometheusSource(server.url, clock=clock, access=Access({"X-Api-Key": "k3y"}))
+    answer = (await source.fetch(["x"]))["x"]
+    assert answer == Missing(f"Prometheus at {server.url} sends us elsewhere: give the address that answers")
+    assert not elsewhere.asked
+    await source.close()
+    elsewhere.http.shutdown()
+    elsewhere.http.server_close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, ""),
+        ({"prometheus": "https://mimir.example/prometheus"}, ""),
+        ({"prometheus": "prometheus:9090"}, "'prometheus:9090' is no URL of http or https"),
+        ({"prometheus": "http://me:s3cret@prometheus"}, "credentials in it, which others see"),
+        ({"prometheus": "ftp://me:s3cret@prometheus"}, "'prometheus' is no URL"),
+        ({"prometheus_token": "t", "prometheus_basic_auth": "b"}, "give one of them"),
+        ({"prometheus_ca": "/nowhere/ca.crt"}, "'/nowhere/ca.crt': there is no such file"),
+        ({"prometheus_headers": "X-Scope-OrgID: shop\nX-Other: a: b"}, ""),
+        ({"prometheus_headers": "X-Scope-OrgID"}, "'X-Scope-OrgID' is no header: write Name: value"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_told_before_anything_runs(settings: dict[str, str], told: str) -> None:
+    wrong = Settings(**settings).wrong
+    assert told in wrong
+    assert bool(told) == bool(wrong)
+    assert "s3cret" not in wrong

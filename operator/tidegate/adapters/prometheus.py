@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -21,6 +23,7 @@ from prometheus_api_client.prometheus_connect import PrometheusConnect
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from tidegate.adapters.access import Access, Unreadable
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.ports.clock import Clock
 
@@ -62,24 +65,24 @@ class PrometheusSource:
         *,
         timeout: float = 5.0,
         parallel: int = 8,
-        headers: Callable[[], Mapping[str, str]] | None = None,
-        verify: bool | str = True,
+        access: Access | None = None,
         clock: Clock,
     ) -> None:
         """``timeout`` in seconds for an answer. ``parallel`` queries at once, others wait within their timeout.
 
-        ``headers`` are asked for at each query, so that a token may be renewed. ``verify``: False, or the file of the
-        certificate authorities. Proxies and credentials of the environment are not used.
+        Proxies and credentials of the environment are not used, and no redirect is followed with ours.
         """
         self._url, self._timeout, self._clock = url.rstrip("/"), timeout, clock
+        self._access = access or Access()
         self._breaker = _Breaker(clock)
         self._asked: dict[tuple[str, float | None], _Asked] = {}
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="prometheus")
         self._heard = threading.local()
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.verify = verify
-        self._session.auth = _Headers(headers) if headers else None
+        self._session.max_redirects = 0
+        self._session.verify = self._access.ca or True
+        self._session.auth = _Headers(self._access)
         self._session.hooks["response"].append(self._hear)
         self._client = PrometheusConnect(self._url, session=self._session, retry=Retry(total=0))
         # The client has mounted an adapter with ten connections; more threads than that would reconnect each time.
@@ -125,10 +128,10 @@ class PrometheusSource:
         except TimeoutError:
             answer = Missing(self._breaker.failed(f"Prometheus at {self._url} did not answer in {self._timeout:g} s"))
         except _Unavailable as error:
-            answer = Missing(self._breaker.failed(str(error)))
+            answer = Missing(self._breaker.failed(self._access.hide(str(error))))
         except _Refused as error:
             self._breaker.worked()
-            answer = Missing(str(error))
+            answer = Missing(self._access.hide(str(error)))
         else:
             self._breaker.worked()
         return answer
@@ -142,15 +145,21 @@ class PrometheusSource:
             result = self._client.custom_query(query, params=params, timeout=timeouts)
         except PrometheusApiClientException:
             raise _why(self._url, self._heard.response) from None
+        except Unreadable as error:
+            raise _Unavailable(f"Prometheus at {self._url} is not asked: {error}") from None
+        except requests.TooManyRedirects:
+            raise _Unavailable(f"Prometheus at {self._url} sends us elsewhere: give the address that answers") from None
         except requests.Timeout:
             raise _Unavailable(f"Prometheus at {self._url} did not answer in {self._timeout:g} s") from None
         except requests.ConnectionError as error:
             raise _Unavailable(f"Prometheus at {self._url} cannot be reached: {_cause(error)}") from None
         except (requests.RequestException, ValueError, KeyError, TypeError):
             raise _Unavailable(f"{self._url} does not answer as a Prometheus does: is the address right?") from None
-        warnings = _said(self._heard.response, "warnings")
-        if warnings:
-            raise _Refused(f"a partial answer: {warnings[0]}")
+        except OSError as error:
+            # The file of the authorities.
+            raise _Unavailable(f"Prometheus at {self._url} is not asked: {error}") from None
+        if lacking := _lacking(self._heard.response):
+            raise _Refused(lacking)
         return _series(result)
 
     def _hear(self, response: requests.Response, **_: object) -> None:
@@ -159,13 +168,13 @@ class PrometheusSource:
 
 
 class _Headers(requests.auth.AuthBase):
-    """Headers that are asked for at each request."""
+    """Headers that are read at each request."""
 
-    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
-        self._headers = headers
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._headers())
+        request.headers.update(self._access.now())
         return request
 
 
@@ -215,15 +224,34 @@ def _said(response: requests.Response | None, name: str) -> Any:
         return None
 
 
+def _lacking(response: requests.Response | None) -> str:
+    """Why an answer cannot be relied on; empty where it can.
+
+    Warnings are of stores that did not answer (Thanos, Mimir), or of PromQL itself; VictoriaMetrics says ``isPartial``.
+    In ``infos`` stands what is merely of interest, such as the name of a counter, but also that samples were left out.
+    """
+    if warnings := _said(response, "warnings"):
+        kind = "a doubtful answer" if str(warnings[0]).startswith("PromQL") else "a partial answer"
+        return f"{kind}: {warnings[0]}"
+    if _said(response, "isPartial"):
+        return "a partial answer: not all of the storage answered"
+    left_out = next((info for info in _said(response, "infos") or () if "ignored" in str(info)), "")
+    return f"a partial answer: {left_out}" if left_out else ""
+
+
 def _why(url: str, response: requests.Response | None) -> Exception:
     """What a response without success means: 4xx is about the query or about us, all else about the server."""
     if response is None:
         return _Unavailable(f"Prometheus at {url} did not answer")
-    said = _said(response, "error") or response.reason
+    error = _said(response, "error")
+    said = error or response.reason
     if response.status_code in {401, 403}:
-        return _Unavailable(f"Prometheus at {url} refuses access ({response.status_code} {said})")
-    if response.status_code in {400, 422}:
+        way = "are the credentials right, and is there a tenant's header where one is needed?"
+        return _Unavailable(f"Prometheus at {url} refuses access ({response.status_code} {said}): {way}")
+    if response.status_code in {400, 422} and error:
         return _Refused(str(said))
+    if response.status_code == HTTPStatus.BAD_REQUEST:
+        return _Unavailable(f"{url} does not answer as a Prometheus does (400 {said}): is it http, or https?")
     return _Unavailable(f"Prometheus at {url} is not able to answer ({response.status_code} {said})")
 
 
@@ -231,6 +259,10 @@ def _cause(error: requests.ConnectionError) -> str:
     """The operating system's words, without the addresses of objects that come around them."""
     inner: BaseException | None = error
     while inner is not None:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({inner.verify_message}); give its authority by --prometheus-ca"
+        if isinstance(inner, ssl.SSLError):
+            return f"no TLS ({inner.reason or 'handshake failed'}): is it http, or https?"
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror.lower()
         inner = inner.__cause__ or inner.__context__

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from tidegate.adapters.access import Access, headers
 from tidegate.app.options import add_options, settings_of
 
 
@@ -13,6 +16,11 @@ class Settings:
     """What can be set. A field's name is its flag and its variable."""
 
     prometheus: str = "http://prometheus.monitoring:9090"
+    prometheus_ca: str = ""
+    prometheus_basic_auth: str = ""
+    prometheus_token: str = ""
+    prometheus_headers: str = ""
+    prometheus_headers_from: str = ""
     traefik_api: str = ""
     namespace: str = ""
     lease: str = ""
@@ -28,9 +36,43 @@ class Settings:
         """From parsed arguments."""
         return settings_of(args, cls)
 
+    @property
+    def wrong(self) -> str:
+        """What cannot be right, or nothing."""
+        address = urlsplit(self.prometheus)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            return f"--prometheus: {self.prometheus.rpartition('@')[2]!r} is no URL of http or https"
+        if address.username is not None or address.password is not None:
+            return "--prometheus has credentials in it, which others see: give --prometheus-basic-auth FOLDER"
+        if self.prometheus_basic_auth and self.prometheus_token:
+            return "--prometheus-basic-auth and --prometheus-token: give one of them"
+        if self.prometheus_ca and not Path(self.prometheus_ca).is_file():
+            return f"--prometheus-ca: {self.prometheus_ca!r}: there is no such file"
+        try:
+            headers(self.prometheus_headers)
+        except ValueError as error:
+            return f"--prometheus-headers: {error}"
+        return ""
+
+    @property
+    def access(self) -> Access:
+        """How Prometheus lets us in."""
+        return Access(
+            headers=headers(self.prometheus_headers),
+            headers_from=self.prometheus_headers_from,
+            basic_auth=self.prometheus_basic_auth,
+            token=self.prometheus_token,
+            ca=self.prometheus_ca,
+        )
+
 
 HELP = {
     "prometheus": "URL of Prometheus",
+    "prometheus_ca": "file with the authorities of its certificate; default: the system's",
+    "prometheus_basic_auth": "folder with files username and password, such as a mounted Secret",
+    "prometheus_token": "file with a bearer token, read at each query",
+    "prometheus_headers": "headers for it as Name: value, one a line, such as X-Scope-OrgID: shop",
+    "prometheus_headers_from": "folder, each of whose files is a header by its name, such as a mounted Secret",
     "traefik_api": "Traefik's API as NAMESPACE/SERVICE:PORT: every replica is then asked which weights it serves by",
     "namespace": "watch this namespace only; default: all",
     "lease": "NAMESPACE/NAME of the Lease by which replicas elect the one that works; unset: there is one replica",

@@ -65,7 +65,7 @@ async def run(settings: Settings) -> int:
         store = Store(WATCHED_BY_WEBHOOK if form is WEBHOOK else WATCHED)
         leader = Leader(kube, clock, settings.lease, f"{socket.gethostname()}_{uuid.uuid4()}")
         cluster = Cached(Fenced(kube, leader), store)
-        metrics = PrometheusSource(settings.prometheus, clock=clock)
+        metrics = PrometheusSource(settings.prometheus, access=settings.access, clock=clock)
         stack.push_async_callback(metrics.close)
         traefik = Traefik(cluster, settings.traefik_api)
         stack.push_async_callback(traefik.close)

@@ -26,6 +26,9 @@ def run(args: argparse.Namespace) -> int:
     if settings.gate not in FORMS:
         sys.stderr.write(f"--gate: {settings.gate!r} is none of {', '.join(FORMS)}\n")
         return 2
+    if settings.wrong:
+        sys.stderr.write(f"{settings.wrong}\n")
+        return 2
     if settings.kubeconfig:
         # Both clients read it there, the official one as it is imported.
         os.environ["KUBECONFIG"] = settings.kubeconfig
