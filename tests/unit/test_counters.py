@@ -156,3 +156,54 @@ def test_a_series_without_samples_is_no_source() -> None:
 def test_the_scrape_period_is_learnt_from_the_samples() -> None:
     assert scrape_period([(series("a", (0, 1), (15, 2), (30, 3)), series("b", (7, 1))), Missing("down")]) == 15
     assert scrape_period([(series("a", (0, 1)),)]) is None
+
+
+def replica(name: str, *samples: tuple[float, float]) -> Series:
+    return series("a", *samples, **({"prometheus_replica": name} if name else {}))
+
+
+def test_one_of_a_pair_of_scrapers_is_read_until_it_stops() -> None:
+    one = replica("one", (1, 10), (3, 30), (5, 50))
+    two = replica("two", (2, 20), (4, 40), (6, 60))
+    counted = look(Ledger(), ("to", one), ("to", two))
+    assert total(counted) == 40
+    # Of the one that stopped there is something as long as the window is.
+    two = replica("two", (8, 80), (10, 100), (12, 120), (14, 140))
+    counted = look(counted.ledger, ("to", replica("one", (3, 30), (5, 50))), ("to", two))
+    assert total(counted) == 90, "since 5 s, exactly"
+    counted = look(counted.ledger, ("to", replica("one", (14.5, 145), (16.5, 165))), ("to", two))
+    assert total(counted) == 25, "the first is back: what was counted until 14 s is not counted again"
+
+
+def test_replicas_behind_one_address_are_counted_on_from_where_the_other_was() -> None:
+    """Each look is answered by another, which scrapes at other times; nothing is counted twice, and nothing is lost."""
+    ledger, found = Ledger(), 0.0
+    for at in range(10, 100, 5):
+        shift = 0.3 if at % 2 else 2.2
+        times = [at - 30 + 5 * i + shift for i in range(6)]
+        counted = look(ledger, ("to", series("a", *((t, 5000 + 100 * t) for t in times))), opens=-40)
+        found, ledger = found + total(counted), counted.ledger
+    assert found == pytest.approx(100 * (times[-1] - (10 - 30 + 2.2)), abs=1e-6)
+
+
+def test_a_scrape_that_overlaps_another_is_no_restart() -> None:
+    """Later by its time, and yet before: the process answered the earlier scrape late."""
+    before = look(Ledger(), ("to", series("a", (1, 100), (6, 600))))
+    after = look(before.ledger, ("to", series("a", (1.5, 110), (6.2, 595))))
+    assert total(after) == 0
+    assert after.ledger.marks == before.ledger.marks
+    assert total(look(after.ledger, ("to", series("a", (1.5, 110), (6.2, 595), (11.2, 1095))))) == 495
+
+
+def test_a_restart_between_two_scrapers_counts_what_is_left_of_it() -> None:
+    before = look(Ledger(), ("to", series("a", (1, 100), (6, 600))))
+    after = look(before.ledger, ("to", series("a", (3.5, 300), (8.5, 40), (13.5, 90))))
+    assert total(after) == 90
+
+
+def test_an_error_that_is_born_between_two_scrapers_counts() -> None:
+    before = look(Ledger(), ("to", series("a", (1, 100), (6, 600), code="200")))
+    good = series("a", (3.5, 300), (8.5, 800), code="200")
+    bad = series("a", (8.5, 3), code="500")
+    after = look(before.ledger, ("to", good), ("to", bad), ("of", bad))
+    assert (total(after), total(after, "of")) == (203, 3)

@@ -7,6 +7,10 @@ or miss.
 A *source* is one scraped process, such as a pod or an instance of the router; its series are born, reset and scraped
 together. A *column* is what the series of a source are summed by: a role such as ``of``, or a bucket's ``le``. A
 ledger remembers, per source, up to when its samples were counted, and its counters there.
+
+Several replicas of Prometheus scrape the same counters at other times. Their samples are never mixed: scrapes overlap,
+so that one which is later by its time may show less. Where a ledger goes on from another replica, behind one address or
+after an outage, the counters tell what lies between.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 Sample = tuple[float, float]
 """(Unix time in seconds, value)."""
@@ -110,7 +115,13 @@ Answer = tuple[Series, ...] | Missing
 _SOURCE_LABELS = ("cluster", "namespace", "pod", "instance")
 _AGGREGATE = "sum"
 """The source of series that name none: a sum over processes, made by a query."""
-_SCRAPER_LABELS = frozenset({"job", "endpoint", "prometheus", "prometheus_replica", "replica", "monitor"})
+_SCRAPER_LABELS = ("job", "endpoint", "prometheus", "prometheus_replica", "replica", "__replica__", "monitor")
+_BEHIND = 3
+"""A scraper that has no sample for so many of its periods has stopped: another is read, if there is one."""
+_SAME = 0.0005
+"""Seconds: times of samples are in milliseconds."""
+_APART = 1.0
+"""Seconds between samples of two scrapers, from which on the later one shows no less than the earlier."""
 
 MOST_SOURCES = 32
 """Sources of one arm that are read. Of more, a fixed sample: enough for the statistics, and the journal is
@@ -187,16 +198,51 @@ class Counted:
 
 def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str, Series]]]:
     """Series with their columns, by source. A counter that was scraped by two scrapers is taken once."""
+    rows = [_Row(column, _key(one.labels), _scraper(one.labels), one) for column, one in columned if one.samples]
+    stopped = _stopped(rows)
     found: dict[str, list[tuple[str, Series]]] = {}
     taken: set[tuple[str, frozenset[tuple[str, str]]]] = set()
-    for column, series in sorted(columned, key=lambda one: (one[0], sorted(one[1].labels.items()))):
-        if not series.samples:
-            continue
-        identity = frozenset(pair for pair in series.labels.items() if pair[0] not in _SCRAPER_LABELS)
-        if (column, identity) not in taken:
-            taken.add((column, identity))
-            found.setdefault(_key(series.labels), []).append((column, series))
+    # Those of a scraper that is at work first, and always in the same order.
+    for row in sorted(rows, key=lambda row: (row.column, row.scraped in stopped, sorted(row.series.labels.items()))):
+        identity = frozenset(pair for pair in row.series.labels.items() if pair[0] not in _SCRAPER_LABELS)
+        if (row.column, identity) not in taken:
+            taken.add((row.column, identity))
+            found.setdefault(row.source, []).append((row.column, row.series))
     return found
+
+
+Scraper = tuple[tuple[str, str], ...]
+
+
+class _Row(NamedTuple):
+    column: str
+    source: str
+    scraper: Scraper
+    series: Series
+
+    @property
+    def scraped(self) -> tuple[str, Scraper]:
+        return self.source, self.scraper
+
+
+def _scraper(labels: Mapping[str, str]) -> Scraper:
+    return tuple((label, labels[label]) for label in _SCRAPER_LABELS if label in labels)
+
+
+def _stopped(rows: Iterable[_Row]) -> set[tuple[str, Scraper]]:
+    """The scrapers of a source that are behind another of it."""
+    newest: dict[str, dict[Scraper, tuple[float, float]]] = {}
+    for row in rows:
+        samples = row.series.samples
+        last = samples[-1][0], samples[-1][0] - samples[-2][0] if len(samples) > 1 else 0.0
+        of_source = newest.setdefault(row.source, {})
+        of_source[row.scraper] = max(of_source.get(row.scraper, last), last)
+    return {
+        (source, scraper)
+        for source, scrapers in newest.items()
+        for scraper, (at, period) in scrapers.items()
+        if len(scrapers) > 1 and period and max(scrapers.values())[0] - at > _BEHIND * period
+    }
 
 
 def _key(labels: Mapping[str, str]) -> str:
@@ -225,12 +271,29 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
     marks = dict(ledger.marks)
     growths, before = {}, []
     for key in (*tracked, *unseen)[:MOST_SOURCES]:
-        walk = _Walk(tuple(present[key]), sums=key == _AGGREGATE)
-        growth, start = walk.since(ledger.marks.get(key), opens, born_at_zero=born_at_zero)
+        mark = ledger.marks.get(key)
+        walk = _Walk(_continuing(present[key], mark), sums=key == _AGGREGATE)
+        if not walk.series:
+            continue
+        growth, start = walk.since(mark, opens, born_at_zero=born_at_zero)
         growths[key] = growth
         before.append(start)
         marks[key] = Mark(walk.newest, walk.counters_at(walk.newest))
     return Counted(growths, tuple(before), Ledger(_remembered(marks), answered=True))
+
+
+def _continuing(series: Sequence[tuple[str, Series]], mark: Mark | None) -> tuple[tuple[str, Series], ...]:
+    """The samples by which a source is counted on. Of another scraper than before, those that are surely later."""
+    if mark is None:
+        return tuple(series)
+    same = any(abs(at - mark.at) < _SAME for _, one in series for at, _ in one.samples)
+    if same or all(one.samples[0][0] > mark.at for _, one in series):
+        return tuple(series)
+    later = (
+        (column, replace(one, samples=tuple(sample for sample in one.samples if sample[0] > mark.at + _APART)))
+        for column, one in series
+    )
+    return tuple((column, one) for column, one in later if one.samples)
 
 
 def _remembered(marks: Mapping[str, Mark]) -> dict[str, Mark]:
