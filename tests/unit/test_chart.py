@@ -18,6 +18,7 @@ from tests.rig.kustomize import by_name, kustomized
 
 from tidegate import __version__
 from tidegate.app.cli import let_go
+from tidegate.app.settings import Settings
 from tidegate.core.standing import judge
 from tidegate.engine.gate import FORMS, WEBHOOK, needed
 from tidegate.ports.cluster import ENDPOINT_SLICES, RELEASES
@@ -167,6 +168,38 @@ def test_a_flag_gateway_of_one_namespace_has_rights_in_no_other(helm: Path) -> N
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "shop"
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tidegate-flags"}
     assert binding["subjects"][0]["namespace"] == "tidegate-system"
+
+
+def test_what_prometheus_asks_for_is_mounted_and_no_secret_is_in_the_manifest(helm: Path, tmp_path: Path) -> None:
+    values = {
+        "url": "https://mimir.example/prometheus",
+        "headers": {"X-Scope-OrgID": "shop", "X-Other": "a: b"},
+        "caConfigMap": "authorities",
+        "basicAuthSecret": "login",
+        "headersSecret": "keys",
+    }
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump({"prometheus": values}))
+    for gate in FORMS:
+        objects = rendered(helm, f"--values={tmp_path / 'values.yaml'}", f"--set=gate={gate}")
+        pod = objects["Deployment/tidegate"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        given = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+        settings = {name.removeprefix("TIDEGATE_").lower(): value for name, value in given.items()}
+        known = Settings(**{key: value for key, value in settings.items() if key.startswith("prometheus")})
+        assert known.access.headers == values["headers"]
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in pod["volumes"]}
+        for file, source in (
+            (str(Path(known.prometheus_ca).parent), {"configMap": {"name": "authorities"}}),
+            (known.prometheus_basic_auth, {"secret": {"secretName": "login"}}),
+            (known.prometheus_headers_from, {"secret": {"secretName": "keys"}}),
+        ):
+            assert volumes[mounts[file]] == source
+        assert ("/tmp" in mounts) == (gate == "webhook")  # a path in the pod
+    token = rendered(helm, "--set=prometheus.tokenFile=/var/run/secrets/kubernetes.io/serviceaccount/token")
+    env = token["Deployment/tidegate"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    assert {"name": "TIDEGATE_PROMETHEUS_TOKEN", "value": path} in env
 
 
 def test_an_account_that_exists_is_exempted_and_not_made(helm: Path) -> None:

@@ -47,6 +47,16 @@ def test_a_restarted_process_counts_from_zero() -> None:
     assert total(counted) == 15
 
 
+def test_a_restart_is_one_of_all_counters_of_a_process() -> None:
+    """The errors are as many as before by the next scrape; and one counter that begins anew is no restart."""
+    good, bad = series("a", (1, 1000), (3, 20), code="200"), series("a", (1, 5), (3, 5), code="500")
+    counted = look(Ledger(), ("to", good), ("to", bad), ("of", bad))
+    assert (total(counted), total(counted, "of")) == (25, 5)
+    good, bad = series("a", (1, 1000), (3, 1100), code="200"), series("a", (1, 5), (3, 2), code="500")
+    counted = look(Ledger(), ("to", good), ("to", bad), ("of", bad))
+    assert (total(counted), total(counted, "of")) == (102, 2)
+
+
 def test_the_first_errors_of_a_pod_count() -> None:
     """Their series is born with them, at 3, while the pod was there all along."""
     ok = series("a", (-2, 100), (2, 110), (4, 120), code="200")

@@ -132,3 +132,16 @@ annotations:
 helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{- /* What Prometheus asks for, by the folder that it is mounted in. */}}
+{{- define "tidegate.prometheusFiles" -}}
+{{- $files := dict }}
+{{- with .Values.prometheus }}
+{{- if .caConfigMap }}{{ $_ := set $files "ca" (dict "configMap" (dict "name" .caConfigMap)) }}{{ end }}
+{{- if .caSecret }}{{ $_ := set $files "ca" (dict "secret" (dict "secretName" .caSecret)) }}{{ end }}
+{{- if .basicAuthSecret }}{{ $_ := set $files "basic-auth" (dict "secret" (dict "secretName" .basicAuthSecret)) }}{{ end }}
+{{- if .tokenSecret }}{{ $_ := set $files "token" (dict "secret" (dict "secretName" .tokenSecret)) }}{{ end }}
+{{- if .headersSecret }}{{ $_ := set $files "headers" (dict "secret" (dict "secretName" .headersSecret)) }}{{ end }}
+{{- end }}
+{{- toYaml $files }}
+{{- end }}

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 
 from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, Rules, Time, parse_duration, parse_percent
 
+MOST_METRICS = 8
+ARGUMENT_NAME = r"^[a-zA-Z]([-_a-zA-Z0-9]*[a-zA-Z0-9])?$"
 COUNTER_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 _PLAIN_LIMIT = "^[0-9]+([.][0-9]+)?%?$"
 _LIMIT_PATTERN = rf"{DURATION_PATTERN}|{_PLAIN_LIMIT}"
@@ -332,6 +334,15 @@ DEFAULT_METRICS = (
 """A tuple: pydantic would copy a list at each release that is read."""
 
 
+class TemplateRef(Model):
+    """An AnalysisTemplate whose metrics are taken in."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Of the AnalysisTemplate, in the same namespace."""
+    args: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(default_factory=dict, max_length=16)]
+    """What its arguments are here. Those without a default must be given."""
+
+
 class AnalysisSpec(Model):
     """What is measured while the candidate has traffic, and what is concluded from it."""
 
@@ -347,9 +358,12 @@ class AnalysisSpec(Model):
     metric is proven to be within its limits."""
     min_requests: Annotated[int, Field(ge=0)] = 100
     """A step in which the candidate was seen to answer fewer requests than this holds."""
-    metrics: Annotated[tuple[MetricSpec, ...], Field(max_length=8)] = DEFAULT_METRICS
-    """What is measured. Default: the error ratio, and the latency where a histogram is exposed. An empty list: no
-    analysis, steps only bake."""
+    metrics: Annotated[tuple[MetricSpec, ...], Field(max_length=MOST_METRICS)] = DEFAULT_METRICS
+    """What is measured. Default: what `templateRefs` name; else the error ratio, and the latency where a histogram is
+    exposed. An empty list: no analysis, steps only bake."""
+    template_refs: Annotated[tuple[TemplateRef, ...], Field(max_length=8)] = ()
+    """AnalysisTemplates whose metrics are measured too. A change of a template is like one of this field: it holds from
+    the next decision on."""
     on_inconclusive: OnInconclusive = OnInconclusive()
     """When a step's time is over and there is too little evidence."""
     on_unknown: OnUnknown = OnUnknown()
@@ -367,9 +381,14 @@ class AnalysisSpec(Model):
         ),
         (
             "!has(self.metrics) || self.metrics.size() == 0 || self.metrics.exists(m, !has(m.gauge))"
+            " || (has(self.templateRefs) && self.templateRefs.size() > 0)"
             " || (has(self.minRequests) && self.minRequests == 0)",
             "gauges count no requests, so that minRequests would never be reached: add a metric that does, or write"
             " minRequests: 0",
+        ),
+        (
+            "!has(self.templateRefs) || self.templateRefs.all(t, self.templateRefs.exists_one(o, o.name == t.name))",
+            "templateRefs must have distinct names",
         ),
         (
             "!has(self.interval) || (!self.interval.contains('d') && duration(self.interval) >= duration('1s')"
@@ -383,7 +402,11 @@ class AnalysisSpec(Model):
         held = (
             0.5 <= self.confidence <= 0.9999,
             len({metric.name for metric in self.metrics}) == len(self.metrics),
-            not self.metrics or any(metric.gauge is None for metric in self.metrics) or self.min_requests == 0,
+            not self.metrics
+            or any(metric.gauge is None for metric in self.metrics)
+            or bool(self.template_refs)
+            or self.min_requests == 0,
+            len({ref.name for ref in self.template_refs}) == len(self.template_refs),
             1 <= self.interval.total_seconds() <= 3600,
         )
         for holds, (_, message) in zip(held, self.cel_rules, strict=True):

@@ -17,12 +17,16 @@ from tidegate.api.bluegreen import BlueGreenRelease
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.flag import FeatureFlag
 from tidegate.api.rolling import RollingRelease
+from tidegate.api.template import AnalysisTemplate
 
 ReleaseKind = type[CanaryRelease] | type[BlueGreenRelease] | type[RollingRelease]
 RELEASES: tuple[ReleaseKind, ...] = (CanaryRelease, BlueGreenRelease, RollingRelease)
 """Kinds that take a Deployment to another revision."""
 Kind = ReleaseKind | type[FeatureFlag]
 KINDS: tuple[Kind, ...] = (*RELEASES, FeatureFlag)
+"""Kinds that are worked on: they have a status."""
+Defined = Kind | type[AnalysisTemplate]
+DEFINED: tuple[Defined, ...] = (*KINDS, AnalysisTemplate)
 """Kinds of which there is a CRD."""
 UNSEEN = {"observedGeneration": -1}
 """The status of an object that the operator has not seen: Helm, Flux and kstatus wait for its generation."""
@@ -49,7 +53,7 @@ _KEPT = (
 
 def crds() -> Iterator[tuple[str, Json]]:
     """File name and CustomResourceDefinition of each kind."""
-    for kind in KINDS:
+    for kind in DEFINED:
         yield f"{GROUP}_{kind.plural}.yaml", _crd(kind)
 
 
@@ -81,7 +85,8 @@ def _mistyped(schema: Json, value: object, where: str) -> Iterator[str]:
             yield from _mistyped(schema.get("items") or {}, child, f"{where}[{number}]")
 
 
-def _crd(kind: Kind) -> Json:
+def _crd(kind: Defined) -> Json:
+    worked_on: Json = {"subresources": {"status": {}}} if "status" in kind.model_fields else {}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -102,7 +107,7 @@ def _crd(kind: Kind) -> Json:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    **worked_on,
                     "additionalPrinterColumns": [
                         {"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns
                     ],
@@ -113,7 +118,7 @@ def _crd(kind: Kind) -> Json:
     }
 
 
-def _schema(kind: Kind) -> Json:
+def _schema(kind: Defined) -> Json:
     whole = kind.model_json_schema(by_alias=True, mode="serialization")
     rules = {model.__name__: _rules(model) for model in _models(kind)}
     schema = _structural(whole, whole.get("$defs", {}), rules)
@@ -123,7 +128,8 @@ def _schema(kind: Kind) -> Json:
         "metadata": {"type": "object"},
     }
     schema["properties"] = {**meta, **schema["properties"]}
-    schema["properties"]["status"]["default"] = UNSEEN
+    if "status" in schema["properties"]:
+        schema["properties"]["status"]["default"] = UNSEEN
     schema["required"] = ["spec"]
     return _with_rules(schema, rules[kind.__name__])
 

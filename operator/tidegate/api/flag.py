@@ -381,6 +381,7 @@ GAUGE_TELLS_VARIANTS_APART = "analysis: gauge.query must tell who is in from who
 NO_ROUTER = "analysis: from: Router is of releases: no router knows who is served what; leave it out, or set from: Pods"
 
 
+NO_TEMPLATES = "analysis: templateRefs are of releases: write the metrics of a flag in analysis.metrics"
 _TELLS_NOTHING = (
     "has(self.analysis.metrics[i].ratio) && [self.analysis.metrics[i].ratio.of, self.analysis.metrics[i].ratio.to]"
     f".exists(q, !q.matches('{COUNTER_NAME}') && !q.contains('{{{{variant}}}}'))"
@@ -450,6 +451,7 @@ class Rollout(Model):
             " m.from != 'Router')",
             NO_ROUTER,
         ),
+        ("!has(self.analysis) || !has(self.analysis.templateRefs)", NO_TEMPLATES),
         (f"!has(self.by) || !self.by.matches({_quoted(BUILT_IN)})", NO_BUILT_IN.replace("attribute", "by")),
     )
 
@@ -464,6 +466,8 @@ class Rollout(Model):
             raise ValueError(f"{STEPS_GROW} (got {', '.join(f'{share:g}' for share in shares)})")
         if bare := self._unwatched():
             raise ValueError(f"{NEEDS_BAKE} (got none at {', '.join(f'{share:g} %' for share in bare)})")
+        if self.analysis and self.analysis.template_refs:
+            raise ValueError(NO_TEMPLATES)
         for metric in self.analysis.metrics if self.analysis else ():
             queries = metric.texts
             if metric.gauge is not None and "{{variant}}" not in metric.gauge.query:

@@ -15,10 +15,12 @@ after an outage, the counters tell what lies between.
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 Sample = tuple[float, float]
@@ -75,6 +77,9 @@ class RouterSeries:
     """What to look at where it has no series."""
     sure: bool = True
     """It is known to count; where it only should, the pods' own counters stand in for one that Prometheus has not."""
+
+    late: bool = False
+    """Its series of both are born with the first requests of the release: that there are none yet tells nothing."""
 
     @property
     def of_stable(self) -> str:
@@ -336,7 +341,8 @@ class _Walk:
             elif mark.counters is not None and mark.at >= opens:
                 grown = self._across(mark.counters, start)
             start = {column: value - grown[column] for column, value in start.items()}
-        after = ((column, self._after(one.samples, base)) for column, one in self.series)
+        anew = self._begins_anew()
+        after = ((column, self._after(one.samples, base, anew)) for column, one in self.series)
         return _added(grown, after), start
 
     def _across(self, then: Growth, now: Growth) -> dict[str, float]:
@@ -345,12 +351,24 @@ class _Walk:
             return dict.fromkeys(now, 0.0) if self.sums else dict(now)
         return {column: value - then.get(column, 0.0) for column, value in now.items()}
 
-    def _after(self, samples: tuple[Sample, ...], base: float) -> float:
+    def _begins_anew(self) -> frozenset[float]:
+        """When the process was started again: most of what it had counted is gone, in all of its counters at once.
+
+        One of them alone may well show as much as before by the time of the next scrape.
+        """
+        fell = {when for _, one in self.series for (_, was), (when, value) in pairwise(one.samples) if value < was}
+        return frozenset(at for at in fell if not self.sums and 2 * self._sum(at) < self._sum(math.nextafter(at, 0)))
+
+    def _sum(self, at: float) -> float:
+        return sum(next((value for when, value in reversed(one.samples) if when <= at), 0.0) for _, one in self.series)
+
+    def _after(self, samples: tuple[Sample, ...], base: float, anew: Collection[float]) -> float:
         """What one counter grew by after ``base``: from its last value until then, else, born later, from zero."""
         last, grown = 0.0, 0.0
         for when, value in samples:
             if when > base:
-                grown += value - last if value >= last else (0.0 if self.sums else value)
+                restarted = value < last or when in anew
+                grown += (0.0 if self.sums else value) if restarted else value - last
             last = value
         return grown
 

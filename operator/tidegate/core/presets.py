@@ -176,4 +176,5 @@ def of_istio(namespace: str, stable: str, candidate: str, reporters: str) -> Rou
         matchers=(f'reporter=~"{reporters}"', f'destination_service_namespace="{namespace}"'),
         remedy=ISTIO_REMEDY,
         sure=False,
+        late=True,
     )

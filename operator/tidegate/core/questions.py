@@ -269,8 +269,8 @@ def choose(
 ) -> Choice:
     """Whose counters there are, by the answers to what was asked of all.
 
-    The router's before the pods', and of the pods' the first that both arms have. While ``patient`` a router that
-    should count is waited for: its series may be born with the first request, and those of pods were there before.
+    The router's before the pods', and of the pods' the first that both arms have. While ``patient`` a router is waited
+    for whose series are born with the first requests: those of pods were there before.
     """
     open_to = sources(metric, arms)
     if len(open_to) == 1:
@@ -283,7 +283,7 @@ def choose(
     router = _router(metric, arms)
     if router and any(meant(its[0], answers) for its in asked.values()):
         return Choice(router.requests, settled=True)
-    if router and patient:
+    if router and router.late and patient:
         return Choice(trouble=unanswered(asked[Side.Candidate][0]))
     return _choose_pods(metric, arms, {side: its[-1] for side, its in asked.items()}, answers)
 

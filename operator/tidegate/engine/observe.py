@@ -28,7 +28,7 @@ from tidegate.api.release import (
     unfit,
 )
 from tidegate.api.rolling import RollingSpec
-from tidegate.core import checks, depth, gates, machine, reading
+from tidegate.core import checks, depth, gates, machine, reading, templates
 from tidegate.core.asked import REQUEST
 from tidegate.core.observed import Backends, Observed, Problem, Release, Service
 from tidegate.engine.act import FINALIZER
@@ -40,6 +40,7 @@ from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene, ours
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
+    ANALYSIS_TEMPLATES,
     BLUE_GREEN_RELEASES,
     CANARY_RELEASES,
     DEPLOYMENTS,
@@ -78,7 +79,8 @@ class Observer:
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
-        release, term = replace(read_release(kind, obj), let_go=await self._gate.let_go()), self._term()
+        read = await self._with_templates(read_release(kind, obj))
+        release, term = replace(read, let_go=await self._gate.let_go()), self._term()
         scene = Scene(kind=kind, release=obj, term=term)
         deployment = await self._deployment(release)
         if deployment is None:
@@ -102,6 +104,26 @@ class Observer:
         if gates.listens(obs):
             obs = replace(obs, jobs=await self._jobs.read(scene))
         return await self._live(obs, scene), scene
+
+    async def _with_templates(self, release: Release) -> Release:
+        """With the metrics of its templates. Where they cannot be taken in, its spec is wrong like any other."""
+        spec = release.spec
+        if spec is None or not spec.analysis.template_refs:
+            return release
+        named = {
+            name: await self._find(ANALYSIS_TEMPLATES, release.namespace, name)
+            for name in templates.names(spec.analysis)
+        }
+        try:
+            found = {name: obj.get("spec") or {} for name, obj in named.items() if obj}
+            analysis = templates.expanded(spec.analysis, found, release.namespace)
+            return replace(release, spec=type(spec).model_validate({**dict(spec), "analysis": analysis}))
+        except templates.Wrong as wrong:
+            why = wrong.what
+        except ValidationError as error:
+            why = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+        last = release.status.effective
+        return replace(release, spec=type(spec).model_validate(last) if last else None, invalid=release.invalid or why)
 
     async def _deployment(self, release: Release) -> Object | None:
         if release.spec is None:

@@ -17,6 +17,7 @@ from tidegate.engine.store import Store
 from tidegate.engine.subject import Reconciles, Subject
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
+    ANALYSIS_TEMPLATES,
     DEPLOYMENTS,
     FEATURE_FLAGS,
     RELEASES,
@@ -37,7 +38,7 @@ log = logging.getLogger("tidegate.operator")
 
 SUBJECTS = (*RELEASES, FEATURE_FLAGS)
 """Kinds that are worked on."""
-_WORKLOADS = (*SUBJECTS, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
+_WORKLOADS = (*SUBJECTS, ANALYSIS_TEMPLATES, DEPLOYMENTS, REPLICASETS, SERVICES, *ROUTES)
 WATCHED = (*_WORKLOADS, *POLICY.kinds)
 WATCHED_BY_WEBHOOK = (*_WORKLOADS, *WEBHOOK.kinds)
 """The same, where the gate is a webhook: a cluster may not know of policies."""
@@ -167,11 +168,12 @@ class Operator:
         if kind in RELEASES:
             # Others of the same Deployment or Service may have waited for this one to go.
             shared = {one for states in (obj, before or obj) for (one,) in references(kind, states) or ()}
+            shared = {one for one in shared if not one.startswith(f"{ANALYSIS_TEMPLATES.name}/")}
             return {Subject(kind, namespace, name), *self._referring(namespace, shared - {ANY_SERVICE})}
         if not kind.namespaced:
             return self._keys()
-        if kind == DEPLOYMENTS:
-            return self._referring(namespace, {f"Deployment/{name}"})
+        if kind in (DEPLOYMENTS, ANALYSIS_TEMPLATES):
+            return self._referring(namespace, {f"{kind.name}/{name}"})
         if kind == REPLICASETS:
             # A ReplicaSet is named after its Deployment and a hash.
             return self._referring(namespace, {f"Deployment/{name.rpartition('-')[0]}"})

@@ -15,7 +15,16 @@ from tidegate.api.release import TrafficSpec
 from tidegate.core.flags.effective import Declared, accepted_spec
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH
-from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, REPLICASETS, ROUTES, SERVICES, Kind, Object
+from tidegate.ports.cluster import (
+    ANALYSIS_TEMPLATES,
+    FEATURE_FLAGS,
+    RELEASES,
+    REPLICASETS,
+    ROUTES,
+    SERVICES,
+    Kind,
+    Object,
+)
 
 References = Iterable[tuple[str, ...]]
 """Each alone; those within a tuple together: who refers to them is asked for by all of them."""
@@ -31,7 +40,7 @@ def references(kind: Kind, obj: Object) -> References | None:
 
 
 def _release(obj: Object) -> References:
-    """Its Deployment, its Service with those beside it, its routes: as the spec names them and as they were found."""
+    """Its Deployment, its Service with those beside it, its routes, its templates: as named, and as found."""
     spec, effective = obj.get("spec") or {}, (obj.get("status") or {}).get("effective") or {}
     yield (f"Deployment/{(spec.get('targetRef') or {}).get('name', '')}",)
     for name in {ref.get("name", "") for said in (spec, effective) if (ref := said.get("serviceRef"))}:
@@ -41,6 +50,8 @@ def _release(obj: Object) -> References:
         yield (f"Service/{name}",)
     for name in _named(spec.get("traffic") or {}):
         yield (name,)
+    for ref in (spec.get("analysis") or {}).get("templateRefs") or ():
+        yield (f"{ANALYSIS_TEMPLATES.name}/{ref.get('name', '')}",)
     if not effective.get("serviceRef"):
         yield (ANY_SERVICE,)
 

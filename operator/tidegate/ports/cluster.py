@@ -48,6 +48,7 @@ ROLLING_RELEASES = Kind("apis/tidegate.dev/v1alpha1", "rollingreleases", "Rollin
 RELEASES = (CANARY_RELEASES, BLUE_GREEN_RELEASES, ROLLING_RELEASES)
 """Kinds of releases."""
 FEATURE_FLAGS = Kind("apis/tidegate.dev/v1alpha1", "featureflags", "FeatureFlag")
+ANALYSIS_TEMPLATES = Kind("apis/tidegate.dev/v1alpha1", "analysistemplates", "AnalysisTemplate")
 LEASES = Kind("apis/coordination.k8s.io/v1", "leases", "Lease")
 POLICIES = Kind(
     "apis/admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
