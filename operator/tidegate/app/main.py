@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from tidegate import __version__
-from tidegate.app.cli import crds, flag_gateway, flags, let_go, operator, plan, request, simulate
+from tidegate.app.cli import analyze, crds, flag_gateway, flags, let_go, operator, plan, request, simulate
 
-COMMANDS = (operator, flag_gateway, request, flags, simulate, plan, let_go, crds)
+COMMANDS = (operator, flag_gateway, request, analyze, flags, simulate, plan, let_go, crds)
 
 
 def main(argv: list[str] | None = None) -> int:

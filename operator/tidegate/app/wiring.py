@@ -44,7 +44,7 @@ from tidegate.engine.reconcile import Reconciler
 from tidegate.engine.store import Cached, Store
 from tidegate.engine.subject import Reconciles
 from tidegate.ports.clock import Clock
-from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, Kind
+from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, Kind, Watched
 
 if TYPE_CHECKING:
     from tidegate.app.webhook import Webhook
@@ -69,13 +69,7 @@ async def run(settings: Settings) -> int:
         stack.push_async_callback(metrics.close)
         traefik = Traefik(cluster, settings.traefik_api)
         stack.push_async_callback(traefik.close)
-        router = Routers(
-            [
-                GatewayRouter(cluster, [traefik, *istio.planes(), EnvoyGateway()], clock),
-                IngressRouter(cluster, traefik, clock),
-                TraefikServiceRouter(cluster, traefik, clock),
-            ]
-        )
+        router = routers(cluster, traefik, clock)
         gate = GateCheck(cluster, identity, meters, clock, form)
         prober = HttpProber()
         stack.push_async_callback(prober.close)
@@ -98,6 +92,17 @@ async def run(settings: Settings) -> int:
             beside = [webhook.run(settings.webhook_listen), Again(cluster, leader, clock).run()]
         log.info("tidegate %s runs as %s", __version__, identity)
         return await _until_stopped(operator, beside, store.kinds(), settings, stop, meters)
+
+
+def routers(cluster: Watched, traefik: Traefik, clock: Clock) -> Routers:
+    """All that are known."""
+    return Routers(
+        [
+            GatewayRouter(cluster, [traefik, *istio.planes(), EnvoyGateway()], clock),
+            IngressRouter(cluster, traefik, clock),
+            TraefikServiceRouter(cluster, traefik, clock),
+        ]
+    )
 
 
 def _webhook(cluster: Cluster, identity: str, meters: Meters, clock: Clock) -> Webhook:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -79,7 +80,7 @@ class Observer:
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
-        read = await self._with_templates(read_release(kind, obj))
+        read = await with_templates(self._cluster, read_release(kind, obj))
         release, term = replace(read, let_go=await self._gate.let_go()), self._term()
         scene = Scene(kind=kind, release=obj, term=term)
         deployment = await self._deployment(release)
@@ -104,26 +105,6 @@ class Observer:
         if gates.listens(obs):
             obs = replace(obs, jobs=await self._jobs.read(scene))
         return await self._live(obs, scene), scene
-
-    async def _with_templates(self, release: Release) -> Release:
-        """With the metrics of its templates. Where they cannot be taken in, its spec is wrong like any other."""
-        spec = release.spec
-        if spec is None or not spec.analysis.template_refs:
-            return release
-        named = {
-            name: await self._find(ANALYSIS_TEMPLATES, release.namespace, name)
-            for name in templates.names(spec.analysis)
-        }
-        try:
-            found = {name: obj.get("spec") or {} for name, obj in named.items() if obj}
-            analysis = templates.expanded(spec.analysis, found, release.namespace)
-            return replace(release, spec=type(spec).model_validate({**dict(spec), "analysis": analysis}))
-        except templates.Wrong as wrong:
-            why = wrong.what
-        except ValidationError as error:
-            why = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
-        last = release.status.effective
-        return replace(release, spec=type(spec).model_validate(last) if last else None, invalid=release.invalid or why)
 
     async def _deployment(self, release: Release) -> Object | None:
         if release.spec is None:
@@ -352,6 +333,26 @@ def read_release(kind: Kind, obj: Object) -> Release:
         request=(meta.get("annotations") or {}).get(REQUEST, ""),
         kind=kind.name,
     )
+
+
+async def with_templates(cluster: Watched, release: Release) -> Release:
+    """With the metrics of its templates. Where they cannot be taken in, its spec is wrong like any other."""
+    spec = release.spec
+    if spec is None or not spec.analysis.template_refs:
+        return release
+    found: dict[str, Object] = {}
+    for name in templates.names(spec.analysis):
+        with suppress(NotFound):
+            found[name] = (await cluster.get(ANALYSIS_TEMPLATES, release.namespace, name)).get("spec") or {}
+    try:
+        analysis = templates.expanded(spec.analysis, found, release.namespace)
+        return replace(release, spec=type(spec).model_validate({**dict(spec), "analysis": analysis}))
+    except templates.Wrong as wrong:
+        why = wrong.what
+    except ValidationError as error:
+        why = reading.mistakes((("spec", *e["loc"]), e["input"], e["msg"]) for e in error.errors())
+    last = release.status.effective
+    return replace(release, spec=type(spec).model_validate(last) if last else None, invalid=release.invalid or why)
 
 
 def _status(obj: Object) -> ReleaseStatus:
