@@ -209,3 +209,37 @@ def test_the_pods_own_counters_tell_as_well(app: App, folder: Path) -> None:
     seen = {metric["name"]: metric for metric in status["analysis"]["metrics"]}
     assert seen["errors"]["verdict"] == "Fail"
     assert seen["latency"]["candidate"] is not None, "the histogram of the pods was read"
+
+
+def test_metrics_of_a_template_revert_and_are_shown_before(app: App, folder: Path) -> None:
+    template = {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "AnalysisTemplate",
+        "metadata": {"name": "team", "namespace": app.namespace},
+        "spec": {
+            "args": [{"name": "limit"}],
+            "metrics": [{"name": "failures", "preset": "ErrorRatio", "from": "Pods", "max": "{{args.limit}}"}],
+        },
+    }
+    refs = [{"name": "team", "args": {"limit": "5%"}}]
+    app.apply(app.release(**FAST | {"analysis": FAST["analysis"] | {"templateRefs": refs}}))
+    app.await_phase("Invalid", 20)
+    assert "there is no AnalysisTemplate of this name" in app.status()["message"]
+    app.apply(template)
+    app.await_phase("Idle", 20)
+
+    def shown() -> str | None:
+        tool = (sys.executable, "-m", "tidegate.app.main", "analyze", app.name, "-n", app.namespace, "--dry-run")
+        try:
+            said = app.cluster.run(*tool, "--prometheus", app.cluster.prometheus_url)
+        except ClusterFailed as error:
+            return str(error)
+        return None if "failures: http_requests_total" in said and "so far, 0 of them bad" in said else said
+
+    with Load(app.cluster, app.host, folder) as load:
+        wait_until("what would be measured is shown", shown, 30)
+        app.ship("bad", ERROR_RATE="0.5")
+        status = app.await_phase("RolledBack", 60, outcome="RolledBack")
+        result = load.stop()
+    assert result.failed(but="bad") == {}
+    assert [metric["name"] for metric in status["analysis"]["metrics"]] == ["failures"]

@@ -149,6 +149,8 @@ def story(scraped: dict[tuple[str, str], Pod], prometheus: Prometheus) -> Any:
         status = analysis.begin(spec, arms, datetime.now(UTC), 100, 5)
         try:
             found = Story(mine, spec, arms, source, status)
+            # A scrape that is under way was begun before, and is of before.
+            await asyncio.sleep(2 * EVERY)
             mine[f"{CANDIDATE}-a"].add(c200=100, c500=1)
             mine[f"{CANDIDATE}-b"].add(c200=100, c500=1)
             mine[f"{STABLE}-a"].add(c200=50)
@@ -242,9 +244,11 @@ async def test_what_prometheus_warns_of_or_refuses_is_no_evidence(story: Any, qu
         metric = {"name": "errors", "ratio": {"of": text, "to": "http_requests_total"}, "maxIncrease": "50%"}
         one.spec = AnalysisSpec.model_validate({"interval": "1s", "warmup": "0s", "metrics": [metric]})
         one.status = analysis.begin(one.spec, one.arms, datetime.now(UTC), 100, 5)
-        status = await one.look()
-        assert status.verdict is Verdict.Unknown
-        assert told in status.message
+        deadline = time.monotonic() + 20
+        while told not in (await one.look()).message:
+            assert time.monotonic() < deadline, one.status.message
+            await asyncio.sleep(EVERY)
+        assert one.status.verdict is Verdict.Unknown
         assert not any(one.counted)
 
 
@@ -290,6 +294,7 @@ def test_one_that_is_away_is_unknown_and_goes_on_from_where_it_was(
             arms = Arms.of_revisions("warned", ("6fcbd", f"{STABLE}-[a-z]"), ("7d9f5", f"{CANDIDATE}-[a-z]"))
             source = PrometheusSource(third.url, clock=SystemClock())
             one = Story({}, spec, arms, source, analysis.begin(spec, arms, datetime.now(UTC), 100, 5))
+            await asyncio.sleep(2 * EVERY)
             candidate.add(c200=100)
             pod.add(c200=100)
             await one.counts(100, 0, 100, 0)
