@@ -337,6 +337,7 @@ def test_with_a_certificate_of_ours_and_a_password(pods: Pods, login: Path, tmp_
             return ask(PrometheusSource(url, access=Access(**access), clock=SystemClock()))
 
         ca, folder = str(authority.certificate), str(login)
+        eventually(lambda: "503" not in str(answer(ca=ca, basic_auth=folder)), "it is ready", 60)
         found = answer(ca=ca, basic_auth=folder)
         assert not isinstance(found, Missing), found
         assert found[0].samples[0][1] == 7

@@ -121,6 +121,7 @@ _SOURCE_LABELS = ("cluster", "namespace", "pod", "instance")
 _AGGREGATE = "sum"
 """The source of series that name none: a sum over processes, made by a query."""
 _SCRAPER_LABELS = ("job", "endpoint", "prometheus", "prometheus_replica", "replica", "__replica__", "monitor")
+_OF_SCRAPERS = frozenset(_SCRAPER_LABELS)
 _BEHIND = 3
 """A scraper that has no sample for so many of its periods has stopped: another is read, if there is one."""
 _SAME = 0.0005
@@ -208,15 +209,15 @@ def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str,
     found: dict[str, list[tuple[str, Series]]] = {}
     taken: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     # Those of a scraper that is at work first, and always in the same order.
-    for row in sorted(rows, key=lambda row: (row.column, row.scraped in stopped, sorted(row.series.labels.items()))):
-        identity = frozenset(pair for pair in row.series.labels.items() if pair[0] not in _SCRAPER_LABELS)
+    for row in sorted(rows, key=lambda row: (row.column, row[1:3] in stopped, sorted(row.series.labels.items()))):
+        identity = frozenset(pair for pair in row.series.labels.items() if pair[0] not in _OF_SCRAPERS)
         if (row.column, identity) not in taken:
             taken.add((row.column, identity))
             found.setdefault(row.source, []).append((row.column, row.series))
     return found
 
 
-Scraper = tuple[tuple[str, str], ...]
+Scraper = tuple[str | None, ...]
 
 
 class _Row(NamedTuple):
@@ -225,18 +226,16 @@ class _Row(NamedTuple):
     scraper: Scraper
     series: Series
 
-    @property
-    def scraped(self) -> tuple[str, Scraper]:
-        return self.source, self.scraper
-
 
 def _scraper(labels: Mapping[str, str]) -> Scraper:
-    return tuple((label, labels[label]) for label in _SCRAPER_LABELS if label in labels)
+    return tuple(map(labels.get, _SCRAPER_LABELS))
 
 
-def _stopped(rows: Iterable[_Row]) -> set[tuple[str, Scraper]]:
+def _stopped(rows: Sequence[_Row]) -> set[tuple[str, Scraper]]:
     """The scrapers of a source that are behind another of it."""
     newest: dict[str, dict[Scraper, tuple[float, float]]] = {}
+    if len({row.source for row in rows}) == len({row[1:3] for row in rows}):
+        return set()  # each has one, as it mostly is
     for row in rows:
         samples = row.series.samples
         last = samples[-1][0], samples[-1][0] - samples[-2][0] if len(samples) > 1 else 0.0
@@ -246,7 +245,7 @@ def _stopped(rows: Iterable[_Row]) -> set[tuple[str, Scraper]]:
         (source, scraper)
         for source, scrapers in newest.items()
         for scraper, (at, period) in scrapers.items()
-        if len(scrapers) > 1 and period and max(scrapers.values())[0] - at > _BEHIND * period
+        if period and max(scrapers.values())[0] - at > _BEHIND * period
     }
 
 
@@ -341,9 +340,10 @@ class _Walk:
             elif mark.counters is not None and mark.at >= opens:
                 grown = self._across(mark.counters, start)
             start = {column: value - grown[column] for column, value in start.items()}
-        anew = self._begins_anew()
-        after = ((column, self._after(one.samples, base, anew)) for column, one in self.series)
-        return _added(grown, after), start
+        after = [(column, self._after(one.samples, base)) for column, one in self.series]
+        if any(fell for _, (_, fell) in after) and (anew := self._begins_anew()):
+            after = [(column, self._after(one.samples, base, anew)) for column, one in self.series]
+        return _added(grown, ((column, more) for column, (more, _) in after)), start
 
     def _across(self, then: Growth, now: Growth) -> dict[str, float]:
         """What grew between two samples with a gap between them. A process that counts less has started anew."""
@@ -362,15 +362,19 @@ class _Walk:
     def _sum(self, at: float) -> float:
         return sum(next((value for when, value in reversed(one.samples) if when <= at), 0.0) for _, one in self.series)
 
-    def _after(self, samples: tuple[Sample, ...], base: float, anew: Collection[float]) -> float:
-        """What one counter grew by after ``base``: from its last value until then, else, born later, from zero."""
-        last, grown = 0.0, 0.0
+    def _after(self, samples: tuple[Sample, ...], base: float, anew: Collection[float] = ()) -> tuple[float, bool]:
+        """What one counter grew by after ``base``: from its last value until then, else, born later, from zero; and
+        whether it ever fell."""
+        last, grown, fell = 0.0, 0.0, False
         for when, value in samples:
             if when > base:
-                restarted = value < last or when in anew
-                grown += (0.0 if self.sums else value) if restarted else value - last
+                if value < last or when in anew:
+                    fell = True
+                    grown += 0.0 if self.sums else value
+                else:
+                    grown += value - last
             last = value
-        return grown
+        return grown, fell
 
 
 def _added(growth: Growth, more: Iterable[tuple[str, float]]) -> dict[str, float]:
