@@ -253,7 +253,7 @@ class World:
             arm.scraped = arm.counters.copy()
             if at <= self.opens:
                 arm.counted = arm.scraped
-            if self._remembers:
+            if self._remembers or self.opens == math.inf:
                 arm.history = [*arm.history[-_KEPT:], (at, arm.scraped)]
         self.sampled = at
 
