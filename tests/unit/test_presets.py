@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -215,6 +216,27 @@ def test_durations_are_seconds_whatever_the_histogram_is_in(name: str, per_secon
     assert found.candidate == pytest.approx(0.7, abs=0.001)
 
 
+def test_what_stable_did_before_is_known_in_the_same_unit_and_counted_once() -> None:
+    def durations(name: str, per_second: int) -> list[Counter]:
+        return [
+            ({"__name__": name, "namespace": "shop", "pod": f"{pod}{number}", "le": le}, rate)
+            for pod in (STABLE, CANDIDATE)
+            for number in range(2)
+            for le, rate in ((f"{0.1 * per_second:g}", 90 - number), (f"{1 * per_second:g}", 100), ("+Inf", 100))
+        ]
+
+    def before(counters: Sequence[Counter]) -> object:
+        one = {"name": "it", "preset": "Latency", "quantile": "p90", "maxIncrease": "30%"}
+        wanted = AnalysisSpec.model_validate({"interval": "5s", "warmup": "0s", "metrics": [one]})
+        status = analysis.begin(wanted, ARMS, START, 9, 1)
+        status = look(status, wanted, ARMS, counters, START + timedelta(seconds=5))
+        return json.loads(status.journal)["metrics"]["it"]["dispersion"]["pods"]
+
+    seconds = durations("http_request_duration_seconds_bucket", 1)
+    millis = durations("response_latency_ms_bucket", 1000)
+    assert before(millis) == before(seconds) == before(seconds + millis)
+
+
 def nginx(canary: str, status: str, rate: float, **more: str) -> Counter:
     """As ingress-nginx counts: a canary's requests are the main Ingress'; Prometheus drops an empty label."""
     labels = {
@@ -308,6 +330,14 @@ def test_a_router_that_should_count_and_does_not_is_stood_in_for_by_the_pods(
     assert looked(arms, own, seconds=60).verdict is Verdict.Fail
     assert looked(arms, own + counters, seconds=15).verdict is not Verdict.Unknown
     assert looked(arms, own, seconds=60, **FROM_ROUTER).verdict is Verdict.Unknown, "nor where it is wanted"
+
+
+def test_sidecars_stand_in_for_a_gateway_that_counts_by_the_same_name() -> None:
+    beside = pods("istio_requests_total", response_code=("200", "503"), reporter=("destination", "destination"))
+    good = [({**labels, "response_code": "200"}, rate) for labels, rate in beside[:2]]
+    early, late = (looked(replace(ARMS, router=ISTIO), good, seconds=seconds) for seconds in (60, 90))
+    assert late.requests - early.requests == 30 * 90, "not only in the look that found them"
+    assert looked(replace(ARMS, router=ISTIO), beside, seconds=90).verdict is Verdict.Fail
 
 
 def test_envoy_gateway_cannot_tell_and_the_pods_do() -> None:

@@ -228,7 +228,7 @@ def questions(
         return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
     router = _router(metric, arms)
     of_router = (_of_router(spec, metric, router, side),) if router else ()
-    if router and (source == router.requests or _alone(metric, router)):
+    if router and (source == _routers(router) or _alone(metric, router)):
         return of_router
     if metric.source is CounterSource.Router:
         return ()
@@ -245,11 +245,11 @@ def sources(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
         return ("",)
     router = _router(metric, arms)
     if metric.source is CounterSource.Router:
-        return (router.requests,) if router else ("",)
+        return (_routers(router),) if router else ("",)
     if router and router.sure:
-        return (router.requests,)
+        return (_routers(router),)
     of_pods = (_source(families) for families in _combinations(metric, arms))
-    return (*([router.requests] if router else []), *of_pods)
+    return (*([_routers(router)] if router else []), *of_pods)
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def choose(
             return Choice(trouble=missing)
     router = _router(metric, arms)
     if router and any(meant(its[0], answers) for its in asked.values()):
-        return Choice(router.requests, settled=True)
+        return Choice(_routers(router), settled=True)
     if router and router.late and patient:
         return Choice(trouble=unanswered(asked[Side.Candidate][0]))
     return _choose_pods(metric, arms, {side: its[-1] for side, its in asked.items()}, answers)
@@ -332,6 +332,11 @@ def _combinations(metric: MetricSpec, arms: Arms) -> list[tuple[Family, ...]]:
         return alone
     each = [[family for family in families if family.protocols == (protocol,)] for protocol in protocols]
     return [*itertools.product(*each), *alone]
+
+
+def _routers(router: RouterSeries) -> str:
+    """What its counters are called: a proxy beside the pods may count by the same name."""
+    return f"router's {router.requests}"
 
 
 def _source(families: Sequence[Family]) -> str:
