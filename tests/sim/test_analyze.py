@@ -9,10 +9,13 @@ import yaml
 
 from tests.sim.test_templates import TEMPLATE
 from tests.sim.world import QUICK, World
+from tidegate.api.analysis import AnalysisSpec
 from tidegate.app.cli.analyze import _measured, report
 from tidegate.app.main import main
 from tidegate.app.settings import Settings
 from tidegate.core import analysis
+from tidegate.core.counters import Series
+from tidegate.core.questions import Arms
 from tidegate.ports.cluster import ANALYSIS_TEMPLATES, Rejected
 
 
@@ -35,6 +38,19 @@ async def test_a_release_at_rest_and_under_way() -> None:
     assert "series of 4 pods" in lines[2]
     world.metrics.outage = "connection refused"
     assert any("QueryFailed" in line and "connection refused" in line for line in await told(world))
+
+
+def test_a_gauge_is_told_by_its_level() -> None:
+    gauge = {"name": "cpu", "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
+    spec = AnalysisSpec.model_validate({"metrics": [gauge], "minRequests": 0})
+    arms = Arms.of_revisions("shop", ("6fcbd", "old-.*"), ("7d9f5", "new-.*"))
+    (query,) = analysis.queries(spec, arms)
+    pods = tuple(Series({"pod": pod}, ((0.0, level),)) for pod, level in (("new-a", 0.4), ("new-b", 0.8)))
+    assert list(report(spec, arms, {query: pods})) == [
+        ("cpu: your own", True),
+        ('  candidate: cpu{pod=~"new-.*"}', True),
+        ("    2 series, 0.6 on average now", True),
+    ]
 
 
 def test_lint_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -217,6 +217,9 @@ def _answered(
         yield f"    {found.reason}: {found.message}" if found else "    no answer", False
     elif not answer:
         yield f"    no series: {question.remedy}", optional or question.reads is Reads.Of
+    elif question.reads is Reads.Level:
+        levels = [series.samples[-1][1] for series in answer]
+        yield f"    {len(answer)} series, {sum(levels) / len(levels):g} on average now", True
     else:
         sums: dict[str, float] = {}
         for column, series in ask.columned(question, answer):
