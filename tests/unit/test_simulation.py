@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,27 @@ def test_a_recording_is_judged_as_it_would_have_been(tmp_path: Path) -> None:
         assert told.end is end
         assert told.truth.candidate_requests > 500
         assert math.isclose(found.ends, 600, abs_tol=40)
+
+
+@pytest.mark.parametrize("counters", ["Pods", "Router"])
+def test_a_recording_is_read_by_whatever_names_it_has(tmp_path: Path, counters: str) -> None:
+    given = setting(more={"steps": [{"weight": 10, "bake": "20m"}]}, counters=counters)
+    own = recording.read([str(record(tmp_path / "recorded.json", regressions=["6x@2m"]))])
+
+    def replayed(name: str, status: str) -> story.Story:
+        series = [
+            replace(one, labels={{"code": status}.get(key, key): said for key, said in one.labels.items()})
+            for one in own
+        ]
+        series = [replace(one, labels={**one.labels, "__name__": name}) for one in series]
+        found = recording.Recording(given.spec.analysis, series, "stable-.*", "candidate-.*")
+        return story.replayed(given, found)
+
+    usual = replayed("http_requests_total", "code")
+    assert usual.end is End.REVERTED
+    for name, status in (("istio_requests_total", "response_code"), ("anything_total", "status")):
+        other = replayed(name, status)
+        assert (other.end, other.at, other.truth) == (usual.end, usual.at, usual.truth)
 
 
 def test_a_wrong_recording_is_told(tmp_path: Path) -> None:
