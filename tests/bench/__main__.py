@@ -31,7 +31,8 @@ from tidegate.ports.cluster import DEPLOYMENTS
 QUICK: dict[str, Any] = {"drain": "1s", "analysis": {"interval": "2s", "warmup": "0s", "minRequests": 50}}
 BAKES = (8, 8, 8)
 STEPS = [{"weight": weight, "bake": f"{bake}s"} for weight, bake in zip((25, 50, 100), BAKES, strict=True)]
-MEASURES = ("adoption", "promotion", "revert", "setback", "crash", "switch", "rolling", "routers", "scale")
+BY_PODS: dict[str, Any] = {"drain": "1s", "analysis": {"source": "Pods", "warmup": "0s", "minRequests": 50}}
+MEASURES = ("adoption", "promotion", "revert", "pods", "setback", "crash", "switch", "rolling", "routers", "scale")
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,29 @@ class Bench:
 
     def revert(self, times: int) -> list[Row]:
         """A version with 50 % errors at weight 25."""
+        took, lost, total = self._reverted(QUICK, times)
+        errors = "50 % errors at weight 25: first bad answer → last request"
+        return [
+            Row("revert: requests failed, the bad version's aside", 0, lost, more=f"of {total}"),
+            Row(f"{errors}, median", 3, statistics.median(took), "s", f"of {times}"),
+            Row(f"{errors}, worst", 5, max(took), "s", f"of {times}"),
+        ]
+
+    def pods(self, times: int) -> list[Row]:
+        """The same where the pods are asked themselves."""
+        took, lost, total = self._reverted(BY_PODS, times)
+        errors = "50 % errors at weight 25, source: Pods: first bad answer → last request"
+        worst = f"of {times} (worst {max(took):.2f} s)"
+        return [
+            Row("revert by pods: requests failed, the bad version's aside", 0, lost, more=f"of {total}"),
+            Row(f"{errors}, median", 1.5, statistics.median(took), "s", worst),
+        ]
+
+    def _reverted(self, spec: dict[str, Any], times: int) -> tuple[list[float], int, int]:
+        """Seconds of each from the first bad answer to the last request, answers that were lost, and of how many."""
         took, lost, total = list[float](), 0, 0
         for _ in range(times):
-            app = self.app(**QUICK, steps=[{"weight": 25, "bake": "60s"}])
+            app = self.app(**spec, steps=[{"weight": 25, "bake": "60s"}])
             with self.load(app) as load:
                 began = time.time()
                 app.ship("bad", ERROR_RATE="0.5")
@@ -145,12 +166,7 @@ class Bench:
             sys.stderr.write(f"  reverted after {took[-1]:.2f} s, {result.of('bad')} answers of the bad version\n")
             lost, total = lost + failed(result, began, but="bad"), total + result.total
             app.delete()
-        errors = "50 % errors at weight 25: first bad answer → last request"
-        return [
-            Row("revert: requests failed, the bad version's aside", 0, lost, more=f"of {total}"),
-            Row(f"{errors}, median", 3, statistics.median(took), "s", f"of {times}"),
-            Row(f"{errors}, worst", 5, max(took), "s", f"of {times}"),
-        ]
+        return took, lost, total
 
     def setback(self, times: int) -> list[Row]:
         """The template set back to stable's at weight 50."""
@@ -259,6 +275,7 @@ def main(arguments: Sequence[str]) -> int:
                     "adoption": bench.adoption,
                     "promotion": lambda: bench.promotion(options.promotions),
                     "revert": lambda: bench.revert(options.times),
+                    "pods": lambda: bench.pods(options.times),
                     "setback": lambda: bench.setback(options.setbacks),
                     "crash": bench.crash,
                     "switch": kinds.switch,

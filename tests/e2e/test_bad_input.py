@@ -20,6 +20,10 @@ ORDERS = {"name": "x", "ratio": {"of": "orders", "to": "sessions"}, "maxDecrease
 CPU = {"name": "x", "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
 
 
+OF_ROUTER: Json = {"name": "x", "preset": "ErrorRatio", "max": "5%", "from": "Router"}
+OF_QUERY: Json = {"name": "x", "ratio": {"of": 'bad{pod=~"{{pods}}"}', "to": "all_total"}, "max": "5%"}
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
@@ -48,6 +52,12 @@ CPU = {"name": "x", "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
         ({"analysis": {"metrics": [{**CPU, "max": "1s"}]}}, "max of a gauge is a number"),
         ({"analysis": {"metrics": [{**CPU, "gauge": {"query": "cpu"}}]}}, "gauge.query must tell the two apart"),
         ({"analysis": {"metrics": [{**CPU, "gauge": {"query": 'cpu{v="{{variant}}"}'}}]}}, "{{variant}} is for flags"),
+        ({"analysis": {"source": "Pods", "metrics": [OF_ROUTER]}}, "the pods alone are asked: leave out from: Router"),
+        (
+            {"analysis": {"source": "Pods", "metrics": [OF_QUERY]}},
+            "give bare names of counters in ratio.of and ratio.to",
+        ),
+        ({"analysis": {"source": "Pods", "minRequests": 0, "metrics": [CPU]}}, "PromQL, which a gauge takes"),
         ({"traffic": {"gateway": {"routes": []}}}, "spec.traffic.gateway.routes"),
         (
             {"gates": [{"name": "a", "at": "BeforeStart", "http": {"url": "http://b/", "headers": {"cookie": "c"}}}]},

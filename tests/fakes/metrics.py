@@ -6,6 +6,7 @@ Traffic changes now and then and is constant between, so a counter at any time i
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -74,6 +75,16 @@ class FakeMetrics:
         self.fetches += 1
         await asyncio.sleep(self.takes)
         return {query: self._answer(query, (at or self._clock.now())) for query in queries}
+
+    def exposed(self, pod: str) -> str:
+        """What a pod tells of itself."""
+        now = self._clock.monotonic()
+        return "".join(
+            f"{name}{{{','.join(f'{label}={json.dumps(value)}' for label, value in labels if label != 'pod')}}}"
+            f" {math.floor(line.value(now))}\n"
+            for (name, labels), line in self._lines.items()
+            if ("pod", pod) in labels
+        )
 
     def _answer(self, query: str, at: datetime) -> Answer:
         if self.outage:

@@ -93,6 +93,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
         },
         "from: Router is of releases",
     ),
+    "pods that nobody knows": (
+        {"rollout": {**_ROLLOUT, "analysis": {"source": "Pods", "metrics": []}}},
+        "source: Pods is of releases",
+    ),
     "a share that is nobody": ({"rollout": {"steps": [{"percentage": 0.0001}]}}, "at most three decimal places"),
     "a share that is everybody": ({"rollout": {"steps": [{"percentage": 99.9996}]}}, "at most three decimal places"),
     "a step with metrics and no bake": (

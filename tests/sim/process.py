@@ -35,9 +35,12 @@ from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, Operator
 from tidegate.engine.reconcile import Reconciler
+from tidegate.engine.scrapes import Scrapes
 from tidegate.engine.store import Cached
 from tidegate.engine.subject import Reconciles
+from tidegate.engine.unwritten import Unwritten
 from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, ClusterError, Kind
+from tidegate.ports.metrics import Exposition
 from tidegate.ports.router import Router as RouterPort
 
 
@@ -75,10 +78,17 @@ class Process:
         gate = GateCheck(cached, TIDEGATE, meters, own)
         prober = _Prober(self.line, pods)
         checkups, jobs, calls = Checkups(prober, own), Jobs(cached, own), Calls(prober, own)
-        asker = Asker(_Metrics(self.line, metrics))
-        observer = Observer(cached, routers, asker, gate, own, checkups, jobs, calls, lambda: self.leader.term)
+        asker, scrapes, unwritten = (
+            Asker(_Metrics(self.line, metrics)),
+            Scrapes(_Reader(self.line, pods), own),
+            Unwritten(),
+        )
+        observer = Observer(
+            cached, routers, asker, gate, own, checkups, jobs, calls, scrapes, unwritten, lambda: self.leader.term
+        )
         recorder = Recorder(cached, own, name)
-        reconciler = Reconciler(cached, gate, observer, Actor(cached, routers, jobs), recorder, meters, own)
+        actor = Actor(cached, routers, jobs)
+        reconciler = Reconciler(cached, gate, observer, actor, recorder, meters, own, unwritten)
         flags = FlagReconciler(cached, gate, asker, recorder, meters, own)
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         self.operator = Operator(self.line, store, reconcilers, meters, own, self.leader)
@@ -160,6 +170,20 @@ class _Metrics:
     async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
         """As the port."""
         return await self._line.over("ask", "metrics", self._metrics.fetch, queries, at)
+
+
+class _Reader:
+    """Pods' counters as this process reads them."""
+
+    def __init__(self, line: Line, pods: FakePods) -> None:
+        self._line, self._pods = line, pods
+
+    async def read(self, url: str) -> Exposition:
+        """As the port."""
+        try:
+            return await self._line.over("ask", "pod", self._pods.read, url)
+        except ClusterError as error:
+            return Exposition(error=str(error))
 
 
 class _Prober:

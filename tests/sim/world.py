@@ -240,7 +240,7 @@ class World:
         router = Router(cluster, clock)
         metrics = FakeMetrics(cluster, clock, router, known)
         oracle = Oracle(cluster, clock, router, known)
-        world = cls(cluster, clock, known, router, metrics, FakePods(cluster, known), oracle)
+        world = cls(cluster, clock, known, router, metrics, FakePods(cluster, known, metrics), oracle)
         DeploymentController(cluster, clock)
         ReplicaSetController(cluster, clock)
         Kubelet(cluster, clock, known)

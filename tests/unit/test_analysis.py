@@ -15,7 +15,7 @@ import pytest
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricStatus, Reason, Verdict
 from tidegate.core import analysis, questions
 from tidegate.core.analysis import Arms
-from tidegate.core.counters import Answer, Missing, RouterSeries, Series
+from tidegate.core.counters import Answer, Missing, Partly, RouterSeries, Series
 from tidegate.core.metric import plan
 from tidegate.core.presets import Protocol
 
@@ -763,3 +763,41 @@ def test_a_restart_in_mid_block_changes_nothing() -> None:
         answered, now = levels.world.answered, status.looked_at
         direct = analysis.look(levels.world.spec, direct, ARMS, answered, now, step_changed=False)
         assert direct.journal == status.journal
+
+
+def test_pods_that_are_asked_themselves_are_looked_at_at_once_and_then_at_each_interval() -> None:
+    wanted, arms = spec(source="Pods", interval="1s"), ARMS.asked_themselves()
+    status = analysis.begin(wanted, arms, START, 100, 1)
+    assert analysis.next_look(wanted, status) == START
+    nothing = dict.fromkeys(analysis.queries(wanted, arms), ())
+    status = analysis.look(wanted, status, arms, nothing, START + timedelta(seconds=0.1), step_changed=False)
+    assert analysis.next_look(wanted, status) == START + timedelta(seconds=0.6), "close, when it begins to count"
+    late = status.model_copy(update={"looked_at": START + timedelta(seconds=11)})
+    assert analysis.next_look(wanted, late) == START + timedelta(seconds=12)
+    warm = spec(source="Pods", interval="1s", warmup="60s")
+    assert analysis.next_look(warm, late) == START + timedelta(seconds=12)
+    assert "prometheus.io/port" in status.message
+    assert all("pod=~" in query for query in nothing), "whatever the router counts"
+
+
+def test_evidence_of_prometheus_is_none_of_the_pods_themselves() -> None:
+    world = World(arm("stable", 100), arm("candidate", 100), spec(warmup="0s"))
+    for _ in range(4):
+        world.look()
+    assert world.status.requests > 0
+    arms = world.arms.asked_themselves()
+    nothing = dict.fromkeys(analysis.queries(world.spec, arms), ())
+    status = analysis.look(world.spec, world.status, arms, nothing, START + timedelta(minutes=5), step_changed=False)
+    assert status.requests == 0
+
+
+def test_what_an_answer_lacks_is_told_once() -> None:
+    world = World(arm("stable", 100), arm("candidate", 100), spec(warmup="0s", metrics=ERRORS_ONLY))
+    for _ in range(4):
+        world.look()
+    now, lacks = world.status.looked_at + timedelta(seconds=2), "1 of 4 pods cannot be read"
+    answers = world.answers(now)
+    lacking = {query: Partly.of(found, lacks) for query, found in answers.items() if not isinstance(found, Missing)}
+    status = analysis.look(world.spec, world.status, world.arms, lacking, now, step_changed=False)
+    assert status.verdict is world.status.verdict
+    assert status.message.count(lacks) == 1

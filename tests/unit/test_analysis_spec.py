@@ -10,6 +10,16 @@ from tidegate.api.analysis import AnalysisSpec, MetricSpec, OnFail
 ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "5%"}
 CPU = {"preset": None, "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
 ORDERS = {"preset": None, "max": None, "ratio": {"of": "orders", "to": "sessions"}, "maxDecrease": "5%"}
+QUERY = {"name": "own", "ratio": {"of": 'bad_total{pod=~"{{pods}}"}', "to": "all_total"}, "max": "5%"}
+
+
+def test_pods_are_looked_at_each_second_unless_something_else_is_said() -> None:
+    spec = AnalysisSpec.model_validate({"source": "Pods", "metrics": [{**ERRORS, "from": "Pods"}]})
+    assert spec.interval.total_seconds() == 1
+    assert spec.warmup == AnalysisSpec().warmup
+    assert AnalysisSpec.model_validate(spec.wire()) == spec
+    assert AnalysisSpec.model_validate({"source": "Pods", "interval": "5s"}).interval.total_seconds() == 5
+    assert AnalysisSpec.model_validate({"source": "Prometheus"}) == AnalysisSpec()
 
 
 def test_the_defaults_are_written_out_and_read_back() -> None:
@@ -70,6 +80,10 @@ def test_a_metric_that_makes_no_sense_says_so(metric: dict[str, object], told: s
         ({"metrics": [ERRORS | CPU]}, "gauges count no requests"),
         ({"interval": "100ms"}, "interval must be from 1s to 1h"),
         ({"onUnknown": {"then": "Advance"}}, "Hold"),
+        ({"source": "Pods", "metrics": [{**ERRORS, "from": "Router"}]}, "leave out from: Router"),
+        ({"source": "Pods", "metrics": [ERRORS, ERRORS | CPU | {"name": "cpu"}]}, "PromQL, which a gauge takes"),
+        ({"source": "Pods", "metrics": [QUERY]}, "give bare names of counters in ratio.of and ratio.to"),
+        ({"source": "Pod"}, "Prometheus"),
     ],
 )
 def test_an_analysis_that_makes_no_sense_says_so(spec: dict[str, object], told: str) -> None:

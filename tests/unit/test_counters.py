@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -217,3 +218,13 @@ def test_an_error_that_is_born_between_two_scrapers_counts() -> None:
     bad = series("a", (8.5, 3), code="500")
     after = look(before.ledger, ("to", good), ("to", bad), ("of", bad))
     assert (total(after), total(after, "of")) == (203, 3)
+
+
+def test_where_a_birth_is_known_it_says_what_counts_from_zero() -> None:
+    def born(at: float, *samples: tuple[float, float]) -> tuple[str, Series]:
+        return "to", replace(series("a", *samples), born=START + at)
+
+    assert total(look(Ledger(answered=True), born(3, (4, 50), (6, 60)))) == 60
+    assert total(look(Ledger(answered=True), born(-3, (4, 50), (6, 60)), born_at_zero=True)) == 10
+    first = look(Ledger(), born(3, (4, 50)))
+    assert total(look(first.ledger, born(3, (6, 60)))) == 10, "once"

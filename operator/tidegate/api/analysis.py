@@ -39,6 +39,15 @@ class Preset(StrEnum):
     """A quantile of the request duration, from a classic histogram."""
 
 
+class Source(StrEnum):
+    """Who is asked for counters."""
+
+    Prometheus = "Prometheus"
+    """Prometheus, or what answers like it."""
+    Pods = "Pods"
+    """The pods themselves, by the operator: no Prometheus is needed, and what is wrong shows within a second or two."""
+
+
 class CounterSource(StrEnum):
     """Whose counters a preset reads."""
 
@@ -343,11 +352,34 @@ class TemplateRef(Model):
     """What its arguments are here. Those without a default must be given."""
 
 
+_NOT_BY_PODS = "!has(self.source) || self.source != 'Pods' || !has(self.metrics)"
+_ROUTER = "with source: Pods the pods alone are asked: leave out from: Router, or set source: Prometheus"
+_PROMQL = (
+    "with source: Pods nobody works out PromQL: give bare names of counters in ratio.of and ratio.to, or set"
+    " source: Prometheus"
+)
+_GAUGE = "with source: Pods nobody works out PromQL, which a gauge takes: leave out gauges, or set source: Prometheus"
+
+
+def not_by_pods(metric: MetricSpec) -> str:
+    """Why pods that are asked themselves cannot tell what the metric takes, and the way out; empty where they can."""
+    if metric.source is CounterSource.Router:
+        return _ROUTER
+    if metric.ratio is not None and not (is_counter_name(metric.ratio.of) and is_counter_name(metric.ratio.to)):
+        return _PROMQL
+    return "" if metric.gauge is None else _GAUGE
+
+
 class AnalysisSpec(Model):
     """What is measured while the candidate has traffic, and what is concluded from it."""
 
+    source: Source = Source.Prometheus
+    """Who is asked for counters: Prometheus, or Pods: the operator reads the pods' own metrics at each look. Pods are
+    read where annotations prometheus.io/port, path and scheme say, else at a port named metrics or http-metrics, else
+    at their first one."""
     interval: Duration = timedelta(seconds=15)
-    """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape interval."""
+    """How often to look; looks follow the scrapes. Looking often costs no errors: choose the scrape interval. Default
+    15s, and 1s with source: Pods."""
     warmup: Duration = timedelta(seconds=60)
     """What the candidate does this long after its first traffic does not count, to the nearest scrape."""
     confidence: Percent = 0.95
@@ -395,10 +427,28 @@ class AnalysisSpec(Model):
             " && duration(self.interval) <= duration('1h'))",
             "interval must be from 1s to 1h",
         ),
+        (
+            f"{_NOT_BY_PODS} || self.metrics.all(m, !has(m.from) || m.from != 'Router')",
+            _ROUTER,
+        ),
+        (
+            f"{_NOT_BY_PODS} || self.metrics.all(m, !has(m.ratio) || [m.ratio.of, m.ratio.to].all(q,"
+            f" q.matches('{COUNTER_NAME}')))",
+            _PROMQL,
+        ),
+        (f"{_NOT_BY_PODS} || self.metrics.all(m, !has(m.gauge))", _GAUGE),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _looks_often_where_it_is_cheap(cls, said: object) -> object:
+        if isinstance(said, dict) and said.get("source") == Source.Pods and "interval" not in said:
+            return {**said, "interval": timedelta(seconds=1)}
+        return said
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        wrong = {not_by_pods(metric) for metric in self.metrics} if self.source is Source.Pods else set()
         held = (
             0.5 <= self.confidence <= 0.9999,
             len({metric.name for metric in self.metrics}) == len(self.metrics),
@@ -408,6 +458,9 @@ class AnalysisSpec(Model):
             or self.min_requests == 0,
             len({ref.name for ref in self.template_refs}) == len(self.template_refs),
             1 <= self.interval.total_seconds() <= 3600,
+            _ROUTER not in wrong,
+            _PROMQL not in wrong,
+            _GAUGE not in wrong,
         )
         for holds, (_, message) in zip(held, self.cel_rules, strict=True):
             if not holds:

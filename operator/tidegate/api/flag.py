@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from tidegate.api.analysis import COUNTER_NAME, AnalysisSpec, AnalysisStatus, CounterSource, is_counter_name
+from tidegate.api.analysis import COUNTER_NAME, AnalysisSpec, AnalysisStatus, CounterSource, Source, is_counter_name
 from tidegate.api.base import Duration, Model, Named, Rules, Time
 from tidegate.api.conditions import Condition
 from tidegate.api.release import RequestStatus
@@ -376,8 +376,10 @@ TELLS_VARIANTS_APART = (
 
 
 GAUGE_TELLS_VARIANTS_APART = "analysis: gauge.query must tell who is in from who is not: use {{variant}} in the query"
-
-
+NO_PODS = (
+    "analysis: source: Pods is of releases: who evaluates a flag may be any pod, and nobody knows which to read; leave"
+    " it out, or set source: Prometheus"
+)
 NO_ROUTER = "analysis: from: Router is of releases: no router knows who is served what; leave it out, or set from: Pods"
 
 
@@ -452,6 +454,7 @@ class Rollout(Model):
             NO_ROUTER,
         ),
         ("!has(self.analysis) || !has(self.analysis.templateRefs)", NO_TEMPLATES),
+        ("!has(self.analysis) || !has(self.analysis.source) || self.analysis.source != 'Pods'", NO_PODS),
         (f"!has(self.by) || !self.by.matches({_quoted(BUILT_IN)})", NO_BUILT_IN.replace("attribute", "by")),
     )
 
@@ -468,6 +471,8 @@ class Rollout(Model):
             raise ValueError(f"{NEEDS_BAKE} (got none at {', '.join(f'{share:g} %' for share in bare)})")
         if self.analysis and self.analysis.template_refs:
             raise ValueError(NO_TEMPLATES)
+        if self.analysis and self.analysis.source is Source.Pods:
+            raise ValueError(NO_PODS)
         for metric in self.analysis.metrics if self.analysis else ():
             queries = metric.texts
             if metric.gauge is not None and "{{variant}}" not in metric.gauge.query:

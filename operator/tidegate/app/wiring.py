@@ -15,6 +15,7 @@ from tidegate import __version__
 from tidegate.adapters.clock import SystemClock
 from tidegate.adapters.http import HttpProber
 from tidegate.adapters.kubernetes import KubeCluster, connect
+from tidegate.adapters.podmetrics import HttpPodReader
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.adapters.routers import istio
 from tidegate.adapters.routers.envoygateway import EnvoyGateway
@@ -41,8 +42,10 @@ from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
 from tidegate.engine.operator import WATCHED, WATCHED_BY_WEBHOOK, Operator
 from tidegate.engine.reconcile import Reconciler
+from tidegate.engine.scrapes import Scrapes
 from tidegate.engine.store import Cached, Store
 from tidegate.engine.subject import Reconciles
+from tidegate.engine.unwritten import Unwritten
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, Kind, Watched
 
@@ -74,10 +77,15 @@ async def run(settings: Settings) -> int:
         prober = HttpProber()
         stack.push_async_callback(prober.close)
         jobs, checkups, calls = Jobs(cluster, clock), Checkups(prober, clock), Calls(prober, clock)
-        asker = Asker(metrics)
-        observer = Observer(cluster, router, asker, gate, clock, checkups, jobs, calls, lambda: leader.term)
+        reader = HttpPodReader()
+        stack.push_async_callback(reader.close)
+        asker, scrapes, unwritten = Asker(metrics), Scrapes(reader, clock), Unwritten()
+        observer = Observer(
+            cluster, router, asker, gate, clock, checkups, jobs, calls, scrapes, unwritten, lambda: leader.term
+        )
         recorder = Recorder(cluster, clock, socket.gethostname())
-        reconciler = Reconciler(cluster, gate, observer, Actor(cluster, router, jobs), recorder, meters, clock)
+        actor = Actor(cluster, router, jobs)
+        reconciler = Reconciler(cluster, gate, observer, actor, recorder, meters, clock, unwritten)
         flags = FlagReconciler(cluster, gate, asker, recorder, meters, clock)
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         operator = Operator(kube, store, reconcilers, meters, clock, leader, settings.namespace)

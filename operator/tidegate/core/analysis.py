@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Verdict
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Source, Verdict
 from tidegate.core import findings, history
 from tidegate.core import questions as ask
-from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, Series, count, scrape_period
+from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, Partly, Series, count, scrape_period
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
 from tidegate.core.verdict import decision, gauge, histogram
@@ -27,11 +27,12 @@ from tidegate.core.verdict.mixture import Pace
 __all__ = ["Arms", "begin", "forgiven", "is_first", "look", "look_at", "next_look", "plans", "queries"]
 
 _LEARNING = 10.0
-"""Seconds in which looks are close, until two samples have shown when scrapes come."""
+"""Seconds in which looks are close: until two samples have shown when scrapes come, and where pods are read."""
 _AFTER_SCRAPE = 0.15
 """Seconds from the time of a sample until it can be read."""
 _PUNCTUAL = 0.02
 """A look that is so many seconds early is in time: statuses keep milliseconds, and timers are not exact."""
+_MILLISECOND = 0.001
 
 
 def begin(spec: AnalysisSpec, arms: Arms, now: datetime, planned_looks: int, steps: int) -> AnalysisStatus:
@@ -157,10 +158,13 @@ def forgiven(spec: AnalysisSpec, status: AnalysisStatus) -> AnalysisStatus:
 def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
     """When to look again: about every interval, and right after a scrape, so that what it shows is seen at once.
 
-    When the next sample is due is learnt from the last ones. A scrape that is a little late is waited for.
+    When the next sample is due is learnt from the last ones. A scrape that is a little late is waited for. Where we
+    scrape ourselves, a look is a scrape.
     """
     started, sampled, scraped = Journal.times(status.journal)
     looked, interval = status.looked_at.timestamp(), spec.interval.total_seconds()
+    if spec.source is Source.Pods:
+        return status.looked_at + timedelta(seconds=_until_read(spec, looked - started / 1000))
     if sampled is None or scraped is None:
         young = looked * 1000 - started < _LEARNING * 1000
         return status.looked_at + timedelta(seconds=min(interval, 1.0) if young else interval)
@@ -173,6 +177,18 @@ def next_look(spec: AnalysisSpec, status: AnalysisStatus) -> datetime:
     else:
         wait = due + (math.floor(passed / period) + 1) * period - looked
     return status.looked_at + timedelta(seconds=wait if 0 < wait <= 1.25 * interval else interval)
+
+
+def _until_read(spec: AnalysisSpec, age: float) -> float:
+    """Seconds until pods are read again, of an analysis that is so old.
+
+    At once at the beginning: what grows is told from there on. When it begins to count looks are close, as what was
+    broken all along shows then.
+    """
+    counts = age - spec.warmup.total_seconds()
+    if age < _MILLISECOND:
+        return 0.0
+    return spec.interval.total_seconds() / (2 if 0 <= counts < _LEARNING else 1)
 
 
 @dataclass(frozen=True)
@@ -473,10 +489,11 @@ def _concluded(view: _View, journal: Journal, *, brief: bool = False) -> tuple[A
     reverting = [metric for metric in view.spec.metrics if metric.fails_by is OnFail.Revert]
     leans = outcomes[OnFail.Revert].failed or any(evidence[one.name].leans(rule(one)) for one in reverting)
     verdict, reason, message = findings.overall(view.spec, journal.metrics, metrics)
+    lacks = dict.fromkeys(answer.lacks for answer in view.answers.values() if isinstance(answer, Partly))
     status = AnalysisStatus(
         verdict=verdict,
         reason=reason,
-        message=message,
+        message="; ".join((message, *lacks)),
         leans_to_failing=leans,
         held_by=tuple(metric.name for metric in view.spec.metrics if kept[metric.name].failed),
         looked_at=view.now,

@@ -36,6 +36,8 @@ class Series:
 
     labels: Mapping[str, str]
     samples: tuple[Sample, ...]
+    born: float | None = None
+    """When its process came to be, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,20 @@ def joined(several: Sequence[RouterSeries]) -> RouterSeries | None:
 
 def _either(values: Iterable[str]) -> str:
     return "|".join(dict.fromkeys(values))
+
+
+class Partly(tuple[Series, ...]):
+    """An answer that lacks what some sources would have told."""
+
+    lacks: str
+    """Which, and why: a text for people, like that of ``Missing``."""
+
+    @staticmethod
+    def of(series: Iterable[Series], lacks: str) -> Partly:
+        """These series, and what is not among them."""
+        made = Partly(series)
+        made.lacks = lacks
+        return made
 
 
 Answer = tuple[Series, ...] | Missing
@@ -266,8 +282,8 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
     """Count what grew after ``opens`` (Unix seconds) and was not counted yet.
 
     ``born_at_zero`` says whether a source without a mark and without a sample up to ``opens`` is a process that was
-    born since, so that all its counters show counts. Otherwise counting begins at its first sample. Growth up to
-    ``opens`` is never counted.
+    born since, so that all its counters show counts; of one whose birth is known, that is known. Otherwise counting
+    begins at its first sample. Growth up to ``opens`` is never counted.
     """
     present = sources(columned)
     tracked = [key for key in sorted(present) if key in ledger.marks]
@@ -279,7 +295,8 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
         walk = _Walk(_continuing(present[key], mark), sums=key == _AGGREGATE)
         if not walk.series:
             continue
-        growth, start = walk.since(mark, opens, born_at_zero=born_at_zero)
+        newborn = born_at_zero if walk.born is None else walk.born >= opens
+        growth, start = walk.since(mark, opens, born_at_zero=newborn)
         growths[key] = growth
         before.append(start)
         marks[key] = Mark(walk.newest, walk.counters_at(walk.newest))
@@ -314,6 +331,10 @@ class _Walk:
     series: tuple[tuple[str, Series], ...]
     sums: bool
     """The counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not known."""
+
+    @property
+    def born(self) -> float | None:
+        return self.series[0][1].born
 
     @property
     def newest(self) -> float:

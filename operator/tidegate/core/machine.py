@@ -10,17 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import Verdict
+from tidegate.api.analysis import Source, Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
-from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route
+from tidegate.core.observed import Deployment, Observed, Pod, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, Seize, SetFinalizer, SetImages
 from tidegate.core.presets import Protocol
 from tidegate.core.questions import Arms
+from tidegate.core.scraping import Target
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {
     Stage.PREPARE: forward.prepare,
@@ -89,7 +90,32 @@ def arms(obs: Observed) -> Arms | None:
         return None
     two = [(one.hash, f"{one.name}-[a-z0-9]+") for one in (stable, candidate)]
     sides = Arms.of_revisions(obs.release.namespace, two[0], two[1], obs.router_series)
-    return replace(sides, protocols=protocols(obs.routes))
+    sides = replace(sides, protocols=protocols(obs.routes))
+    return sides.asked_themselves() if by_pods(obs) else sides
+
+
+def by_pods(obs: Observed) -> bool:
+    """The pods themselves are asked for their counters."""
+    spec = obs.release.spec
+    return spec is not None and spec.analysis.source is Source.Pods
+
+
+def scraped(obs: Observed, pods: Sequence[Pod]) -> tuple[Target, ...]:
+    """Those of the pods that tell of the two revisions."""
+    two = {known.hash for known in (obs.release.status.stable, obs.release.status.candidate) if known}
+    return tuple(
+        Target(
+            name=pod.name,
+            uid=pod.uid,
+            arm=pod.hash,
+            exposed=pod.exposed,
+            created=pod.created,
+            began=pod.running_since,
+            due=pod.ready and not pod.leaving and not pod.silent,
+        )
+        for pod in pods
+        if pod.hash in two and pod.running_since
+    )
 
 
 def protocols(routes: Sequence[Route]) -> tuple[Protocol, ...]:

@@ -19,6 +19,7 @@ from tidegate.core.gate import HELD_DEADLINE, Bounds
 from tidegate.core.hold import Hold
 from tidegate.core.jobs import JobRun, Unread
 from tidegate.core.likeness import Ports
+from tidegate.core.scraping import Exposed
 
 DEFAULT_DEADLINE = 600
 """progressDeadlineSeconds where its owner said nothing, by the API server's own default."""
@@ -157,6 +158,8 @@ class Pod:
     """Its own IP."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Those that its containers name."""
+    exposed: Exposed = Exposed()
+    """Where it exposes its counters."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,8 @@ _BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 """By how a name begins: what is asked with it, so that a kubelet's probes, what the pod asks of others, and what is
 asked of the proxy itself are none of its requests. Series without such a label pass."""
+MATCHED_LABELS = tuple(dict.fromkeys(re.split("[=!]", told)[0] for of_name in _BESIDE.values() for told in of_name))
+"""What these go by."""
 
 
 def matchers(names: tuple[str, ...]) -> tuple[str, ...]:

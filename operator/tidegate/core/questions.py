@@ -20,6 +20,8 @@ from tidegate.core.presets import Family, Protocol
 
 FLAG_LABEL, VARIANT_LABEL = "feature_flag_key", "feature_flag_variant"
 """By which an application's counters tell who was served what by a flag."""
+TOLD_BY = frozenset({"le", *presets.STATUS_LABELS, *presets.MATCHED_LABELS})
+"""Labels that anything is told by, the arms' aside: over all others counters may be summed."""
 
 
 class Side(StrEnum):
@@ -55,6 +57,8 @@ class Arms:
     """What people call the one that the other is compared with."""
     labelled: str = ""
     """Which labels the pods' counters need, if any are needed."""
+    themselves: bool = False
+    """The pods are asked themselves."""
 
     @classmethod
     def of_revisions(
@@ -85,6 +89,11 @@ class Arms:
 
         labelled = f" with labels {FLAG_LABEL} and {VARIANT_LABEL}"
         return cls(arm(control), arm(candidate), control="control", labelled=labelled)
+
+    def asked_themselves(self) -> Arms:
+        """The same two, by what their pods say themselves: no continuation of what Prometheus had of them."""
+        stable, candidate = (replace(arm, name=f"{arm.name}, asked itself") for arm in (self.stable, self.candidate))
+        return replace(self, stable=stable, candidate=candidate, router=None, themselves=True)
 
     def of(self, side: Side) -> Arm:
         """The arm of a side."""
@@ -173,9 +182,10 @@ def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Questio
     """What stable's pods did before the release, by their own counters; even where the router's are compared, as it
     takes no more than this one query. None for PromQL of the user's, which tells no pods apart.
 
-    Of a preset it asks for all names: whose counters there are is not seen before the first look.
+    Of a preset it asks for all names: whose counters there are is not seen before the first look. Pods that are asked
+    themselves tell what is now: how they differ is learnt from the looks.
     """
-    if not needs_stable(metric) or metric.gauge is not None:
+    if not needs_stable(metric) or metric.gauge is not None or arms.themselves:
         return ()
     span = math.ceil((history_looks(spec, metric) + 1) * spec.interval.total_seconds()) + window(spec)
     if metric.ratio is not None:
@@ -399,7 +409,8 @@ def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) ->
     if is_counter_name(text):
         remedy = _scrape(text, arms)
         if reads is Reads.Of:
-            remedy += " If it only appears with the first bad event, use PromQL that ends with: or vector(0)"
+            way = "expose it from the start, at 0" if arms.themselves else "use PromQL that ends with: or vector(0)"
+            remedy += f" If it only appears with the first bad event, {way}"
         return Question(_of_pods((text,), arms, side, window(spec)), reads, remedy)
     text = _worded(text, arms, side)
     return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
@@ -421,6 +432,8 @@ def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int) -> st
 
 
 def _scrape(name: str, arms: Arms) -> str:
+    if arms.themselves:
+        return f"do the pods expose {name}, where annotations prometheus.io/port and prometheus.io/path say?"
     return f"do the pods expose {name}{arms.labelled}, and are they scraped (annotation prometheus.io/scrape)?"
 
 

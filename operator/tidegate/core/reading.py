@@ -16,6 +16,7 @@ from tidegate.core.gate import CEILING, DEADLINE_WISH, FLOOR, RELEASE, Bounds, p
 from tidegate.core.hold import holder
 from tidegate.core.likeness import ports
 from tidegate.core.observed import Deployment, Pod, ReplicaSet, Service
+from tidegate.core.scraping import exposed
 
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -139,6 +140,7 @@ def pod(obj: Json) -> Pod:
         uid=str(meta.get("uid", "")),
         address=str(status.get("podIP", "")),
         ports=_ports(obj.get("spec", {})),
+        exposed=exposed(obj),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tidegate.api.analysis import MOST_METRICS, AnalysisSpec, MetricSpec, TemplateRef
+from tidegate.api.analysis import MOST_METRICS, AnalysisSpec, MetricSpec, Source, TemplateRef, not_by_pods
 from tidegate.api.template import AnalysisTemplateSpec
 from tidegate.core import reading
 
@@ -53,6 +53,8 @@ def expanded(spec: AnalysisSpec, found: Mapping[str, Json], namespace: str) -> A
             if metric.name in whose:
                 told = f"AnalysisTemplate {ref.name} has a metric {metric.name!r}, and so has {whose[metric.name]}"
                 raise Wrong(f"{field}: {told}; rename one of them, or leave one out")
+            if spec.source is Source.Pods and (why := not_by_pods(metric)):
+                raise Wrong(f"{field}: AnalysisTemplate {ref.name}: metric {metric.name!r}: {why}")
             whose[metric.name] = f"AnalysisTemplate {ref.name}"
             metrics.append(metric)
     if len(metrics) > MOST_METRICS:

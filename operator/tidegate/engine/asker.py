@@ -23,12 +23,14 @@ class Asker:
         self._asides: dict[str, tuple[object, asyncio.Task[Mapping[str, Answer]]]] = {}
         self._aside = asyncio.Semaphore(ASIDE)
 
-    async def ask(self, uid: str, queries: Collection[str]) -> Mapping[str, Answer] | None:
+    async def ask(
+        self, uid: str, queries: Collection[str], source: MetricSource | None = None
+    ) -> Mapping[str, Answer] | None:
         """The answer, if it comes at once; one that takes its time is there when it is asked for again.
 
-        Nothing else that may turn a release back waits for metrics.
+        Nothing else that may turn a release back waits for metrics. ``source``: who is asked, if not the usual one.
         """
-        task = self._asked.pop(uid, None) or asyncio.ensure_future(self._metrics.fetch(queries))
+        task = self._asked.pop(uid, None) or asyncio.ensure_future((source or self._metrics).fetch(queries))
         done, _ = await asyncio.wait({task}, timeout=AT_ONCE)
         if done:
             return task.result()

@@ -7,7 +7,7 @@ change by the second, and nothing else of the cluster needs to be watched for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -31,7 +31,7 @@ from tidegate.api.release import (
 from tidegate.api.rolling import RollingSpec
 from tidegate.core import checks, depth, gates, machine, reading, templates
 from tidegate.core.asked import REQUEST
-from tidegate.core.observed import Backends, Observed, Problem, Release, Service
+from tidegate.core.observed import Backends, Observed, Pod, Problem, Release, Service
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.asker import Asker
 from tidegate.engine.calls import Calls
@@ -39,6 +39,8 @@ from tidegate.engine.checkups import Checkups
 from tidegate.engine.gate import GateCheck
 from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene, ours
+from tidegate.engine.scrapes import Scrapes
+from tidegate.engine.unwritten import Unwritten
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     ANALYSIS_TEMPLATES,
@@ -72,16 +74,20 @@ class Observer:
         checkups: Checkups,
         jobs: Jobs,
         calls: Calls,
+        scrapes: Scrapes,
+        unwritten: Unwritten,
         term: Callable[[], int] = lambda: 0,
     ) -> None:
         self._cluster, self._router, self._asker, self._gate, self._clock = cluster, router, asker, gate, clock
         self._checkups, self._jobs, self._calls, self._term = checkups, jobs, calls, term
+        self._scrapes, self._unwritten = scrapes, unwritten
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
         obj = await self._cluster.get(kind, namespace, name)
         read = await with_templates(self._cluster, read_release(kind, obj))
         release, term = replace(read, let_go=await self._gate.let_go()), self._term()
+        release = replace(release, status=self._unwritten.onto(release.uid, release.status))
         scene = Scene(kind=kind, release=obj, term=term)
         deployment = await self._deployment(release)
         if deployment is None:
@@ -236,18 +242,11 @@ class Observer:
         """What changes by the second, while a release is under way."""
         if not _under_way(obs.release) or scene.deployment is None:
             self._checkups.look(obs.release.uid, ())
+            self._scrapes.forget(obs.release.uid)
             return obs
-        namespace = scene.namespace
-        selector = reading.selector_text(scene.deployment["spec"]["selector"])
-        pods, answers, service_views = await asyncio.gather(
-            self._cluster.list(PODS, namespace, selector), self._answers(obs), self._services(scene)
-        )
-        known = {rs.hash for rs in obs.replicasets}
-        obs = replace(
-            obs,
-            pods=tuple(pod for pod in map(reading.pod, pods) if pod.hash in known),
-            checked=self._checkups.known(obs.release.uid),
-        )
+        listed = asyncio.ensure_future(self._pods(obs, scene.deployment))
+        pods, answers, service_views = await asyncio.gather(listed, self._answers(obs, listed), self._services(scene))
+        obs = replace(obs, pods=pods, checked=self._checkups.known(obs.release.uid))
         return replace(
             obs,
             checked=self._checkups.look(obs.release.uid, checks.wanted(obs)),
@@ -257,6 +256,12 @@ class Observer:
             canary_service=service_views[2],
             preview_service=service_views[3],
         )
+
+    async def _pods(self, obs: Observed, deployment: Object) -> tuple[Pod, ...]:
+        selector = reading.selector_text(deployment["spec"]["selector"])
+        listed = await self._cluster.list(PODS, obs.release.namespace, selector)
+        known = {rs.hash for rs in obs.replicasets}
+        return tuple(pod for pod in map(reading.pod, listed) if pod.hash in known)
 
     async def _services(self, scene: Scene) -> Sequence[Service | None]:
         """The Services of a release with their endpoints: the user's, stable's, the candidate's, the preview's."""
@@ -270,8 +275,8 @@ class Observer:
         whose = [obj for obj in found if obj and (obj is found[0] or scene.owns(obj))]
         return [reading.service(obj, slices) if obj in whose else None for obj in found]
 
-    async def _answers(self, obs: Observed) -> Mapping[str, Any] | None:
-        """What the metrics answer, if it is time to look."""
+    async def _answers(self, obs: Observed, pods: Awaitable[tuple[Pod, ...]]) -> Mapping[str, Any] | None:
+        """What the metrics answer, if it is time to look. Where pods are asked themselves, that takes to know them."""
         release, sides, now = obs.release, machine.arms(obs), self._clock.now()
         if (
             release.spec is None
@@ -284,8 +289,11 @@ class Observer:
 
         if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
             return None
+        source = None
+        if machine.by_pods(obs):
+            source = self._scrapes.of(release.uid, release.namespace, machine.scraped(obs, await pods))
         asked = analysis.queries(release.spec.analysis, sides, release.status.analysis)
-        return await self._asker.ask(release.uid, asked)
+        return await self._asker.ask(release.uid, asked, source)
 
 
 SOON = timedelta(milliseconds=20)

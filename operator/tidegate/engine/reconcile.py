@@ -13,7 +13,9 @@ from datetime import datetime
 from tidegate.api.release import ReleaseStatus
 from tidegate.core import unreadable
 from tidegate.core.machine import decide
+from tidegate.core.observed import Release
 from tidegate.core.plan import Event, Plan
+from tidegate.core.unwritten import may_wait
 from tidegate.engine.act import Actor
 from tidegate.engine.events import Recorder
 from tidegate.engine.gate import STANDING_BY, GateCheck
@@ -22,6 +24,7 @@ from tidegate.engine.observe import Observer
 from tidegate.engine.scene import Scene
 from tidegate.engine.statuses import UNREADABLE, Statuses
 from tidegate.engine.subject import Subject
+from tidegate.engine.unwritten import Unwritten
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import Cluster, NotFound
 
@@ -40,8 +43,10 @@ class Reconciler:
         recorder: Recorder,
         meters: Meters,
         clock: Clock,
+        unwritten: Unwritten,
     ) -> None:
         self._cluster, self._gate, self._observer, self._actor = cluster, gate, observer, actor
+        self._unwritten = unwritten
         self._recorder, self._meters, self._clock = recorder, meters, clock
         self._statuses: Statuses[Plan] = Statuses(cluster)
         self._left: dict[Subject, Event] = {}
@@ -63,10 +68,11 @@ class Reconciler:
             await self._leave(unreadable.told(obs.release), key, scene)
             return self._clock.now() + UNREADABLE
         self._left.pop(key, None)
-        if untold := self._statuses.landed(key, obs.release.status):
+        written = self._unwritten.below(obs.release.uid, obs.release.status)
+        if untold := self._statuses.landed(key, written):
             await self._tell(untold, scene)
         plan = decide(obs, self._clock.now())
-        await self._carry_out(plan, key, scene, obs.release.status)
+        await self._carry_out(plan, key, scene, obs.release, written)
         self._meters.release(key.kind.name, key.namespace, key.name, plan.status)
         took = time.perf_counter() - began
         self._meters.reconciled(took)
@@ -93,9 +99,13 @@ class Reconciler:
         log.warning(event.message, extra={"release": str(key)})
         await self._recorder.record(event, scene.kind, scene.release)
 
-    async def _carry_out(self, plan: Plan, key: Subject, scene: Scene, before: ReleaseStatus) -> None:
+    async def _carry_out(
+        self, plan: Plan, key: Subject, scene: Scene, release: Release, written: ReleaseStatus
+    ) -> None:
         await self._actor.carry_out(plan.urgent, scene)
-        if plan.status != before:
+        if release.spec and may_wait(release.spec.analysis.source, written, plan):
+            self._unwritten.keep(release.uid, written, plan.status)
+        elif plan.status != written:
             await self._statuses.write(key, key.kind, scene.release, plan)
         await self._tell(plan, scene)
         await self._actor.carry_out(plan.actions, scene)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.api.analysis import AnalysisSpec, Preset
+from tidegate.api.analysis import AnalysisSpec, Preset, Source
 from tidegate.app.cli.connected import connected
 from tidegate.app.settings import Settings, add_flags
 from tidegate.core import analysis, machine, reading, templates
@@ -116,6 +116,9 @@ async def _dry_run(args: argparse.Namespace) -> tuple[list[str], bool]:
         raise ValueError(settings.wrong)
     async with connected(args.namespace) as (cluster, namespace):
         spec, arms = await _measured(cluster, namespace, args.name, settings)
+    if spec.source is Source.Pods:
+        told = "its pods are asked by the operator, for nobody outside the cluster reaches them"
+        raise Rejected(f"{args.name}: analysis.source: Pods: {told}; status.analysis has what it finds")
     source = PrometheusSource(settings.prometheus, access=settings.access, clock=SystemClock())
     try:
         answers = dict(await source.fetch(analysis.queries(spec, arms)))
