@@ -8,7 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tidegate.api.analysis import AnalysisSpec, Verdict
+from tidegate.core import analysis
 from tidegate.core.counters import Answer, Ledger, Missing, Partly, Series, count
+from tidegate.core.presets import Protocol
+from tidegate.core.questions import Arms
 from tidegate.core.scraping import Exposed, Target
 from tidegate.engine import scrapes
 from tidegate.engine.scrapes import MOST_OF_ONE, MOST_PODS, Scrapes, sampled
@@ -229,6 +233,60 @@ async def test_no_more_than_so_many_at_once_of_all_releases(world: World, monkey
     await asyncio.gather(*(source.fetch([CANDIDATE]) for source in sources))
     assert len(world.reader.asked) == 160
     assert MOST_OF_ONE < world.reader.most <= scrapes.MOST
+
+
+async def test_names_that_are_asked_for_later_are_not_new_with_what_they_have_counted(world: World) -> None:
+    world.count("web-c-x", ('{code="200"}', 900))
+    other = CANDIDATE.replace("all_total", "other_total")
+    assert await world.look(other) == ()
+    answer = await world.look()
+    assert not isinstance(answer, Missing)
+    assert [value for one in answer for _, value in one.samples] == [900.0]
+
+
+async def test_counters_go_on_when_fewer_names_are_asked_for(world: World) -> None:
+    """As once it is seen which of the presets' there are: with other matchers then."""
+    name = "grpc_server_handled_total"
+    mesh = f'{{__name__=~"{name}|istio_requests_total",reporter!="source",{CANDIDATE.partition("{")[2]}'
+    answer: Answer = ()
+    for query, value in ((mesh, 3), (mesh, 5), (CANDIDATE.replace("all_total", name), 9)):
+        lines = f'{name}{{grpc_code="OK",reporter="destination",grpc_service="a"}} {value}\n'
+        world.reader.texts["http://web-c-x/metrics"] = lines
+        answer = await world.look(query)
+    assert not isinstance(answer, Missing)
+    assert [value for one in answer for _, value in one.samples] == [3.0, 5.0, 9.0]
+
+
+LABELS = {
+    "http_server_request_duration_seconds_count": ('http_response_status_code="{}"', "200", "500"),
+    "rpc_server_call_duration_seconds_count": ('rpc_response_status_code="{}",rpc_method="A"', "OK", "INTERNAL"),
+    "istio_requests_total": ('response_code="{}",reporter="destination"', "200", "503"),
+    "response_total": ('classification="{}",direction="inbound"', "success", "failure"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+async def test_failures_are_told_by_whatever_names_the_pods_have(world: World, name: str) -> None:
+    errors = {"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "max": "5%"}
+    spec = AnalysisSpec.model_validate({"source": "Pods", "warmup": "0s", "metrics": [errors]})
+    arms = Arms.of_revisions("shop", ("s", "web-s-[a-z0-9]+"), ("c", "web-c-[a-z0-9]+"))
+    protocol = Protocol.GRPC if name.startswith("rpc") else Protocol.HTTP
+    arms = replace(arms, protocols=(protocol,)).asked_themselves()
+    status = analysis.begin(spec, arms, world.clock.at, 100, 1)
+    labels, *told = LABELS[name]
+    good, bad = map(labels.format, told)
+    for second in range(1, 8):
+        for one, failed in (("web-s-a", 0), ("web-s-b", 0), ("web-c-x", 50 * second)):
+            lines = f"{name}{{{good}}} {100 * second}\n{name}{{{bad}}} {failed}\n"
+            world.reader.texts[f"http://{one}/metrics"] = lines
+        world.clock.at += timedelta(seconds=1)
+        asked = analysis.queries(spec, arms, status)
+        assert all("[20s]" in query for query in asked), "pods know nothing of the hour before"
+        answers = await world.scrapes.of("uid", "shop", world.pods).fetch(asked)
+        status = analysis.look(spec, status, arms, answers, world.clock.at, step_changed=False)
+    assert status.verdict is Verdict.Fail, status.message
+    assert all(name in query and "http_requests_total" not in query for query in asked), "no others, once it is seen"
+    assert status.metrics[0].dispersion is not None
 
 
 async def test_counters_without_end_are_not_kept(world: World) -> None:

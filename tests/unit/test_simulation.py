@@ -203,6 +203,20 @@ def test_what_the_release_measures_must_be_in_the_scenario() -> None:
             scenario.measured(spec, scenario.read({"traffic": 1, **said}))
 
 
+def test_pods_that_are_asked_themselves_show_at_once_what_is_wrong() -> None:
+    given = setting(more={"analysis": {"source": "Pods", "warmup": "0s"}}, regressions=["50%@1m"])
+    assert given.scenario.counters is None
+    seen = scenario.as_read(given.spec.analysis, given.scenario)
+    assert (seen.scrape.total_seconds(), seen.counters) == (1, "Pods")
+    given = replace(given, scenario=seen)
+    told, brief = story.told(given, 1), story.brief(given, 1)
+    assert (told.end, told.at, told.step) == (brief.end, brief.at, brief.step)
+    assert told.end is story.End.REVERTED
+    other = setting(regressions=["50%@1m"])
+    assert scenario.as_read(other.spec.analysis, other.scenario) is other.scenario
+    assert told.at < story.told(other, 1).at
+
+
 def test_own_ratios_are_simulated() -> None:
     own = {"name": "carts", "ratio": {"of": "carts_lost_total", "to": "carts_total"}, "maxIncrease": "20%"}
     analysis = {"analysis": {"metrics": [own]}}

@@ -114,6 +114,22 @@ def test_what_cannot_be_taken_in_names_the_field_and_the_way_out(
     assert wrong.value.what.startswith("spec.analysis.templateRefs")
 
 
+def test_what_pods_cannot_tell_themselves_no_template_asks_of_them() -> None:
+    promql = {"name": "own", "ratio": {"of": 'bad{pod=~"{{pods}}"}', "to": "all_total"}, "max": "5%"}
+    router = {"name": "own", "preset": "ErrorRatio", "max": "5%", "from": "Router"}
+    gauge = {"name": "own", "gauge": {"query": 'cpu{pod=~"{{pods}}"}'}, "max": "90%"}
+    for metric, way in ((promql, "bare names of counters"), (router, "leave out from: Router"), (gauge, "gauges")):
+        found = {"t": {"metrics": [metric]}}
+        with pytest.raises(templates.Wrong) as wrong:
+            expanded(found, source="Pods", minRequests=0, templateRefs=[{"name": "t"}])
+        assert wrong.value.what.startswith(
+            "spec.analysis.templateRefs[0]: AnalysisTemplate t: metric 'own': with source"
+        )
+        assert way in wrong.value.what
+        assert expanded(found, minRequests=0, templateRefs=[{"name": "t"}]).metrics
+    assert expanded(source="Pods", templateRefs=[{"name": "common"}]).source == "Pods"
+
+
 def test_two_templates_with_a_metric_of_the_same_name_are_named() -> None:
     found = {"a": COMMON, "b": COMMON}
     with pytest.raises(templates.Wrong) as wrong:

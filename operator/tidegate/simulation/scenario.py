@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import BeforeValidator
 
-from tidegate.api.analysis import AnalysisSpec, CounterSource, Preset
+from tidegate.api.analysis import AnalysisSpec, CounterSource, Preset, Source
 from tidegate.api.base import DURATION_PATTERN, Duration, Model, Percent, parse_percent
 from tidegate.core.reading import mistakes
 
@@ -321,6 +321,13 @@ def measured(spec: AnalysisSpec, scenario: Scenario) -> None:
     strange = next((name for name in scenario.ratios if name not in own), None)
     if strange is not None:
         raise Wrong(f"ratios.{strange}: the release has no such ratio; it has {', '.join(own) or 'none'}")
+
+
+def as_read(spec: AnalysisSpec, scenario: Scenario) -> Scenario:
+    """As the release finds it: where it asks the pods themselves a look is a scrape, and no router is asked."""
+    if spec.source is not Source.Pods:
+        return scenario
+    return scenario.model_copy(update={"scrape": spec.interval, "counters": CounterSource.Pods})
 
 
 def read(said: Mapping[str, Any]) -> Scenario:

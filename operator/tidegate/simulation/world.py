@@ -284,7 +284,8 @@ class World:
         rows: dict[Side, tuple[Floats, Floats]] = {}
         for side, arm in self._arms.items():
             before = np.zeros_like(arm.scraped)
-            before[: len(arm.counted)] = arm.counted
+            if arm.counted.size:  # else it came with the analysis, and nothing was scraped of it before
+                before[: len(arm.counted)] = arm.counted
             rows[side] = (arm.scraped - before, before)
             arm.counted = arm.scraped
         ledger = Ledger({"simulated": Mark(at, None)}, answered=True)

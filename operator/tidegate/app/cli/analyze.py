@@ -117,8 +117,10 @@ async def _dry_run(args: argparse.Namespace) -> tuple[list[str], bool]:
     async with connected(args.namespace) as (cluster, namespace):
         spec, arms = await _measured(cluster, namespace, args.name, settings)
     if spec.source is Source.Pods:
-        told = "its pods are asked by the operator, for nobody outside the cluster reaches them"
-        raise Rejected(f"{args.name}: analysis.source: Pods: {told}; status.analysis has what it finds")
+        raise Rejected(
+            f"{args.name}: spec.analysis.source: Pods: the operator asks its pods, which nobody outside the cluster"
+            " reaches; status.analysis has what it finds"
+        )
     source = PrometheusSource(settings.prometheus, access=settings.access, clock=SystemClock())
     try:
         answers = dict(await source.fetch(analysis.queries(spec, arms)))

@@ -53,13 +53,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _answer(args: argparse.Namespace) -> str:
     from tidegate.simulation.forecast import forecast
-    from tidegate.simulation.scenario import Size, measured, read
+    from tidegate.simulation.scenario import Size, as_read, measured, read
 
     kind, name, spec = releases.release(args.filename, args.name)
     fields = releases.said(args)
     if args.prometheus:
         fields = {**_asked(args, spec), **fields}
-    scenario = read(fields)
+    scenario = as_read(spec.analysis, read(fields))
     measured(spec.analysis, scenario)
     for size in args.see:
         try:

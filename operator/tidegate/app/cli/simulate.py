@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _answer(args: argparse.Namespace) -> str:
     from tidegate.simulation import plots, story
-    from tidegate.simulation.scenario import measured, read
+    from tidegate.simulation.scenario import as_read, measured, read
 
     for name, value, most in (("runs", args.runs, MOST_RUNS), ("cores", args.cores, 256)):
         if not 1 <= value <= most:
@@ -80,7 +80,7 @@ def _answer(args: argparse.Namespace) -> str:
     for option, field in (("regression", "regressions"), ("outage", "outages")):
         if given := getattr(args, option):
             fields[field] = given
-    scenario = read(fields)
+    scenario = as_read(spec.analysis, read(fields))
     measured(spec.analysis, scenario)
     setting = story.Setting(kind, name, spec, scenario)
     told, summaries = story.told(setting, args.seed), _many(setting, args)
