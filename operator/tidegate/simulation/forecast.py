@@ -22,7 +22,7 @@ from tidegate.core.verdict.kernel import GROSS_DELTA, GROSS_RHO, Boundary, diver
 from tidegate.simulation.plots import minutes
 from tidegate.simulation.scenario import Scenario, Size
 
-UNKNOWN = 2.5
+UNKNOWN = 3.5
 """Nats that it takes not to know beforehand what a regression looks like, nor when it begins: measured, for regressions
 that begin with a step."""
 CHANCE = 1.645
