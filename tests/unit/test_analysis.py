@@ -38,6 +38,8 @@ class Arm:
         """The coefficient of variation of a pod's error rate from scrape to scrape."""
         self.served = 0.0
         """What each counter began with."""
+        self.late = 0.0
+        """Seconds after the other arm at which this one is scraped."""
         self.counters: dict[tuple[str, str, str], float] = {}
         self.samples: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
 
@@ -100,7 +102,7 @@ class World:
             self.scraped += self.scrape_every
             for arm in arms:
                 arm.serve(self.scrape_every, self.rng)
-                arm.scrape(self.scraped)
+                arm.scrape(self.scraped + arm.late)
 
     def answers(self, now: datetime) -> dict[str, Answer]:
         found = {}
@@ -145,6 +147,16 @@ def arm(name: str, rps: float, errors: float = 0.0, latency: float = 0.02, pods:
 
 def metric(status: AnalysisStatus, name: str) -> MetricStatus:
     return next(metric for metric in status.metrics if metric.name == name)
+
+
+@pytest.mark.parametrize(("interval", "scrape"), [("15s", 30.0), ("5s", 30.0), ("1s", 15.0), ("15s", 15.0)])
+def test_arms_that_are_never_scraped_between_the_same_two_looks_are_compared(interval: str, scrape: float) -> None:
+    late = arm("candidate", 50, errors=0.04, pods=1)
+    late.late = scrape / 2
+    compared = spec(interval=interval, metrics=[{"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%"}])
+    world = World(arm("stable", 50, errors=0.005, pods=1), late, compared, scrape=scrape)
+    assert world.look_until(Verdict.Fail, 100).verdict is Verdict.Fail
+    assert world.seconds <= 3.5 * scrape
 
 
 def test_half_of_the_requests_failing_is_seen_right_after_the_scrapes_that_show_it() -> None:

@@ -240,8 +240,7 @@ class _View:
 
     def stale(self, ledger: Ledger) -> bool:
         """Whether the newest sample is older than failed scrapes explain."""
-        newest = max((mark.at for mark in ledger.marks.values()), default=-math.inf)
-        return self.now.timestamp() - newest > 2 * ask.window(self.spec)
+        return self.now.timestamp() - ledger.newest > 2 * ask.window(self.spec)
 
 
 def plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
@@ -303,6 +302,10 @@ def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
     if metric.gauge is not None:
         return _levelled(view, metric, known, asked)
     counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
+    if len({counted[side].ledger.newest > known.ledgers[side].newest for side in asked}) > 1:
+        # One arm was scraped and the other not yet: what the one grew by waits. Else looks that are closer than
+        # scrapes would see now one arm, now the other, and compare nothing.
+        return replace(known, trouble=None)
     return _learnt(view, metric, known, counted)
 
 

@@ -170,6 +170,11 @@ class Ledger:
     answered: bool = False
     """Whether the arm's queries were ever answered: from then on, a source not seen before is a new process."""
 
+    @property
+    def newest(self) -> float:
+        """Up to when anything was counted, in Unix seconds."""
+        return max((mark.at for mark in self.marks.values()), default=-math.inf)
+
     def dump(self, origin: int) -> list[object]:
         """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}]; without counters the time
         alone.
