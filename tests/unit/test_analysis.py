@@ -159,6 +159,18 @@ def test_arms_that_are_never_scraped_between_the_same_two_looks_are_compared(int
     assert world.seconds <= 3.5 * scrape
 
 
+@pytest.mark.parametrize("anew", ["limits", "arms"])
+def test_evidence_that_is_void_is_begun_anew_by_an_answer(anew: str) -> None:
+    world = World(arm("stable", 50), arm("candidate", 50), spec())
+    for _ in range(3):
+        world.look()
+    if anew == "limits":
+        world.spec = spec(metrics=[{**ERRORS_ONLY[0], "maxIncrease": "60%"}])
+    else:
+        world.arms = replace(ARMS, stable=replace(ARMS.stable, name="another"))
+    assert world.look().verdict is not Verdict.Unknown, world.status.message
+
+
 def test_half_of_the_requests_failing_is_seen_right_after_the_scrapes_that_show_it() -> None:
     delays = []
     for seed in range(10):

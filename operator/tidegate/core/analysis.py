@@ -59,7 +59,7 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
     The first look after ``begin``, which has made the ``status``, also takes what stable did before. That is done
     without where it is not answered.
     """
-    sources = Journal.sources(status.journal) if status and status.journal else {}
+    sources = Journal.sources(status.journal, spec, arms.names) if status and status.journal else {}
     texts = [
         question.text
         for metric in spec.metrics

@@ -178,9 +178,13 @@ class Journal:
         return head[2], head[5], head[6]
 
     @staticmethod
-    def sources(text: str) -> dict[str, str | None]:
-        """By metric, whose counters it goes by."""
-        return {name: kept.get("source") for name, kept in json.loads(text)["metrics"].items()}
+    def sources(text: str, spec: AnalysisSpec, compared: tuple[str, str]) -> dict[str, str | None]:
+        """By metric, whose counters it goes by; not of those whose evidence ``load`` would not go on with."""
+        data = json.loads(text)
+        if tuple(data["journal"][:2]) != compared:
+            return {}
+        kept = ((metric, data["metrics"].get(metric.name)) for metric in spec.metrics)
+        return {metric.name: one["source"] for metric, one in kept if one and one["spec"] == _fingerprint(metric)}
 
     @staticmethod
     def load(text: str, spec: AnalysisSpec) -> Journal:
