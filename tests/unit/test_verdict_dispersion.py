@@ -141,3 +141,10 @@ def test_a_restart_changes_nothing() -> None:
             restarted = Dispersion.load(json.loads(json.dumps(restarted.dump()))).after(told, polls)
             assert restarted.phi(9.0) == through.phi(9.0)
     assert Dispersion.load(Dispersion().dump()) == Dispersion()
+
+
+def test_whole_events_stay_whole_however_many_a_block_has() -> None:
+    among = AmongPods()
+    for _ in range(3):
+        among = among.after({"one": Tally(123_457, 654_321), "two": Tally(123_459, 654_323)})
+    assert among.under_way["one"][1] == Tally(370_371, 1_962_963)

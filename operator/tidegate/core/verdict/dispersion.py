@@ -174,12 +174,13 @@ def _blocks(looks: Floats, length: int) -> Floats:
 
 
 def _rounded(tally: Tally) -> Tally:
-    """As the journal keeps it, so that a restart changes nothing: finer than chance is."""
+    """As the journal keeps it, so that a restart changes nothing: finer than chance is. Whole events stay whole: what
+    is cut off at each look of a block adds up."""
     return Tally(_plain(tally.events, 3), _plain(tally.requests, 4))
 
 
 def _plain(value: float, digits: int) -> float:
-    return round(value, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0.0
+    return round(value, max(0, digits - 1 - math.floor(math.log10(value)))) if value > 0 else 0.0
 
 
 def _short(value: float) -> float:

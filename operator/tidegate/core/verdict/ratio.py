@@ -52,8 +52,9 @@ class RatioBand:
         return interval if interval[0] < interval[1] else None
 
     def dump(self) -> list[list[float]]:
-        """As JSON, rounded to what is shown."""
-        return [[round(e, 2) for e in side] for side in (self.above, self.below)]
+        """As JSON. An event of stable's may be worth a thousandth, and a release has thousands of looks, each of which
+        is rounded."""
+        return [[round(e, 5) for e in side] for side in (self.above, self.below)]
 
     @staticmethod
     def load(data: list[list[float]]) -> RatioBand:
