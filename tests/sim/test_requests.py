@@ -93,6 +93,28 @@ async def test_a_metric_that_pauses_holds_the_release_until_somebody_decides(act
     assert answered(world) == ("Done", "")
 
 
+async def test_a_metric_that_pauses_between_two_steps_keeps_the_next_weight_away() -> None:
+    steps = [{"weight": 25, "bake": "10s"}, {"weight": 50, "bake": "20s"}, {"weight": 100, "bake": "2s"}]
+    world = await World.begin(spec=PAUSING | {"steps": steps}, versions={"v2": Version(starts_in=40)})
+    world.release("v2")
+    await world.until(lambda: world.step == 2 and world.stage is Stage.SCALE)
+    world.versions["v2"] = Version(starts_in=40, errors=0.4)
+    await world.until(lambda: world.why() == "AnalysisPaused", within=120)
+    await world.wait(900)
+    assert world.status.traffic is not None
+    assert (world.status.traffic.weight, world.stage) == (25, Stage.SHIFT), "and no deadline passes while it is held"
+    assert "errors beyond limits: resume, promote or abort" in world.status.message
+    assert (world.phase, world.why("Stalled"), world.events().count("AnalysisPaused")) == (
+        "Waiting",
+        "AnalysisPaused",
+        1,
+    )
+    world.versions["v2"] = Version()
+    await world.wait(10)
+    ask(world, "resume")
+    await world.ends("Promoted")
+
+
 async def test_a_metric_that_pauses_is_decided_on_for_what_it_has_shown() -> None:
     world = await paused_by_its_errors()
     world.versions["v2"] = Version()

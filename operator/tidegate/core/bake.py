@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tidegate.api.analysis import Advance, AnalysisStatus, Verdict
-from tidegate.api.conditions import ConditionType, Reason
+from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
 from tidegate.api.release import Outcome, Phase, ReleaseSpec, Stage, StepStatus
 from tidegate.core import checks, gates
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.forward import (
     at_step,
+    beyond,
     deserted,
     ensure_split,
     go_back,
@@ -23,6 +24,7 @@ from tidegate.core.forward import (
     paused,
     share_told,
     split_is,
+    stalls,
     step,
     steps,
     switched,
@@ -98,7 +100,7 @@ def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence:
         return _wait(draft)
     if word is Word.HOLD_FAILED:
         draft.say(Phase.WAITING, Reason.ANALYSIS_PAUSED, f"{told}: held{evidence}")
-        _stalls(draft, Reason.ANALYSIS_PAUSED, f"{', '.join(seen.held_by)} beyond limits", "resume, skip the step")
+        stalls(draft, Reason.ANALYSIS_PAUSED, beyond(draft), "resume, skip the step")
         return None
     thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, seen)}"
     draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
@@ -178,17 +180,7 @@ def _unproven(draft: Draft, why: str) -> Stage | None:
 
 def _holds_on(draft: Draft, why: str) -> None:
     """A hold's time is over, and its declared end is to hold: data may yet come, but somebody had better look."""
-    _stalls(draft, Reason.HOLD_EXPIRED, why, "skip the step")
-
-
-def _stalls(draft: Draft, reason: Reason, why: str, goes_on: str) -> None:
-    """Held until somebody decides, or until what is seen has changed: with what there is to decide."""
-    known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
-    told = f"{why}: {goes_on}, promote or abort"
-    if known is None or (known.status, known.reason) != ("True", reason):
-        draft.event(reason, f"{where(draft)}: {told}", "Warning")
-    draft.say(draft.phase, draft.reason, f"{draft.message}; {told}")
-    draft.stall(reason, told)
+    stalls(draft, Reason.HOLD_EXPIRED, why, "skip the step")
 
 
 def _kept(draft: Draft, seen: AnalysisStatus) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tidegate.api.conditions import Reason
+from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.gates import GateAt
 from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
 from tidegate.core import checks, gates, health
@@ -79,12 +79,12 @@ def follow(draft: Draft) -> None:
 
 
 def held(draft: Draft) -> bool:
-    """Somebody paused the release before the step's weight was written."""
+    """Somebody paused the release before the step's weight was written, or a metric did."""
     at = draft.status.step
     new = draft.journal.stage is Stage.SHIFT and (at is None or at.left is None)
     written, asked = draft.status.traffic, share_of(draft)
     there = written is not None and written.share == asked and split_is(draft.obs, asked)
-    return new and bool(paused(draft)) and not there and not draft.journal.retreated
+    return new and bool(paused(draft) or beyond(draft)) and not there and not draft.journal.retreated
 
 
 def paused(draft: Draft) -> str:
@@ -95,6 +95,22 @@ def paused(draft: Draft) -> str:
     if draft.journal.retreated:
         return f"since a batch failed ({draft.journal.retreated}); resume or abort it"
     return "by a request" if draft.journal.paused else ""
+
+
+def beyond(draft: Draft) -> str:
+    """Which metrics with ``onFail: Pause`` hold the release; nothing where it is to go on all the same."""
+    seen = draft.status.analysis
+    return f"{', '.join(seen.held_by)} beyond limits" if seen and seen.held_by and not draft.journal.hurried else ""
+
+
+def stalls(draft: Draft, reason: Reason, why: str, goes_on: str) -> None:
+    """Held until somebody decides, or until what is seen has changed: with what there is to decide."""
+    known = next((one for one in draft.obs.release.status.conditions if one.type == ConditionType.STALLED), None)
+    told = f"{why}: {goes_on}, promote or abort"
+    if known is None or (known.status, known.reason) != ("True", reason):
+        draft.event(reason, f"{where(draft)}: {told}", "Warning")
+    draft.say(draft.phase, draft.reason, f"{draft.message}; {told}")
+    draft.stall(reason, told)
 
 
 def where(draft: Draft) -> str:
@@ -362,7 +378,12 @@ def shift(draft: Draft) -> Stage | None:
     if deserted(draft):
         return Stage.SCALE
     if held(draft):
-        draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
+        if paused(draft):
+            draft.say(Phase.WAITING, Reason.PAUSED, f"{where(draft)}: held {paused(draft)}")
+        elif draft.status.analysis:
+            told = f"{where(draft)}: held before its weight; {draft.status.analysis.message}"
+            draft.say(Phase.WAITING, Reason.ANALYSIS_PAUSED, told)
+            stalls(draft, Reason.ANALYSIS_PAUSED, beyond(draft), "resume")
         return None
     if share.weight or share.match:
         draft.note(served=True)
