@@ -464,7 +464,7 @@ def test_that_callers_may_hold_their_connections_is_said_where_none_come(*, by_s
         by_service=by_service,
     )
     message = decide(obs, NOW).status.message
-    assert "held, evidence is too thin" in message
+    assert "held, evidence leans to failing" in message
     assert ("go over with their next connection" in message) == (by_service and not requests)
 
 

@@ -69,7 +69,7 @@ class Reason(StrEnum):
     TARGET_PAUSED = "TargetPaused"
     """The Deployment is paused by its owner; the release waits."""
     ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
-    """The bake is over and evidence is too thin: the step is held."""
+    """The bake is over, and evidence is too thin or leans to failing: the step is held."""
     ANALYSIS_PAUSED = "AnalysisPaused"
     """A metric with onFail: Pause is beyond its limits: the step is held until somebody decides."""
     ANALYSIS_UNKNOWN = "AnalysisUnknown"

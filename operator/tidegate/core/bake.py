@@ -30,7 +30,7 @@ from tidegate.core.forward import (
     switched,
     where,
 )
-from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, rule
+from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, doubt, rule
 
 AHEAD = timedelta(seconds=30)
 """How long before a bake ends the next step's pods may start: at most, and never before half of the bake."""
@@ -102,14 +102,15 @@ def _ruled(draft: Draft, spec: ReleaseSpec, at: StepStatus, told: str, evidence:
         draft.say(Phase.WAITING, Reason.ANALYSIS_PAUSED, f"{told}: held{evidence}")
         stalls(draft, Reason.ANALYSIS_PAUSED, beyond(draft), "resume, skip the step")
         return None
-    thin = f"{told}: held, evidence is too thin{evidence}{_kept(draft, seen)}"
+    thin = f"{told}: held, {doubt(seen)}{evidence}{_kept(draft, seen)}"
     draft.say(Phase.WAITING, Reason.ANALYSIS_INCONCLUSIVE, thin)
     if word is Word.LONGER:
         more = {"extensions": at.extensions + 1, "until": draft.now + step(draft).bake}
         draft.set(step=at.model_copy(update=more))
         return _wait(draft)
     if word is Word.BACK_THIN:
-        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, f"not proven in time: {seen.message}")
+        late = f"{doubt(seen)}, with all extensions: {seen.message}"
+        return go_back(draft, Outcome.ROLLED_BACK, Reason.HOLD_EXPIRED, late)
     _holds_on(
         draft, f"the bake is over, extensions too, and onInconclusive.then is {spec.analysis.on_inconclusive.then}"
     )

@@ -66,6 +66,11 @@ def rule(spec: AnalysisSpec, seen: AnalysisStatus | None, bake: Bake, now: datet
     return Word.ON if seen is None or enough(spec, seen) else _thin(spec, seen, bake)
 
 
+def doubt(seen: AnalysisStatus) -> str:
+    """Why a bake that is over does not end the step, in a word for people."""
+    return "evidence leans to failing" if seen.leans_to_failing else "evidence is too thin"
+
+
 def enough(spec: AnalysisSpec, seen: AnalysisStatus) -> bool:
     """The evidence lets a step end whose bake is over."""
     if seen.step_requests < spec.min_requests or seen.leans_to_failing:

@@ -14,7 +14,7 @@ from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import telemetry, windows
 from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest
-from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, rule
+from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, doubt, rule
 
 
 def settle(draft: Draft) -> None:
@@ -259,13 +259,13 @@ def _ruled(draft: Draft, plan: Rollout, spec: AnalysisSpec, told: str) -> bool:
         draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_PAUSED, told)
         _stalls(draft, FlagReason.ANALYSIS_PAUSED, held, "resume, skip the step")
         return False
-    draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_INCONCLUSIVE, f"{told}: held, evidence is too thin{evidence}")
+    draft.say(FlagPhase.WAITING, FlagReason.ANALYSIS_INCONCLUSIVE, f"{told}: held, {doubt(seen)}{evidence}")
     if word is Word.LONGER:
         more = at.bake or timedelta()
         draft.note(extensions=at.extensions + 1, until=draft.now + more)
         draft.wake_in(more)
     elif word is Word.BACK_THIN:
-        draft.turn_off(FlagReason.HOLD_EXPIRED, f"not proven in time: {seen.message if seen else ''}")
+        draft.turn_off(FlagReason.HOLD_EXPIRED, f"{doubt(seen)}, with all extensions: {seen.message}")
     elif word is Word.HOLD_THIN:
         _holds_on(draft, "the bake is over, extensions too")
     return False
