@@ -130,3 +130,48 @@ def test_thirty_two_pods_of_a_thousand_lines_take_a_tenth_of_a_core_at_most() ->
             WANTED.read(text)
         took.append(time.process_time() - began)
     assert min(took) < 0.1
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [" " * 1_000_000 + "#", "{" + "a" * 1_000_000, '{a="' + '"' * 1_000_000, " " * 8000 + "#", " 1" + " " * 8000 + "x"],
+)
+def test_no_line_takes_long(rest: str) -> None:
+    wanted = Wanted(frozenset({REQUESTS}), frozenset({"code"}))
+    began = time.process_time()
+    with pytest.raises(Malformed):
+        wanted.read(f"{REQUESTS}{rest}\n" * 2)
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("labels", ['{code="1",code="2"}', '{code="1" le="2"}', "{code=1}", '{="1"}', '{code="1",,}'])
+def test_labels_that_make_no_sense_spoil_the_reading(labels: str) -> None:
+    with pytest.raises(Malformed, match="labels of http_requests_total are not understood"):
+        sums(f"{REQUESTS}{labels} 1\n")
+
+
+def test_labels_that_never_come_again_take_neither_long_nor_memory() -> None:
+    wanted = Wanted(frozenset({REQUESTS}), frozenset({"code"}))
+    began = time.process_time()
+    for reading in range(20):
+        text = "".join(f'{REQUESTS}{{id="{"x" * 900}{reading}-{number}"}} 1\n' for number in range(1100))
+        wanted.read(text)
+    assert sum(len(labels) for _, labels in wanted._known) < 10_000_000
+    with pytest.raises(Malformed, match="are new: have fewer labels"):
+        wanted.read("".join(f'{REQUESTS}{{id="{number}"}} 1\n' for number in range(30_000)))
+    assert time.process_time() - began < 5
+
+
+def test_so_many_lines_are_learnt_bit_by_bit() -> None:
+    wanted = Wanted(frozenset({REQUESTS}), frozenset({"code"}))
+    text = "".join(f'{REQUESTS}{{route="{number}"}} 1\n' for number in range(5000))
+    for _ in range(2):
+        with pytest.raises(Malformed):
+            wanted.read(text)
+    assert sums(text, wanted) == {((NAME, REQUESTS),): 5000}
+
+
+def test_a_time_after_the_number_is_none_of_it_however_far_it_is() -> None:
+    text = f'{REQUESTS}{{code="200"}}\t5\t1700000000000\n{REQUESTS} 6  1700000000000\n'
+    first, again = sums(text), sums(text)
+    assert first == again == {((NAME, REQUESTS), ("code", "200")): 5, ((NAME, REQUESTS),): 6}
