@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,6 +51,20 @@ async def _long(request: web.Request) -> web.StreamResponse:
         await response.write(b"x 1\n" * 1024)
 
 
+async def _endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Encoding": "gzip"})
+    await response.prepare(request)
+    packer = zlib.compressobj(wbits=31)
+    await response.write(packer.compress(TEXT.encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
+    while True:
+        # Blocks of nothing.
+        await response.write(b"\0\0\0\xff\xff" * 10_000)
+
+
+async def _double(request: web.Request) -> web.Response:
+    return web.Response(body=2 * gzip.compress(TEXT.encode()), headers={"Content-Encoding": "gzip"})
+
+
 async def _slow(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -70,7 +85,7 @@ async def _openmetrics(request: web.Request) -> web.Response:
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
     app = web.Application()
-    handlers = (_plain, _packed, _cut, _bomb, _bad, _strange, _long, _slow, _elsewhere, _openmetrics)
+    handlers = (_plain, _packed, _cut, _bomb, _bad, _strange, _long, _endless, _double, _slow, _elsewhere, _openmetrics)
     app.add_routes([web.get(f"/{handler.__name__.removeprefix('_')}", handler) for handler in handlers])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -106,6 +121,8 @@ async def test_openmetrics_that_does_not_end_is_not_gone_by(url: str, reader: Ht
         ("cut", "it ends in the middle"),
         ("bomb", f"more than {MOST_READ // 1024} KiB"),
         ("long", f"more than {MOST_READ // 1024} KiB"),
+        ("endless", f"more than {MOST_READ // 1024} KiB"),
+        ("double", "more follows where what is packed ends"),
         ("bad", "incorrect header check"),
         ("strange", "packed by br"),
         ("slow", f"not within {TIMEOUT:g} s"),

@@ -19,7 +19,8 @@ from tidegate.ports.metrics import Exposition
 TIMEOUT = 0.8
 """Seconds until all of an answer must be there."""
 MOST_READ = 1024 * 1024
-"""Bytes of an answer, unpacked."""
+"""Bytes of an answer, as they come and unpacked."""
+_TOO_MUCH = f"more than {MOST_READ // 1024} KiB"
 _WANTED = {
     "Accept": "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
@@ -62,12 +63,18 @@ class HttpPodReader:
             if packed not in ("identity", "gzip"):
                 raise _Refused(f"it is packed by {packed[:16]}, which was not asked for")
             unpack = zlib.decompressobj(wbits=31) if packed == "gzip" else None
-            body = bytearray()
+            body, came = bytearray(), 0
             async for part in response.content.iter_any():
+                # A packed one may go on without anything coming out of it.
+                came += len(part)
+                if came > MOST_READ:
+                    raise _Refused(_TOO_MUCH)
                 # One byte more than is taken is enough to know, however much there is in a packed one.
                 body += unpack.decompress(part, MOST_READ + 1 - len(body)) if unpack else part
                 if len(body) > MOST_READ:
-                    raise _Refused(f"more than {MOST_READ // 1024} KiB")
+                    raise _Refused(_TOO_MUCH)
+                if unpack and unpack.unused_data:
+                    raise _Refused("more follows where what is packed ends")
             if unpack and not unpack.eof:
                 raise _Refused("it ends in the middle")
             text = body.decode(errors="replace")
