@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +29,7 @@ from tidegate.api.release import (
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
 from tidegate.core.hold import Hold
-from tidegate.core.machine import decide
+from tidegate.core.machine import decide, pods_of
 from tidegate.core.observed import INTRODUCED, Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
     Bound,
@@ -502,3 +503,23 @@ def test_at_rest_a_change_of_scale_flaps_no_condition() -> None:
     obs = observed(known, deployment={"settled": False, "replicas": 8, "revision": 1, "deadline": 600})
     plan = decide(obs, NOW + timedelta(seconds=1))
     assert plan == Plan(status=known)
+
+
+@pytest.mark.parametrize(
+    ("replicaset", "pod", "its"),
+    [
+        ("web-7d9f5", "web-7d9f5-abcde", True),
+        ("web-7d9f5", "web-7d9f6-abcde", False),
+        ("shop.web-7d9f5", "shop.web-7d9f5-abcde", True),
+        ("shop.web-7d9f5", "shop-web-7d9f5-abcde", False),
+        (f"{'a' * 47}-7d9f5c6b8d", f"{'a' * 47}-7d9f5c6b8dabcde", True),
+        (f"{'a' * 52}-7d9f5c6b8d", f"{'a' * 52}-7d9f5abcde", True),
+        (f"{'a' * 52}-7d9f5c6b8d", f"{'a' * 52}-6fcbdabcde", False),
+        # Next to nothing is left of the hash: stable's pods may be called the same.
+        (f"{'a' * 54}-7d9f5c6b8d", f"{'a' * 54}-7d9abcde", False),
+        (f"{'a' * 57}-7d9f5c6b8d", f"{'a' * 57}-abcde", False),
+        (f"{'a' * 60}-7d9f5c6b8d", f"{'a' * 58}abcde", False),
+    ],
+)
+def test_pods_are_known_by_their_names_even_by_those_that_are_cut(replicaset: str, pod: str, its: bool) -> None:
+    assert (re.fullmatch(pods_of(replicaset), pod) is not None) is its

@@ -88,10 +88,26 @@ def arms(obs: Observed) -> Arms | None:
     )
     if stable is None or candidate is None:
         return None
-    two = [(one.hash, f"{one.name}-[a-z0-9]+") for one in (stable, candidate)]
+    two = [(one.hash, pods_of(one.name)) for one in (stable, candidate)]
     sides = Arms.of_revisions(obs.release.namespace, two[0], two[1], obs.router_series)
     sides = replace(sides, protocols=protocols(obs.routes))
     return sides.asked_themselves() if by_pods(obs) else sides
+
+
+def pods_of(replicaset: str) -> str:
+    """A regular expression of the names of its pods: its own, of which long ones are cut, and some signs more.
+
+    Where too little of the hash is left, both revisions' may be the same: none is meant then, rather than all.
+    """
+    begin = f"{replicaset}-"[:_LONGEST_BEGIN]
+    told_apart = len(replicaset) < _LONGEST_BEGIN or len(begin) - replicaset.rfind("-") > _ENOUGH
+    return f"{begin if told_apart else replicaset + '-'}[a-z0-9]+".replace(".", "[.]")
+
+
+_LONGEST_BEGIN = 58
+"""Of a name that the API server makes: it has 63 characters at most, five of them at random."""
+_ENOUGH = 5
+"""Characters of a hash by which revisions are told apart."""
 
 
 def by_pods(obs: Observed) -> bool:
