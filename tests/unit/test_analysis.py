@@ -576,8 +576,12 @@ def looked(spec: AnalysisSpec, answers: Sequence[Mapping[str, Answer]]) -> Analy
 
 
 def sums(texts: tuple[str, ...], *values: float, at: float) -> dict[str, Answer]:
+    """Each is worked out when its turn comes."""
     when = START.timestamp() + at
-    return {text: (Series({}, ((when, value),)),) for text, value in zip(texts, values, strict=True)}
+    return {
+        text: (Series({}, ((when + 0.01 * turn, value),)),)
+        for turn, (text, value) in enumerate(zip(texts, values, strict=True))
+    }
 
 
 def test_promql_of_the_users_is_asked_for_each_arm_and_counted() -> None:

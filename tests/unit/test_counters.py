@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.core.counters import Counted, Ledger, Missing, Series, count, scrape_period, sources
+from tidegate.core.counters import MOST_SOURCES, Counted, Ledger, Missing, Series, count, evened, scrape_period, sources
 
 START = 1_700_000_000.0
 
@@ -228,3 +228,60 @@ def test_where_a_birth_is_known_it_says_what_counts_from_zero() -> None:
     assert total(look(Ledger(answered=True), born(-3, (4, 50), (6, 60)), born_at_zero=True)) == 10
     first = look(Ledger(), born(3, (4, 50)))
     assert total(look(first.ledger, born(3, (6, 60)))) == 10, "once"
+
+
+def test_a_counter_that_comes_back_after_a_restart_with_more_than_before_counts_from_zero() -> None:
+    good = series("a", (-1, 100), (15, 4), (30, 20), code="200")
+    bad = series("a", (-1, 5), (30, 7), code="500")
+    counted = look(Ledger(), ("to", good), ("to", bad), ("of", bad))
+    assert (total(counted, "to"), total(counted, "of")) == (27, 7)
+
+
+def test_a_source_that_is_read_in_place_of_another_was_there_before() -> None:
+    names = [f"p{number:02}" for number in range(MOST_SOURCES + 1)]
+    first = look(
+        Ledger(answered=True), *(("to", series(name, (0, 5000), (15, 5010))) for name in names), born_at_zero=True
+    )
+    read = [name for name in names if set(look(Ledger(), ("to", series(name, (15, 0)))).growths) <= set(first.growths)]
+    assert len(read) == MOST_SOURCES
+    later = look(
+        first.ledger,
+        *(("to", series(name, (615, 6000), (630, 6010))) for name in names if name != read[0]),
+        born_at_zero=True,
+    )
+    assert max(growth["to"] for growth in later.growths.values()) == 6010 - 5010
+
+
+def asked(*answers: list[tuple[str, Series]], by_promql: bool = False) -> list[tuple[str, Series]]:
+    return evened([(by_promql, answer) for answer in answers])
+
+
+def test_a_scrape_between_two_answers_loses_nothing() -> None:
+    all_then, bad_then = series("a", (0, 100), (15, 110), (30, 120)), series("a", (0, 1), (15, 2))
+    first = look(Ledger(), *asked([("of", bad_then)], [("to", all_then)]))
+    assert (total(first, "of"), total(first, "to")) == (1, 10)
+    bad_now = series("a", (0, 1), (15, 2), (30, 9), (45, 10))
+    all_now = series("a", (0, 100), (15, 110), (30, 120), (45, 130))
+    later = look(first.ledger, *asked([("of", bad_now)], [("to", all_now)]))
+    assert (total(later, "of"), total(later, "to")) == (8, 20)
+
+
+def test_a_counter_that_is_exposed_no_more_holds_back_the_others_for_one_scrape_alone() -> None:
+    gone = series("a", (0, 1), (15, 2))
+    first = look(Ledger(), *asked([("of", gone)], [("to", series("a", (0, 100), (15, 110), (30, 120)))]))
+    later = asked([("of", gone)], [("to", series("a", (0, 100), (15, 110), (30, 120), (45, 130)))])
+    assert total(look(first.ledger, *later), "to") == 20
+
+
+@pytest.mark.parametrize("apart", [-0.04, 0.04])
+def test_promql_that_is_worked_out_milliseconds_later_is_of_the_same_look(apart: float) -> None:
+    def told(look_: int) -> list[tuple[str, Series]]:
+        at = START + 15 * look_
+        bad, every = Series({}, ((at, 500.0 + look_),)), Series({}, ((at + apart, 100_000.0 + 100 * look_),))
+        return asked([("of", bad)], [("to", every)], by_promql=True)
+
+    ledger = look(Ledger(), *told(1)).ledger
+    for number in range(2, 6):
+        counted = look(ledger, *told(number))
+        ledger = counted.ledger
+        assert (total(counted, "of"), total(counted, "to")) == (1, 100)

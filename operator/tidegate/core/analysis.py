@@ -14,7 +14,18 @@ from datetime import datetime, timedelta
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Source, Verdict
 from tidegate.core import findings, history
 from tidegate.core import questions as ask
-from tidegate.core.counters import Answer, Counted, Growth, Ledger, Missing, Partly, Series, count, scrape_period
+from tidegate.core.counters import (
+    Answer,
+    Counted,
+    Growth,
+    Ledger,
+    Missing,
+    Partly,
+    Series,
+    count,
+    evened,
+    scrape_period,
+)
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
 from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
 from tidegate.core.verdict import decision, gauge, histogram
@@ -393,7 +404,7 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
 
 def _count(view: _View, ledger: Ledger, side: Side, asked: tuple[Question, ...]) -> Counted:
     """What one arm's counters grew by. New processes of the candidate began to count within this release."""
-    columned = [pair for question in asked for pair in ask.columned(question, view.answered(question))]
+    columned = evened([(one.single, list(ask.columned(one, view.answered(one)))) for one in asked])
     reaches = all(view.reaches_start(question) for question in asked)
     newborn = side is Side.Candidate and (ledger.answered or reaches)
     return count(ledger, columned, opens=view.opens, born_at_zero=newborn)

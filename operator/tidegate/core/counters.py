@@ -238,6 +238,53 @@ def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str,
     return found
 
 
+Columned = Sequence[tuple[str, Series]]
+
+
+def evened(answers: Sequence[tuple[bool, Columned]]) -> list[tuple[str, Series]]:
+    """The series of several answers to one look, as if they were one answer: they are milliseconds apart, and what is
+    of the same source would else be counted up to where the later one goes.
+
+    True: an answer by PromQL, whose samples are of the time when it was worked out.
+    """
+    if len(answers) < 2:
+        return [pair for _, answer in answers for pair in answer]
+    now = max((one.samples[-1][0] for by_promql, answer in answers if by_promql for _, one in answer), default=0.0)
+    found = [
+        (column, replace(one, samples=((now, one.samples[0][1]),)) if by_promql and len(one.samples) == 1 else one)
+        for by_promql, answer in answers
+        for column, one in answer
+    ]
+    late = _not_everywhere([answer for by_promql, answer in answers if not by_promql])
+    cut = ((column, _before(one, late.get(_key(one.labels), math.inf))) for column, one in found)
+    return [(column, one) for column, one in cut if one.samples]
+
+
+def _not_everywhere(answers: Sequence[Columned]) -> dict[str, float]:
+    """By source, when it was scraped between two answers: that scrape is in the later one alone, and can wait."""
+    times: dict[str, list[set[float]]] = {}
+    for answer in answers:
+        of_answer: dict[str, set[float]] = {}
+        for _, one in answer:
+            of_answer.setdefault(_key(one.labels), set()).update(at for at, _ in one.samples)
+        for key, its in of_answer.items():
+            if its:
+                times.setdefault(key, []).append(its)
+    late = {}
+    for key, several in times.items():
+        common, newest = min(map(max, several)), max(map(max, several))
+        # A counter that is exposed no more is further behind from the next scrape on.
+        if not any(common < at < newest for its in several for at in its):
+            late[key] = newest if newest > common else math.inf
+    return late
+
+
+def _before(series: Series, end: float) -> Series:
+    if not series.samples or series.samples[-1][0] < end:
+        return series
+    return replace(series, samples=tuple(sample for sample in series.samples if sample[0] < end))
+
+
 Scraper = tuple[str | None, ...]
 
 
@@ -300,7 +347,9 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
         walk = _Walk(_continuing(present[key], mark), sums=key == _AGGREGATE)
         if not walk.series:
             continue
-        newborn = born_at_zero if walk.born is None else walk.born >= opens
+        # Where there are more than are read, one that is read in place of another may have been there all along.
+        unread_before = len(ledger.marks) >= MOST_SOURCES
+        newborn = born_at_zero and not unread_before if walk.born is None else walk.born >= opens
         growth, start = walk.since(mark, opens, born_at_zero=newborn)
         growths[key] = growth
         before.append(start)
@@ -391,15 +440,16 @@ class _Walk:
     def _after(self, samples: tuple[Sample, ...], base: float, anew: Collection[float] = ()) -> tuple[float, bool]:
         """What one counter grew by after ``base``: from its last value until then, else, born later, from zero; and
         whether it ever fell."""
-        last, grown, fell = 0.0, 0.0, False
+        last, before, grown, fell = 0.0, -math.inf, 0.0, False
         for when, value in samples:
             if when > base:
-                if value < last or when in anew:
+                # One that is not exposed until it counts something may be back long after the process.
+                if value < last or any(before < at <= when for at in anew):
                     fell = True
                     grown += 0.0 if self.sums else value
                 else:
                     grown += value - last
-            last = value
+            last, before = value, when
         return grown, fell
 
 
