@@ -147,6 +147,8 @@ def test_a_template_is_named_once_and_by_releases() -> None:
 
 RATIO = {"of": 'sum(a_seconds_sum{pod=~"{{pods}}"})', "to": 'sum(rate(b_bytes_total{pod=~"{{pods}}"}[1m]))'}
 
+IN_A_TEXT = {"of": 'sum(a{pod=~"{{pods}}",route="/\\"rate(x)"})', "to": "sum(a{pod=~'{{pods}}'})"}
+
 
 @pytest.mark.parametrize(
     ("said", "given", "told"),
@@ -170,6 +172,32 @@ RATIO = {"of": 'sum(a_seconds_sum{pod=~"{{pods}}"})', "to": 'sum(rate(b_bytes_to
             ["of must tell the two apart that are compared: give the bare name of a counter, or use {{revision}}"],
         ),
         ({"metrics": [*COMMON["metrics"], *COMMON["metrics"]]}, {}, ["spec.metrics[1].name: 'latency' is the name of"]),
+        ({**COMMON, "arguments": []}, {}, ["spec.arguments: there is no such field"]),
+        (
+            {**TEAM, "args": [{"name": "limit", "defualt": "5%"}, {"name": "job"}]},
+            {"job": "x", "limit": "5%"},
+            ["spec.args[0].defualt: there is no such field"],
+        ),
+        ({**TEAM, "args": [*TEAM["args"], {"name": "job"}]}, {}, ["args must have distinct names"]),
+        (
+            {
+                "metrics": [
+                    {"name": "m", "ratio": {"of": 'a{v="{{variant}}"}', "to": 'b{p="{{pods}}{{pod}}"}'}, "max": "5%"}
+                ]
+            },
+            {},
+            ["[0].ratio.of: {{variant}} stands for nothing", "[0].ratio.to: {{pod}} stands for nothing"],
+        ),
+        (
+            {
+                "metrics": [
+                    {"name": "m", "gauge": {"query": 'a{p="{{pods}}",n="{{namespace}}",x="{{name}}"}'}, "max": "5%"}
+                ]
+            },
+            {},
+            ["spec.metrics[0].gauge.query: {{name}} stands for nothing in a query of a release: use {{revision}}, {{p"],
+        ),
+        ({"metrics": [{"name": "m", "ratio": IN_A_TEXT, "max": "5%"}]}, {}, []),
         ({}, {}, ["spec.metrics must be given"]),
         ("text", {}, ["spec: 'text': "]),
     ],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tidegate.api.analysis import ARGUMENT_NAME, MOST_METRICS
 from tidegate.api.base import Model, Rules
@@ -36,6 +36,12 @@ class AnalysisTemplateSpec(Model):
             "args must have distinct names",
         ),
     )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if len({argument.name for argument in self.args}) != len(self.args):
+            raise ValueError(self.cel_rules[0][1])
+        return self
 
 
 class AnalysisTemplate(Model):

@@ -14,13 +14,17 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tidegate.api.analysis import MOST_METRICS, AnalysisSpec, MetricSpec, Source, TemplateRef, not_by_pods
-from tidegate.api.template import AnalysisTemplateSpec
+from tidegate.api.template import AnalysisTemplateSpec, TemplateArgument
 from tidegate.core import reading
 
 _ARGUMENT = re.compile(r"\{\{\s*args\.([^{}\s]+)\s*\}\}")
 _GROWTH = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv|histogram_quantile)\s*\(")
 """What PromQL makes of counters that are no counter any more."""
 _UNIT = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*_(seconds|milliseconds|ms|bytes)(?:_total|_sum|_count|_bucket)?\b")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`")
+_WORD = re.compile(r"\{\{(.*?)\}\}")
+_WORDS = ("revision", "pods", "namespace")
+"""What stands for something in a query of a release."""
 Json = dict[str, Any]
 
 
@@ -72,9 +76,17 @@ def lint(said: object, given: Mapping[str, str]) -> list[str]:
         spec = _read(said)
     except Wrong as wrong:
         return [wrong.what]
+    assert isinstance(said, dict)
+    parts: list[tuple[type[BaseModel], Json, str]] = [(AnalysisTemplateSpec, said, "spec")]
+    parts += [(TemplateArgument, one, f"spec.args[{number}]") for number, one in enumerate(said.get("args") or ())]
+    found = [
+        f"{field}: there is no such field; remove it, or correct its name"
+        for part in parts
+        for field in _unknown(*part)
+    ]
     known = {argument.name: argument.default for argument in spec.args}
     used = set(_used(list(spec.metrics)))
-    found = [f"spec.args: {name} is used by no metric; remove it" for name in known if name not in used]
+    found += [f"spec.args: {name} is used by no metric; remove it" for name in known if name not in used]
     found += [
         f"{name}={value}: the template has no such argument" for name, value in given.items() if name not in known
     ]
@@ -94,7 +106,7 @@ def lint(said: object, given: Mapping[str, str]) -> list[str]:
         if metric.name in seen:
             found.append(f"{field}.name: {metric.name!r} is the name of another metric too; rename one of them")
         seen.add(metric.name)
-        found += [f"{field}.ratio.{told}" for told in _doubts(metric)]
+        found += [f"{field}.{told}" for told in _doubts(metric)]
     return found
 
 
@@ -185,13 +197,20 @@ def _mistakes(error: ValidationError, where: str) -> str:
 
 def _doubts(metric: MetricSpec) -> Iterator[str]:
     """What PromQL of the user's looks wrong, though it may be right."""
+    fields = ("gauge.query",) if metric.gauge else ("ratio.of", "ratio.to")
+    for field, text in zip(fields, metric.texts, strict=False):
+        for word in dict.fromkeys(_WORD.findall(text)):
+            if word not in _WORDS:
+                way = ", ".join(f"{{{{{known}}}}}" for known in _WORDS)
+                yield f"{field}: {{{{{word}}}}} stands for nothing in a query of a release: use {way}, or an argument"
     if metric.ratio is None:
         return
     two = {"of": metric.ratio.of, "to": metric.ratio.to}
     for side, text in two.items():
-        if growth := _GROWTH.search(text):
-            yield f"{side}: {growth[1]}(…) is no counter: give the counter itself, what it grows by is reckoned here"
+        if growth := _GROWTH.search(_QUOTED.sub("", text)):
+            way = "give the counter itself, what it grows by is reckoned here"
+            yield f"ratio.{side}: {growth[1]}(…) is no counter: {way}"
     units = {side: set(_UNIT.findall(text)) for side, text in two.items()}
     if all(units.values()) and not units["of"] & units["to"]:
         of, to = (" and ".join(sorted(units[side])) for side in two)
-        yield f"of: it is in {of}, and to in {to}: a share is of the same unit"
+        yield f"ratio.of: it is in {of}, and to in {to}: a share is of the same unit"
