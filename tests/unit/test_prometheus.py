@@ -30,6 +30,7 @@ class Server:
         self.reply: Callable[[dict[str, str]], Reply] = lambda _: (200, vector("1"))
         self.delay = 0.0
         self.redirect = ""
+        self.trickle = False
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
         outer = self
@@ -50,7 +51,10 @@ class Server:
                         self.send_header("Location", outer.redirect)
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
-                    self.wfile.write(data)
+                    for byte in data if outer.trickle else ():
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(0.1)
+                    self.wfile.write(b"" if outer.trickle else data)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -323,3 +327,26 @@ def test_settings_that_cannot_be_right_are_told_before_anything_runs(settings: d
     assert told in wrong
     assert bool(told) == bool(wrong)
     assert "s3cret" not in wrong
+
+
+async def test_an_answer_that_trickles_takes_no_thread_for_longer_than_it_may(server: Server, clock: Time) -> None:
+    source = PrometheusSource(server.url, timeout=0.3, parallel=1, clock=clock)
+    server.trickle = True
+    told = await source.fetch(["x"])
+    assert told["x"] == Missing(f"Prometheus at {server.url} did not answer in 0.3 s")
+    server.trickle = False
+    assert not isinstance((await source.fetch(["y"]))["y"], Missing)
+    await source.close()
+
+
+async def test_an_answer_that_is_too_large_is_refused(
+    server: Server, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.adapters.prometheus.MOST_READ", 2 * 1024**2)
+    source = PrometheusSource(server.url, clock=clock)
+    server.reply = lambda _: (200, vector("1", text="x" * 1024**2 * 2))
+    told = await source.fetch(["x"])
+    assert told["x"] == Missing("the answer has more than 2 MiB: ask for fewer series")
+    server.reply = lambda _: (200, vector("1", text="x" * 1024**2))
+    assert not isinstance((await source.fetch(["y"]))["y"], Missing)
+    await source.close()

@@ -10,6 +10,7 @@ import asyncio
 import math
 import ssl
 import threading
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
+import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 from requests.adapters import HTTPAdapter
@@ -36,6 +38,9 @@ _STRIKES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 """Seconds until it is tried again: with one query, and doubled as long as that fails."""
 _CONNECT = 2.0
+MOST_READ = 64 * 1024 * 1024
+"""Bytes of an answer: an hour of the counters of a hundred pods."""
+_AT_ONCE = 64 * 1024
 _OVERHEAD = 1.0
 """Seconds that a thread may take to give up after its own timeouts have passed."""
 
@@ -163,8 +168,27 @@ class PrometheusSource:
         return _series(result)
 
     def _hear(self, response: requests.Response, **_: object) -> None:
-        """Keep the response for the thread that asked: the client gives away no more than its result."""
+        """Keep the response for the thread that asked: the client gives away no more than its result.
+
+        Its body is read here, in time and size: the client's timeout is that of each part, and its memory ours.
+        """
         self._heard.response = response
+        body, late = bytearray(), time.monotonic() + self._timeout
+        try:
+            while part := response.raw.read1(_AT_ONCE, decode_content=True):
+                body += part
+                if len(body) > MOST_READ:
+                    raise _Refused(f"the answer has more than {MOST_READ // 1024**2} MiB: ask for fewer series")
+                if time.monotonic() > late:
+                    raise requests.Timeout
+        except urllib3.exceptions.TimeoutError:
+            raise requests.Timeout from None
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(error) from error
+        finally:
+            if not response.raw.isclosed():
+                response.close()
+        response._content = bytes(body)
 
 
 class _Headers(requests.auth.AuthBase):
