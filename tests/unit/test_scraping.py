@@ -45,6 +45,8 @@ def test_annotations_then_names_then_the_first_port(found: dict[str, Any], url: 
         (pod({"port": "http"}, HTTP), "prometheus.io/port: 'http': write the number"),
         (pod({"port": "0"}, HTTP), "prometheus.io/port: '0'"),
         (pod({"port": "70000"}, HTTP), "prometheus.io/port: '70000'"),
+        (pod({"port": "0080801234"}, HTTP), "prometheus.io/port: '0080801234'"),
+        (pod({"path": "/" + "a" * 200_000}, HTTP), "prometheus.io/path: '/aaaaaaaaaaaaaaa'…: write no more than 256"),
         (pod({"port": ""}, HTTP), "prometheus.io/port: ''"),
         (pod({"scheme": "ftp"}, HTTP), "prometheus.io/scheme: 'ftp': write http or https"),
         (pod(None, HTTP, ip=""), "no address yet"),

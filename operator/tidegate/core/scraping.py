@@ -14,6 +14,9 @@ PORT, PATH, SCHEME = "prometheus.io/port", "prometheus.io/path", "prometheus.io/
 _NAMED = ("metrics", "http-metrics")
 _NOWHERE = f"no container port is declared: declare one, or say where by the annotation {PORT}"
 
+_LONGEST_PATH = 256
+"""Characters: it is in messages."""
+
 Json = Mapping[str, Any]
 
 
@@ -51,8 +54,10 @@ def exposed(pod: Json) -> Exposed:
     scheme, path = str(notes.get(SCHEME) or "http").lower(), str(notes.get(PATH) or "/metrics")
     if scheme not in ("http", "https"):
         return Exposed(why=f"annotation {SCHEME}: {scheme[:16]!r}: write http or https")
+    if len(path) > _LONGEST_PATH:
+        return Exposed(why=f"annotation {PATH}: {path[:16]!r}…: write no more than {_LONGEST_PATH} characters")
     said = notes.get(PORT)
-    if said is not None and not (said.isdecimal() and said.isascii() and 0 < int(said[:6]) < 65536):
+    if said is not None and not (said.isdecimal() and said.isascii() and len(said) < 6 and 0 < int(said) < 65536):
         return Exposed(why=f"annotation {PORT}: {said[:16]!r}: write the number of a port")
     port = int(said) if said else _port(pod.get("spec", {}))
     if port is None:
