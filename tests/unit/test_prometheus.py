@@ -127,7 +127,7 @@ async def test_a_scalar_is_one_series(server: Server, source: PrometheusSource) 
 
 async def test_the_time_of_evaluation_is_sent(server: Server, source: PrometheusSource) -> None:
     await source.fetch(["x"], at=datetime(2026, 1, 2, 3, 4, 5, 678000, UTC))
-    assert server.asked == [{"query": "x", "time": "1767323045.678"}]
+    assert server.asked == [{"query": "x", "time": "1767323045.678", "timeout": "0.240"}]
 
 
 @pytest.mark.parametrize(
@@ -350,3 +350,13 @@ async def test_an_answer_that_is_too_large_is_refused(
     server.reply = lambda _: (200, vector("1", text="x" * 1024**2))
     assert not isinstance((await source.fetch(["y"]))["y"], Missing)
     await source.close()
+
+
+async def test_queries_of_one_that_take_too_long_are_no_outage_for_all(
+    server: Server, source: PrometheusSource
+) -> None:
+    told = {"status": "error", "errorType": "timeout", "error": "query timed out in expression evaluation"}
+    server.reply = lambda query: (503, told) if query["query"].startswith("slow") else (200, vector("1"))
+    slow = [f"slow{number}" for number in range(5)]
+    assert await source.fetch(slow) == dict.fromkeys(slow, Missing("query timed out in expression evaluation"))
+    assert not isinstance((await source.fetch(["x"]))["x"], Missing)

@@ -38,6 +38,8 @@ _STRIKES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
 """Seconds until it is tried again: with one query, and doubled as long as that fails."""
 _CONNECT = 2.0
+_SERVERS_PART = 0.8
+"""How much of the timeout a query may take to be worked out."""
 MOST_READ = 64 * 1024 * 1024
 """Bytes of an answer: an hour of the counters of a hundred pods."""
 _AT_ONCE = 64 * 1024
@@ -144,7 +146,10 @@ class PrometheusSource:
     def _ask(self, query: str, at: float | None) -> tuple[Series, ...]:
         """One query, in a thread."""
         self._heard.response = None
-        params = {} if at is None else {"time": f"{at:.3f}"}
+        # So that the server gives up before we do, and says that it was this query.
+        params = {"timeout": f"{_SERVERS_PART * self._timeout:.3f}"}
+        if at is not None:
+            params["time"] = f"{at:.3f}"
         timeouts: Any = (min(_CONNECT, self._timeout), self._timeout)  # handed on to requests, which takes a pair
         try:
             result = self._client.custom_query(query, params=params, timeout=timeouts)
@@ -272,7 +277,9 @@ def _why(url: str, response: requests.Response | None) -> Exception:
     if response.status_code in {401, 403}:
         way = "are the credentials right, and is there a tenant's header where one is needed?"
         return _Unavailable(f"Prometheus at {url} refuses access ({response.status_code} {said}): {way}")
-    if response.status_code in {400, 422} and error:
+    # A query that takes too long is one of somebody's: it says nothing of those of all others.
+    too_long = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE and _said(response, "errorType") == "timeout"
+    if error and (too_long or response.status_code in {400, 422}):
         return _Refused(str(said))
     if response.status_code == HTTPStatus.BAD_REQUEST:
         return _Unavailable(f"{url} does not answer as a Prometheus does (400 {said}): is it http, or https?")
