@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from tidegate.adapters.access import Access
+from tidegate.adapters.access import Access, Unreadable
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.app.settings import Settings
 from tidegate.core.counters import Missing, Series
@@ -360,3 +361,15 @@ async def test_queries_of_one_that_take_too_long_are_no_outage_for_all(
     slow = [f"slow{number}" for number in range(5)]
     assert await source.fetch(slow) == dict.fromkeys(slow, Missing("query timed out in expression evaluation"))
     assert not isinstance((await source.fetch(["x"]))["x"], Missing)
+
+
+def test_a_password_may_have_any_characters_and_a_username_no_colon(tmp_path: Path) -> None:
+    (tmp_path / "username").write_text("jürgen\n", "utf-8")
+    (tmp_path / "password").write_text("geheim:ß\n", "utf-8")
+    access = Access(basic_auth=str(tmp_path))
+    sent = base64.b64encode("jürgen:geheim:ß".encode()).decode()
+    assert access.now() == {"Authorization": f"Basic {sent}"}
+    assert access.hide(f"{sent}, geheim:ß") == "…, …"
+    (tmp_path / "username").write_text("a:b", "utf-8")
+    with pytest.raises(Unreadable, match="username has a colon"):
+        access.now()

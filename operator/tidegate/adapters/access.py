@@ -13,6 +13,7 @@ from pathlib import Path
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """Of a header."""
 _VALUE = re.compile(r"[\x20-\x7e]*")
+_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 _SHORTEST_HIDDEN = 4
 """What is shorter is in any text by chance."""
 
@@ -42,8 +43,7 @@ class Access:
         if self.token:
             found["Authorization"] = f"Bearer {_read(Path(self.token))}"
         elif self.basic_auth:
-            pair = ":".join(_read(Path(self.basic_auth) / name) for name in ("username", "password"))
-            found["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            found["Authorization"] = f"Basic {_basic(Path(self.basic_auth))}"
         return found
 
     def hide(self, text: str) -> str:
@@ -73,12 +73,20 @@ class Access:
                 yield _read(Path(self.token))
             elif self.basic_auth:
                 yield self.now()["Authorization"].removeprefix("Basic ")
-                yield _read(Path(self.basic_auth) / "password")
+                yield _read(Path(self.basic_auth) / "password", _LINE)
         except Unreadable:
             return
 
 
-def _read(file: Path) -> str:
+def _basic(folder: Path) -> str:
+    """Both in one, as it is sent: so they may have any characters."""
+    username, password = (_read(folder / name, _LINE) for name in ("username", "password"))
+    if ":" in username:
+        raise Unreadable(f"{folder / 'username'} has a colon, which no username of basic auth may have")
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def _read(file: Path, allowed: re.Pattern[str] = _VALUE) -> str:
     """What a file says, in one line."""
     try:
         text = file.read_text("utf-8").strip()
@@ -88,7 +96,7 @@ def _read(file: Path) -> str:
         raise Unreadable(f"{file} is no text") from None
     if not text:
         raise Unreadable(f"{file} is empty")
-    if not _VALUE.fullmatch(text):
+    if not allowed.fullmatch(text):
         raise Unreadable(f"{file} has more than one line, or characters that no header may have")
     return text
 
