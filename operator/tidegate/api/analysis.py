@@ -508,6 +508,9 @@ class AnalysisStatus(Model):
     """Why, in one word."""
     message: str = ""
     """Why, and what to do where something can be done."""
+    caveat: str | None = None
+    """That stable's own pods differed so much before the release that the comparison says little, which pod stands out
+    if one does, and what would help. Nothing is held up by it."""
     leans_to_failing: bool = False
     """Whether the evidence of some metric speaks for failing, short of proving it. Such a step does not advance."""
     held_by: Annotated[tuple[str, ...], Field(max_length=8)] = ()

@@ -78,6 +78,9 @@ class Reason(StrEnum):
     """The analysis proved the candidate worse than allowed."""
     ANALYSIS_PASSING = "AnalysisPassing"
     """Nothing speaks against the candidate so far."""
+    PODS_DIFFER = "PodsDiffer"
+    """Stable's own pods differ so much that the comparison says little; the message says what helps. Nothing is held up
+    by it."""
     NO_ANALYSIS = "NoAnalysis"
     """No candidate is being analysed."""
     CRASH_LOOP = "CrashLoop"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Source, Verdict
-from tidegate.core import findings, history
+from tidegate.core import caveat, findings, history
 from tidegate.core import questions as ask
 from tidegate.core.counters import (
     Answer,
@@ -35,7 +35,19 @@ from tidegate.core.verdict.kernel import Poll, Tally
 from tidegate.core.verdict.latency import Cuts, Latency, tally
 from tidegate.core.verdict.mixture import Pace
 
-__all__ = ["Arms", "begin", "forgiven", "is_first", "look", "look_at", "next_look", "plans", "queries"]
+__all__ = [
+    "Arms",
+    "before",
+    "begin",
+    "caveats",
+    "forgiven",
+    "is_first",
+    "look",
+    "look_at",
+    "next_look",
+    "plans",
+    "queries",
+]
 
 _LEARNING = 10.0
 """Seconds in which looks are close: until two samples have shown when scrapes come, and where pods are read."""
@@ -78,8 +90,22 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
         for question in ask.questions(spec, metric, arms, side, sources.get(metric.name))
     ]
     if status is not None and is_first(status):
-        texts += [question.text for metric in spec.metrics for question in ask.history(spec, metric, arms)]
+        texts += before(spec, arms)
     return tuple(dict.fromkeys(texts))
+
+
+def before(spec: AnalysisSpec, arms: Arms) -> tuple[str, ...]:
+    """The queries that tell what stable did before."""
+    return tuple(question.text for metric in spec.metrics for question in ask.history(spec, metric, arms))
+
+
+def caveats(spec: AnalysisSpec, arms: Arms, answers: Mapping[str, Answer], now: datetime) -> dict[str, str]:
+    """By metric, what the first look of a release that begins now would tell of stable's pods. ``answers`` are of both
+    ``queries`` and ``before``."""
+    journal = Journal.load(begin(spec, arms, now, 1, 1).journal, spec)
+    view = _View(spec, arms, answers, now, journal, plans(spec))
+    known = {one.name: _with_history(view, one, _of_source(view, one)) for one in spec.metrics}
+    return {name: one.caveat for name, one in known.items() if one.caveat}
 
 
 def is_first(status: AnalysisStatus) -> bool:
@@ -119,8 +145,9 @@ def look(
         for metric in spec.metrics
     }
     journal = replace(_clocked(view), metrics=metrics)
+    told = status.caveat or "; ".join(one.caveat for one in metrics.values() if one.caveat) or None
     status, journal = _concluded(view, journal)
-    return status.model_copy(update={"journal": journal.dump(spec)})
+    return status.model_copy(update={"caveat": told, "journal": journal.dump(spec)})
 
 
 def look_at(
@@ -450,7 +477,19 @@ def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     of_pod = _tally_of(metric, before)
     if not pods or of_pod is None:
         return known
-    return replace(known, dispersion=known.dispersion.after_history(*history.tallied(pods, looks, of_pod)))
+    requests, events = history.tallied(pods, looks, of_pod)
+    dispersion = known.dispersion.after_history(requests, events)
+    told = caveat.told(
+        metric.name,
+        rule(metric),
+        view.plan(metric),
+        dispersion.phi(),
+        history.names(columned),
+        requests,
+        events,
+        view.spec.interval.total_seconds(),
+    )
+    return replace(known, dispersion=dispersion, caveat=told)
 
 
 def _phi(view: _View, metric: MetricSpec, known: Known, candidate: Counted, requests: float, p: float) -> float:

@@ -20,6 +20,13 @@ def growths(
     return tuple(_grown(present[key], ends) for key in sorted(present)[:MOST_SOURCES])
 
 
+def names(columned: Iterable[tuple[str, Series]]) -> tuple[str, ...]:
+    """What people call the sources of ``growths``, in the same order: pods, or instances of which no pod is told."""
+    present = sources(columned)
+    labels = [present[key][0][1].labels for key in sorted(present)[:MOST_SOURCES]]
+    return tuple(one.get("pod") or one.get("instance", "") for one in labels)
+
+
 def _grown(series: list[tuple[str, Series]], ends: Floats) -> dict[str, Floats]:
     """One source's. A counter that is born later than its source has grown from zero."""
     born = min(one.samples[0][0] for _, one in series)

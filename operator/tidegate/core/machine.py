@@ -340,6 +340,8 @@ def _look(draft: Draft) -> None:
             draft.now,
             step_changed=index != draft.journal.looked_step,
         )
+        if seen.caveat and not draft.status.analysis.caveat:
+            draft.event(Reason.PODS_DIFFER, seen.caveat, "Warning")
         draft.set(analysis=seen)
         draft.note(looked_step=index)
     due = analysis.next_look(spec.analysis, draft.status.analysis)

@@ -97,6 +97,8 @@ class Known:
     """Whether it is beyond its limits and pauses the release. It stays so until somebody decides."""
     trouble: Trouble | None = None
     """Why it could not be measured in this look; not kept."""
+    caveat: str = ""
+    """Of the first look: what stable's pods did before that makes the comparison weak; not kept."""
 
     @staticmethod
     def nothing(metric: MetricSpec) -> Known:

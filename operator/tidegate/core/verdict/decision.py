@@ -143,6 +143,13 @@ def needed(plan: Plan, metric: str, rule: Rule, evidence: Evidence, phi: float =
     return None if missing_most is None or missing_most > 1e9 else _two_digits(missing_most)
 
 
+def to_fail(
+    plan: Plan, key: Key, boundary: Boundary, candidate: float, stable: float, many: float, phi: float
+) -> float:
+    """About how many of the candidate's requests fail it, at these rates and with ``many`` of stable's to each."""
+    return _PATIENCE * plan.bar(key) * phi / information(boundary, candidate, stable, many)
+
+
 def _information(test: Check, rule: Rule, poll: Poll, *, beyond: bool) -> float:
     """Nats per candidate request against the nearest point of the null."""
     if test is Check.Absolute:
