@@ -178,7 +178,11 @@ IN_A_TEXT = {"of": 'sum(a{pod=~"{{pods}}",route="/\\"rate(x)"})', "to": "sum(a{p
             {"job": "x", "limit": "5%"},
             ["spec.args[0].defualt: there is no such field"],
         ),
-        ({**TEAM, "args": [*TEAM["args"], {"name": "job"}]}, {}, ["args must have distinct names"]),
+        (
+            {**TEAM, "args": [{"name": "limit"}, {"name": "job"}, {"name": "job"}]},
+            {},
+            ["args must have distinct names"],
+        ),
         (
             {
                 "metrics": [
