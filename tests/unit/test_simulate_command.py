@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,36 @@ def test_what_is_wrong_is_told(manifest: str, args: list[str], wrong: str, capsy
         (RELEASE.replace("20", "twenty"), "spec.steps[0].weight: 'twenty' is to be a whole number"),
         (RELEASE + "  analysis: {metrics: []}\n", "spec.analysis.metrics is empty"),
         ("{", "release.yaml: "),
+        (RELEASE.replace("{name: checkout}", "checkout", 1), "metadata: 'checkout' is to be an object"),
+        (RELEASE.replace("{name: checkout}", "{name: 5}", 1), "metadata.name is needed"),
     ],
 )
 def test_a_wrong_manifest_is_told(manifest: str, text: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(manifest).write_text(text)
     assert wrong in said(capsys, "simulate", "-f", manifest, *FEW, code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("scrape: 15\n", "scrape: 15: '15' is not a duration: write it like 30s"),
+        ("latency: 80\n", "latency.median: 80: '80' is not a duration"),
+        ("base: [1]\n", "base: [1]: '[1]' is not a percentage"),
+        ("ratios: [carts]\n", "ratios: \"['carts']\" is to be shares by name, such as {carts: 3%}"),
+        ("regressions: 5x\n", "regressions: '5x': is to be a list: write it in brackets, such as [5x@20m]"),
+    ],
+)
+def test_a_wrong_scenario_is_told(manifest: str, text: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = Path(manifest).with_name("scenario.yaml")
+    scenario.write_text(text)
+    ratio = ["--ratio", "carts=3%"] if "ratios" in text else []
+    told = said(capsys, "plan", "-f", manifest, "--traffic", "5", "--scenario", str(scenario), *ratio, code=1)
+    assert wrong in told
+
+
+def test_a_manifest_from_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(RELEASE.replace("\n", "\r\n")))
+    assert "CanaryRelease checkout: 20 % 3m" in said(capsys, "plan", "-f", "-", "--traffic", "5")
 
 
 def test_a_plan(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,12 +59,12 @@ LONGEST = timedelta(days=36_500)
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 
 
-def parse_duration(text: str | timedelta) -> timedelta:
+def parse_duration(text: object) -> timedelta:
     """``"1h30m"`` as a timedelta. Raises ValueError that says what would be right."""
     if isinstance(text, timedelta):
         return text
-    if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{text[:MOST_TOLD]!r} is not a duration: write it like 30s, 15m or 1h30m")
+    if not isinstance(text, str) or not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{str(text)[:MOST_TOLD]!r} is not a duration: write it like 30s, 15m or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     if seconds > LONGEST.total_seconds():
         raise ValueError(f"{text[:MOST_TOLD]!r} is longer than {LONGEST.days}d: write what is meant, or leave it out")
@@ -95,12 +95,12 @@ Duration = Annotated[
 PERCENT_PATTERN = r"^[0-9]+(\.[0-9]+)?%$"
 
 
-def parse_percent(text: str | float) -> float:
+def parse_percent(text: object) -> float:
     """``"50%"`` as 0.5. Raises ValueError that says what would be right."""
     if isinstance(text, int | float):
         return float(text)
-    if not re.fullmatch(PERCENT_PATTERN, text) or not math.isfinite(float(text[:-1])):
-        raise ValueError(f"{text[:MOST_TOLD]!r} is not a percentage: write it like 5% or 0.5%")
+    if not isinstance(text, str) or not re.fullmatch(PERCENT_PATTERN, text) or not math.isfinite(float(text[:-1])):
+        raise ValueError(f"{str(text)[:MOST_TOLD]!r} is not a percentage: write it like 5% or 0.5%")
     return float(text[:-1]) / 100
 
 

@@ -343,6 +343,8 @@ def read(said: Mapping[str, Any]) -> Scenario:
 def _told(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"there is no such field; there are {', '.join(_fields())}"
+    if error["type"] == "tuple_type":
+        return "is to be a list: write it in brackets, such as [5x@20m]"
     return str(error["msg"])
 
 

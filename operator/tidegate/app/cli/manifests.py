@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+
+STANDARD_INPUT = "-"
 
 
 class Wrong(Exception):
@@ -11,7 +14,7 @@ class Wrong(Exception):
 
 
 def documents(name: str) -> list[Any]:
-    """The documents of a YAML file, as kubectl reads them. Raises Wrong."""
+    """The documents of a YAML file, or of standard input, as kubectl reads them. Raises Wrong."""
     import yaml
 
     class AsKubectl(yaml.SafeLoader):
@@ -23,6 +26,9 @@ def documents(name: str) -> list[Any]:
         }
 
     try:
-        return [one for one in yaml.load_all(Path(name).read_text(encoding="utf-8"), AsKubectl) if one]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = sys.stdin.read() if name == STANDARD_INPUT else Path(name).read_text(encoding="utf-8")
+        return [one for one in yaml.load_all(text, AsKubectl) if one]
+    except OSError as error:
+        raise Wrong(f"{name}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise Wrong(f"{name}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.api.release import ReleaseSpec
@@ -23,7 +23,9 @@ _OPTIONS = {
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """The options that say what is released, and what traffic there is."""
-    parser.add_argument("-f", "--filename", required=True, metavar="FILE", help="manifest with the release")
+    parser.add_argument(
+        "-f", "--filename", required=True, metavar="FILE", help="manifest with the release; -: standard input"
+    )
     parser.add_argument("--name", help="of the release, where there are several in the file")
     parser.add_argument("--scenario", metavar="FILE", help="YAML with the scenario; options below have the last word")
     parser.add_argument("--traffic", metavar="RPS", help="requests a second, of both revisions together")
@@ -45,23 +47,30 @@ def release(name: str, wanted: str | None) -> tuple[str, str, ReleaseSpec]:
     from tidegate.ports.cluster import RELEASES as KINDS
 
     models = {model.kind: model for model in RELEASES}
-    found = [one for one in documents(name) if isinstance(one, dict) and one.get("kind") in models]
-    named = [one for one in found if wanted in (None, (one.get("metadata") or {}).get("name"))]
+    objects = [one for one in documents(name) if isinstance(one, dict)]
+    found = [one for one in objects if one.get("kind") in models]
+    named = [one for one in found if wanted in (None, _name(one))]
     if len(named) != 1:
-        there = ", ".join(str((one.get("metadata") or {}).get("name")) for one in found) or "none"
+        there = ", ".join(map(_name, found)) or "none"
         kinds = ", ".join(models)
         way_out = "choose one with --name" if found else f"give a manifest with one of {kinds}"
         raise Wrong(f"{name}: releases in it: {there}; {way_out}")
     obj: dict[str, Any] = named[0]
     if wrong := mistyped(models[obj["kind"]], {key: value for key, value in obj.items() if key != "status"}):
         raise Wrong(f"{name}: {wrong}")
-    if not isinstance((obj.get("metadata") or {}).get("name"), str):
+    if not _name(obj):
         raise Wrong(f"{name}: metadata.name is needed")
     obj = {"spec": obj.get("spec"), "kind": obj["kind"], "metadata": {**obj["metadata"], "namespace": "", "uid": ""}}
     read = read_release(next(kind for kind in KINDS if kind.name == obj["kind"]), obj)
     if read.invalid or read.spec is None:
         raise Wrong(f"{name}: {read.invalid}")
     return obj["kind"], read.name, read.spec
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def said(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +89,10 @@ def said(args: argparse.Namespace) -> dict[str, Any]:
             # An option changes the number, and leaves what else the file says of it.
             fields[field] = {**whole, inner: value} if isinstance(whole, dict) and inner else value
     if args.ratio:
-        fields["ratios"] = {**(fields.get("ratios") or {}), **dict(map(_ratio, args.ratio))}
+        whole = fields.get("ratios") or {}
+        if not isinstance(whole, dict):
+            raise Wrong(f"{args.scenario}: ratios: {str(whole)[:64]!r} is to be shares by name, such as {{carts: 3%}}")
+        fields["ratios"] = {**whole, **dict(map(_ratio, args.ratio))}
     return fields
 
 
