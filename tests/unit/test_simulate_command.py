@@ -132,6 +132,30 @@ def test_a_manifest_from_standard_input(capsys: pytest.CaptureFixture[str], monk
     assert "CanaryRelease checkout: 20 % 3m" in said(capsys, "plan", "-f", "-", "--traffic", "5")
 
 
+WITH_TEMPLATE = f"""\
+{RELEASE}  analysis: {{templateRefs: [{{name: house, args: {{most: 2%}}}}]}}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: house}}
+spec:
+  args: [{{name: most}}]
+  metrics: [{{name: failures, preset: ErrorRatio, max: '{{{{args.most}}}}'}}]
+"""
+
+
+def test_metrics_of_templates_are_those_of_the_file(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(manifest).write_text(WITH_TEMPLATE)
+    told = json.loads(said(capsys, "plan", "-f", manifest, "--traffic", "50", "-o", "json"))
+    assert [one["name"] for one in told["metrics"]] == ["failures"]
+    for text, wrong in (
+        (WITH_TEMPLATE.split("---")[0], "templateRefs: 'house': there is no AnalysisTemplate of this name in the file"),
+        (WITH_TEMPLATE.replace("args: {most: 2%}", "args: {least: 2%}"), "templateRefs[0].args.least"),
+    ):
+        Path(manifest).write_text(text)
+        assert wrong in said(capsys, "simulate", "-f", manifest, *FEW, code=1)
+
+
 def test_a_plan(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = said(capsys, "plan", "-f", manifest, "--traffic", "50", "--latency", "80ms", "--see", "2x", "--see", "5x")
     assert "errors: usually 1 %, worse by" in told

@@ -64,7 +64,33 @@ def release(name: str, wanted: str | None) -> tuple[str, str, ReleaseSpec]:
     read = read_release(next(kind for kind in KINDS if kind.name == obj["kind"]), obj)
     if read.invalid or read.spec is None:
         raise Wrong(f"{name}: {read.invalid}")
-    return obj["kind"], read.name, read.spec
+    return obj["kind"], read.name, _with_templates(name, read.spec, objects)
+
+
+def _with_templates(name: str, spec: ReleaseSpec, objects: Sequence[Mapping[str, Any]]) -> ReleaseSpec:
+    """With the metrics of its templates, which are in the same file: there is no cluster to ask."""
+    from pydantic import ValidationError
+
+    from tidegate.core import templates
+    from tidegate.core.reading import mistakes
+    from tidegate.ports.cluster import ANALYSIS_TEMPLATES
+
+    there = {_name(one): one.get("spec") or {} for one in objects if one.get("kind") == ANALYSIS_TEMPLATES.name}
+    lacking = next((one for one in templates.names(spec.analysis) if one not in there), None)
+    if lacking is not None:
+        raise Wrong(
+            f"{name}: spec.analysis.templateRefs: {lacking!r}: there is no AnalysisTemplate of this name in the file:"
+            " add it as another document"
+        )
+    try:
+        analysis = templates.expanded(spec.analysis, there, "")
+        return type(spec).model_validate({**dict(spec), "analysis": analysis})
+    except templates.Wrong as error:
+        raise Wrong(f"{name}: {error.what}") from None
+    except ValidationError as error:
+        raise Wrong(
+            f"{name}: {mistakes((('spec', *e['loc']), e['input'], e['msg']) for e in error.errors())}"
+        ) from None
 
 
 def _name(obj: Mapping[str, Any]) -> str:
