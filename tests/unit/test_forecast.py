@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.simulation import scenario
 from tidegate.simulation.forecast import MetricForecast, forecast
@@ -46,6 +47,47 @@ def test_a_regression_is_seen_when_the_forecast_says(size: str, weight: int, sai
     assert in_time >= 0.85 * RUNS, f"{in_time} of {RUNS} within {seen.seconds:.0f} s, forecast for 95 %"
     assert seen.seconds <= 2.5 * took[int(0.9 * RUNS)] + 30, "nor is it much too careful"
     assert seen.requests >= seen.bound
+
+
+def test_a_switch_is_watched_from_its_warm_up_on() -> None:
+    spec = BlueGreenSpec.model_validate({"targetRef": {"name": "checkout"}, "watch": "30m"})
+    (found,) = forecast(spec, scenario.read({"traffic": 20}), ("10x",))
+    watch, keep = found.steps
+    assert (watch.index, watch.requests, keep.requests) == (2, 20 * (1800 - 60), 20 * 600)
+    bad = scenario.read({"traffic": 20, "regressions": ["10x"]})
+    took = [one.at - one.first for one in many(Setting("BlueGreenRelease", "checkout", spec, bad), range(RUNS)).stories]
+    assert sum(one <= watch.seen[0].seconds for one in took) >= 0.85 * RUNS
+    short = forecast(BlueGreenSpec.model_validate({"targetRef": {"name": "checkout"}}), bad, ("100%",))[0]
+    assert short.steps[0].requests == 0, "the default watch is no longer than the warm-up"
+    assert short.advice[-2:] == (
+        "100% cannot be seen at weight 100 within 1m00s: bake for 1m45s; step 3 sees it",
+        "step 2: too few requests within the bake for minRequests (100): it is extended, up to 2 times; a bake of"
+        " 1m05s would do",
+    )
+
+
+def test_the_warm_up_goes_on_in_the_next_step_where_bakes_are_short() -> None:
+    spec = release(steps=[{"weight": 10, "bake": "40s"}, {"weight": 20, "bake": "40s"}], analysis={"minRequests": 0})
+    assert [one.requests for one in errors(spec, traffic=10).steps] == [0, 10 * 0.2 * 20]
+
+
+def test_where_stable_is_beyond_a_limit_too_the_candidate_has_to_be_worse() -> None:
+    spec = release(steps=[{"weight": 25, "bake": "1h"}])
+    found = errors(spec, ("1.2x",), traffic=50, base="10%")
+    assert found.advice[0] == (
+        "stable itself is beyond max (10 % of requests, and 5 % are allowed): only what is worse than it fails; a"
+        " greater max would do"
+    )
+    bad = scenario.read({"traffic": 50, "base": "10%", "regressions": ["1.2x"]})
+    stories = many(Setting("CanaryRelease", "checkout", spec, bad), range(RUNS)).stories
+    took = sorted(one.at - one.first for one in stories if one.end is End.REVERTED)
+    assert sum(one <= found.steps[0].seen[0].seconds for one in took) >= 0.8 * RUNS
+    assert found.steps[0].seen[0].seconds <= 2.5 * took[-3]
+
+
+def test_where_nothing_ever_fails() -> None:
+    (seen,) = errors(release(), ("+1%",), traffic=50, base="0%").steps[2].seen
+    assert 60 < seen.seconds < 240
 
 
 def test_what_the_default_steps_see() -> None:

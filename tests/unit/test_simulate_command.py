@@ -149,7 +149,7 @@ def test_metrics_of_templates_are_those_of_the_file(manifest: str, capsys: pytes
     told = json.loads(said(capsys, "plan", "-f", manifest, "--traffic", "50", "-o", "json"))
     assert [one["name"] for one in told["metrics"]] == ["failures"]
     for text, wrong in (
-        (WITH_TEMPLATE.split("---")[0], "templateRefs: 'house': there is no AnalysisTemplate of this name in the file"),
+        (WITH_TEMPLATE.partition("---")[0], "'house': there is no AnalysisTemplate of this name in the file"),
         (WITH_TEMPLATE.replace("args: {most: 2%}", "args: {least: 2%}"), "templateRefs[0].args.least"),
     ):
         Path(manifest).write_text(text)
@@ -164,8 +164,16 @@ def test_a_plan(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, "plan", "-f", manifest, "--traffic", "50", "-o", "json"))
     (errors,) = found["metrics"]
     assert [one["size"] for one in errors["steps"][0]["seen"]] == list(plan.SIZES)
+    noisy = said(capsys, "plan", "-f", manifest, "--traffic", "50", "--pod-noise", "30%")
+    assert "! pods differ (podNoise, podOffset): it takes longer than is told here" in noisy
     assert "--see much" in said(capsys, "plan", "-f", manifest, "--traffic", "50", "--see", "much", code=1)
     assert "traffic: is needed" in said(capsys, "plan", "-f", manifest, code=1)
+
+
+def test_the_plan_of_the_documentation_is_what_it_says(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(manifest).write_text(RELEASE.partition("  steps")[0])
+    told = said(capsys, "plan", "-f", manifest, "--traffic", "50", "--base", "1%")
+    assert told in (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 
 
 def test_traffic_and_base_from_prometheus(

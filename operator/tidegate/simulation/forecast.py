@@ -17,7 +17,7 @@ from tidegate.api.release import ReleaseSpec, Step
 from tidegate.core import metric as held
 from tidegate.core.verdict import decision
 from tidegate.core.verdict.decision import Plan
-from tidegate.core.verdict.evidence import BETA, Check, Rule
+from tidegate.core.verdict.evidence import BETA, WORSE_THAN_STABLE, Check, Rule
 from tidegate.core.verdict.kernel import GROSS_DELTA, GROSS_RHO, Boundary, divergence
 from tidegate.simulation.plots import minutes
 from tidegate.simulation.scenario import Scenario, Size
@@ -31,6 +31,8 @@ FEWEST_LOOKS = 2
 """No single scrape decides, unless ``GROSS`` of the requests fail."""
 GROSS = 0.6
 _MOST_TIMES = 1000.0
+_LEAST = 1e-9
+"""What never fails is taken to fail so rarely."""
 _LONG = 86400.0
 """Seconds: nobody bakes a step for longer."""
 _WEIGHTS = (1, 2, 5, 10, 15, 20, 25, 30, 40, 50)
@@ -137,19 +139,30 @@ def _sight(metric: MetricSpec, tests: Plan, scenario: Scenario) -> _Sight | None
 
 
 def _steps(spec: ReleaseSpec, scenario: Scenario, sight: _Sight, sizes: tuple[str, ...]) -> tuple[StepForecast, ...]:
-    return tuple(
-        _step(spec.analysis, scenario, sight, sizes, index, step)
-        for index, step in enumerate(spec.plan(), start=1)
-        if step.weight and step.bake
-    )
+    """Of those that have requests. The analysis begins with the first of them, and so does its warm-up."""
+    rules, found = spec.analysis, list[StepForecast]()
+    warmup = rules.warmup.total_seconds()
+    for index, step in enumerate(spec.plan(), start=1):
+        if step.weight and step.bake:
+            found.append(_step(rules, scenario, sight, sizes, index, step, warmup))
+            warmup = max(0.0, warmup - _lasts(rules, scenario, step, warmup))
+    return tuple(found)
+
+
+def _lasts(rules: AnalysisSpec, scenario: Scenario, step: Step, warmup: float) -> float:
+    """Seconds: a bake with fewer than ``minRequests`` is extended."""
+    bake, rate = step.bake.total_seconds(), scenario.traffic.rps * step.weight / 100
+    most = 1 + (rules.on_inconclusive.extend if step.judged else 0)
+    bakes = math.ceil((warmup + rules.min_requests / rate) / bake) if rules.min_requests else 1
+    return bake * min(most, max(1, bakes))
 
 
 def _step(
-    spec: AnalysisSpec, scenario: Scenario, sight: _Sight, sizes: tuple[str, ...], index: int, step: Step
+    spec: AnalysisSpec, scenario: Scenario, sight: _Sight, sizes: tuple[str, ...], index: int, step: Step, warmup: float
 ) -> StepForecast:
+    """``warmup``: so many seconds of the step do not count yet."""
     rate = scenario.traffic.rps * step.weight / 100
     many = (100 - step.weight) / step.weight
-    warmup = spec.warmup.total_seconds() if index == 1 else 0.0
     bake = step.bake.total_seconds()
     requests = rate * max(0.0, bake - warmup)
     poll = poll_of(spec, scenario)
@@ -186,21 +199,33 @@ def to_fail(sight: _Sight, size: Size, many: float) -> tuple[float, float]:
     """Requests of the candidate until it fails, with 95 %; and the bound. Of the test that sees it first."""
     found = [(math.inf, math.inf)]
     for test in sight.rule.tests:
-        nats, spread = _gain(test, sight, size, many)
-        if nats > 0:
+        gains = _gains(test, sight, size, many)
+        if gains and all(nats > 0 for nats, _ in gains):
             bar = sight.tests.bar((sight.name, test))
-            found.append((_with_chance(bar + UNKNOWN, nats, spread), bar / nats))
+            needs = max(_with_chance(bar + UNKNOWN, nats, spread) for nats, spread in gains)
+            found.append((needs, max(bar / nats for nats, _ in gains)))
     return min(found)
 
 
-def _gain(test: Check, sight: _Sight, size: Size, many: float) -> tuple[float, float]:
-    """Nats that a request of the candidate gives for failing, and their variance; nothing within the limits."""
+def _gains(test: Check, sight: _Sight, size: Size, many: float) -> list[tuple[float, float]]:
+    """Nats that a request of the candidate gives for failing, and their variance; none or nothing within the limits.
+    Beyond a limit of its own it fails if it is worse than stable, too, where that is asked: by the lesser of both."""
     if test is Check.Absolute:
         limit, alone = sight.rule.absolute, sight.alone(size)
-        return _of_limit(alone, limit) if limit is not None and alone > limit else (0.0, 0.0)
-    usual, candidates = sight.usual, sight.candidates(size)
+        if limit is None or alone <= limit:
+            return []
+        stable = [_of_stable(sight.rule, WORSE_THAN_STABLE, alone, sight.alone(Size()), many)] if many > 0 else []
+        return [_of_limit(alone, limit), *stable]
     boundary = sight.rule.relative if test is Check.Relative else Boundary(GROSS_RHO, GROSS_DELTA)
-    if boundary is None or many <= 0 or not _beyond(sight.rule, candidates, boundary.at(usual)):
+    if boundary is None or many <= 0:
+        return []
+    return [_of_stable(sight.rule, boundary, sight.candidates(size), sight.usual, many)]
+
+
+def _of_stable(rule: Rule, boundary: Boundary, candidates: float, usual: float, many: float) -> tuple[float, float]:
+    """Of a comparison with stable, which has so many requests to each of the candidate's."""
+    usual = max(usual, _LEAST)
+    if not _beyond(rule, candidates, boundary.at(usual)):
         return 0.0, 0.0
     nats = decision.information(boundary, candidates, usual, many)
     tilt = _tilt(boundary, candidates / boundary.at(usual), many)
@@ -232,7 +257,7 @@ def _with_chance(nats: float, gain: float, spread: float) -> float:
 
 def to_pass(sight: _Sight, many: float) -> float:
     """Requests of the candidate until one like stable is proven to be within all limits, with 95 %."""
-    usual, healthy, needs = sight.usual, sight.candidates(Size()), [0.0]
+    usual, healthy, needs = max(sight.usual, _LEAST), max(sight.candidates(Size()), _LEAST), [0.0]
     boundary = sight.rule.to_pass
     if boundary is not None and many > 0:
         if _beyond(sight.rule, healthy, boundary.at(usual)) or healthy == boundary.at(usual):
@@ -265,22 +290,25 @@ def _smallest(seen: Callable[[float], bool], *, rising: bool) -> float | None:
 def _advice(spec: ReleaseSpec, scenario: Scenario, sight: _Sight, steps: tuple[StepForecast, ...]) -> Iterator[str]:
     """What the release cannot do with its traffic, and what would help."""
     rules, first = spec.analysis, steps[0] if steps else None
+    warmup = rules.warmup.total_seconds()
     if first is None:
         return
     compared = [one for one in steps if one.compares]
+    yield from _spoilt(sight, steps)
     if not compared:
         yield "no step has requests of both revisions: nothing is compared, only a limit of its own (max) can fail it"
     for number, seen in enumerate(first.seen):
         if math.isfinite(seen.requests) or any(math.isfinite(one.seen[number].requests) for one in compared):
             yield from _unseen(rules, scenario, sight, steps, number)
-    short = [one for one in steps if not one.enough]
+    short = [one for one in steps if not one.enough and one.step.judged]
     if short:
-        rate = short[0].requests / (short[0].step.bake.total_seconds() or 1.0)
+        rate = scenario.traffic.rps * short[0].step.weight / 100
         which = ", ".join(str(one.index) for one in short)
-        bake = minutes(rules.min_requests / rate) if rate > 0 else "longer"
+        bake = minutes(math.ceil((warmup if short[0] is first else 0.0) + rules.min_requests / rate))
+        weight = ", or a greater weight," if short[0].step.weight < 100 else ""
         yield (
             f"step {which}: too few requests within the bake for minRequests ({rules.min_requests}): it is extended, up"
-            f" to {rules.on_inconclusive.extend} times; a bake of {bake}, or a greater weight, would do"
+            f" to {rules.on_inconclusive.extend} times; a bake of {bake}{weight} would do"
         )
     if rules.advance is Advance.Proven:
         never = [
@@ -293,6 +321,20 @@ def _advice(spec: ReleaseSpec, scenario: Scenario, sight: _Sight, steps: tuple[S
             )
 
 
+def _spoilt(sight: _Sight, steps: tuple[StepForecast, ...]) -> Iterator[str]:
+    """Stable itself is beyond the limit: what then becomes of a candidate that is like it."""
+    limit, usual = sight.rule.absolute, sight.alone(Size())
+    if limit is not None and _beyond(sight.rule, usual, limit):
+        told = f"stable itself is beyond max ({100 * usual:.3g} % of requests, and {100 * limit:.3g} % are allowed)"
+        alone = next((one for one in steps if not one.compares), None)
+        what = (
+            f"step {alone.index}, with nothing to compare with, reverts a candidate like it"
+            if alone
+            else "only what is worse than it fails"
+        )
+        yield f"{told}: {what}; a greater max would do"
+
+
 def _unseen(
     rules: AnalysisSpec, scenario: Scenario, sight: _Sight, steps: tuple[StepForecast, ...], number: int
 ) -> Iterator[str]:
@@ -300,23 +342,29 @@ def _unseen(
     first, size = steps[0], steps[0].seen[number].size
     if first.seen[number].within:
         return
-    bake = first.step.bake
+    bake, warmup = first.step.bake, rules.warmup.total_seconds()
     told = f"{size} cannot be seen at weight {first.step.weight} within {minutes(bake.total_seconds())}"
     for weight in _WEIGHTS:
         other = Step(weight, bake, weight)
         if weight > first.step.weight:
-            tried = _step(rules, scenario, sight, (size,), 1, other)
+            tried = _step(rules, scenario, sight, (size,), 1, other, warmup)
             if tried.seen[0].within:
                 yield f"{told}: start at {weight}"
                 return
-    half = _step(rules, scenario, sight, (size,), 1, Step(50, bake, 50)).seen[0]
+    # Where nothing is to compare with, or more than half of all requests are there, a greater weight is no help.
+    weight = max(50, first.step.weight)
+    where = "" if weight == first.step.weight else ", nor at 50"
+    best = _step(rules, scenario, sight, (size,), 1, Step(weight, bake, weight), warmup).seen[0]
     sees = next((one for one in steps if one.seen[number].within), None)
     later = f"; step {sees.index} sees it" if sees else ""
-    if half.seconds <= _LONG:
-        yield f"{told}, nor at 50: bake for {minutes(half.seconds)} there{later}"
-        return
-    hours = half.bound / (scenario.traffic.rps / 2)
-    yield (
-        f"{told}: physics: no test whatever sees it at weight 50 in less than {minutes(hours)}, about: its"
-        f" {half.bound:,.0f} requests take so long. More traffic would help, or to be content with what is seen{later}"
-    )
+    if not math.isfinite(best.seconds):
+        yield f"{told}{later}"
+    elif best.seconds <= _LONG:
+        yield f"{told}{where}: bake for {minutes(best.seconds)}{' there' if where else ''}{later}"
+    else:
+        hours = best.bound / (scenario.traffic.rps * weight / 100)
+        yield (
+            f"{told}: physics: no test whatever sees it at weight {weight} in less than {minutes(hours)}, about: its"
+            f" {best.bound:,.0f} requests take so long. More traffic would help, or to be content with what is"
+            f" seen{later}"
+        )

@@ -46,7 +46,7 @@ class End(StrEnum):
     PROMOTED = "promoted"
     REVERTED = "reverted"
     HELD = "held"
-    """Somebody has to act: there is too little evidence, or none."""
+    """Somebody is called, as there is too little evidence, or none. What comes after that is not followed."""
     UNFINISHED = "unfinished"
     """The recording ends before the release does."""
 

@@ -272,7 +272,7 @@ def _against(rule: Rule, test: Check, counts: _Counts) -> Array:
     log_e = _log_e(rule, rule.relative, test, counts, rule.worse(test))
     if test is not Check.Absolute:
         return log_e
-    worse = _log_e(rule, bets._WORSE_THAN_STABLE, Check.Relative, counts, rule.worse(test))
+    worse = _log_e(rule, bets.WORSE_THAN_STABLE, Check.Relative, counts, rule.worse(test))
     return np.where((counts.n_s > 0)[:, None], np.minimum(log_e, worse), log_e)
 
 

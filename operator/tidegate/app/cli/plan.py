@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tidegate.api.release import ReleaseSpec
     from tidegate.core.counters import Answer
     from tidegate.simulation.forecast import MetricForecast, Seen, StepForecast
+    from tidegate.simulation.scenario import Scenario
 
 SIZES = ("2x", "5x", "20x", "100%")
 _SLOWER = ("1.5x", "2x", "4x")
@@ -68,15 +69,26 @@ def _answer(args: argparse.Namespace) -> str:
             raise Wrong(f"--see {size}: {error}") from None
     found = forecast(spec, scenario, *(tuple(args.see) or sizes for sizes in (SIZES, _SLOWER, _FEWER)))
     if args.output == "json":
-        head = {"release": {"kind": kind, "name": name}, "scenario": scenario.wire()}
+        head = {"release": {"kind": kind, "name": name}, "scenario": scenario.wire(), "notes": _left_out(scenario)}
         return json.dumps({**head, "metrics": [_as_json(one) for one in found]}, indent=2) + "\n"
     lines = [
         f"{kind} {name}: {releases.steps(spec)}",
-        f"with {scenario.traffic.rps:g} requests/s, seen with 95 % if it begins with the step:",
+        f"with {scenario.traffic.rps:,.12g} requests/s, seen with 95 % if it begins with the step:",
+        *(f"! {line}" for line in _left_out(scenario)),
     ]
     for one in found:
         lines += ["", *_metric(one)]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(scenario: Scenario) -> list[str]:
+    """What the scenario says and the forecast does not reckon with."""
+    found = []
+    if scenario.pod_noise or scenario.pod_offset:
+        found.append("pods differ (podNoise, podOffset): it takes longer than is told here, tidegate simulate says it")
+    if scenario.traffic.daily:
+        found.append("traffic swings over the day (traffic.daily): told of its mean, tidegate simulate goes through it")
+    return found
 
 
 def _metric(found: MetricForecast) -> list[str]:

@@ -53,7 +53,7 @@ _GROSS_REQUESTS = 10.0
 """Requests of the candidate for each unit by which the gross breaker is tempered at most: as many as would decide if
 they all failed. Untempered, one cluster of errors among few requests would do, or one pod's bad minute among many; by
 more, that all requests fail would take a second poll."""
-_WORSE_THAN_STABLE = Boundary(rho=1.0, delta=1e-5)
+WORSE_THAN_STABLE = Boundary(rho=1.0, delta=1e-5)
 """What is beyond a limit of its own fails only if it is worse than stable, too: an outage that both share is nobody's
 fault."""
 
@@ -305,7 +305,7 @@ def _against(test: Check, counts: Counts, rule: Rule, p: float) -> Floats:
     effects = rule.worse(test)
     log_e = _log_e(test, counts, rule.relative, rule.absolute, effects, p)
     if test is Check.Absolute and counts.absolute.stable.requests > 0:
-        worse = kernel.against_stable(counts.absolute, _WORSE_THAN_STABLE, effects, p)
+        worse = kernel.against_stable(counts.absolute, WORSE_THAN_STABLE, effects, p)
         return np.minimum(log_e, worse)
     return log_e
 
