@@ -85,11 +85,17 @@ def test_json_from_a_scenario_that_options_change(
         (["--ratio", "carts"], "--ratio carts: write it as NAME=SHARE"),
         (["--scenario", "nowhere.yaml"], "nowhere.yaml: "),
         (["--svg", "/nowhere/plot.svg", "--runs", "1"], "--svg /nowhere/plot.svg: No such file"),
-        (["--recorded", "x.json"], "--stable: is needed with --recorded"),
+        (["--stable", "checkout-1-.*"], "--stable: is for --recorded"),
+        (["--recorded", "x.json"], "--traffic: a recording has its own: leave out this, or --recorded"),
     ],
 )
 def test_what_is_wrong_is_told(manifest: str, args: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert wrong in said(capsys, "simulate", "-f", manifest, *FEW, *args, code=1)
+
+
+def test_a_recording_needs_to_be_told_whose_series_are_whose(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "simulate", "-f", manifest, "--recorded", "x.json", code=1)
+    assert "--stable: is needed with --recorded" in told
 
 
 @pytest.mark.parametrize(

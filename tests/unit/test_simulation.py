@@ -285,6 +285,36 @@ def test_a_recording_is_read_by_whatever_names_it_has(tmp_path: Path, counters: 
         assert (other.end, other.at, other.truth) == (usual.end, usual.at, usual.truth)
 
 
+def test_a_recording_in_several_files_is_one_whatever_their_order(tmp_path: Path) -> None:
+    given = setting(more={"steps": [{"weight": 10, "bake": "20m"}]})
+    whole = record(tmp_path / "recorded.json", regressions=["6x@2m"])
+    said = json.loads(whole.read_text())
+    parts = [tmp_path / name for name in ("late.json", "early.json")]
+    for path, half in zip(parts, (lambda at: at > 1.7e9 + 150, lambda at: at < 1.7e9 + 200), strict=True):
+        for one, all_of in zip(said["data"]["result"], json.loads(whole.read_text())["data"]["result"], strict=True):
+            one["values"] = [[at, value] for at, value in reversed(all_of["values"]) if half(at)]
+        path.write_text(json.dumps(said))
+
+    def replayed(*paths: Path) -> story.Story:
+        series = recording.read([str(path) for path in paths])
+        return story.replayed(given, recording.Recording(given.spec.analysis, series, "stable-.*", "candidate-.*"))
+
+    assert replayed(*parts) == replayed(whole, whole) == replayed(whole)
+
+
+def test_what_was_no_number_is_no_answer(tmp_path: Path) -> None:
+    given = setting(more={"steps": [{"weight": 10, "bake": "8m"}]})
+    series = recording.read([str(record(tmp_path / "recorded.json"))])
+    broken = [
+        replace(one, samples=tuple((at, math.nan if 200 < at - 1.7e9 < 300 else value) for at, value in one.samples))
+        for one in series
+    ]
+    told = story.replayed(given, recording.Recording(given.spec.analysis, broken, "stable-.*", "candidate-.*"))
+    assert any("NaN" in one.what for one in told.happenings)
+    assert told.end is not End.REVERTED
+    assert math.isfinite(told.truth.candidate_requests)
+
+
 def test_a_wrong_recording_is_told(tmp_path: Path) -> None:
     path = tmp_path / "recorded.json"
     path.write_text('{"data": {"resultType": "vector", "result": []}}')

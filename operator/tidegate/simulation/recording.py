@@ -16,7 +16,7 @@ from typing import Any
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset, is_counter_name
 from tidegate.core import questions as ask
-from tidegate.core.counters import Answer, Ledger, Series, count
+from tidegate.core.counters import Answer, Ledger, Missing, Series, count
 from tidegate.core.presets import BUCKETS, STATUS_LABELS, Family, seconds
 from tidegate.core.questions import Arms, Question, Reads, Side
 from tidegate.simulation.scenario import Wrong
@@ -44,7 +44,14 @@ class Recording:
         self.ends = max(one.samples[-1][0] for one in self._arms[Side.Candidate]) - self._origin
         for metric in spec.metrics:
             if not metric.optional and not all(self._read(metric, side, None) for side in _sides(metric)):
-                raise Wrong(f"--recorded: there are no series for metric {metric.name}: {_WAY_OUT}, of both revisions")
+                told = (
+                    f" with a label for the status ({', '.join(STATUS_LABELS)})"
+                    if metric.preset is Preset.ErrorRatio
+                    else ""
+                )
+                raise Wrong(
+                    f"--recorded: there are no series for metric {metric.name}{told}: {_WAY_OUT}, of both revisions"
+                )
 
     def opened(self, stable: int, candidate: int, share: float) -> None:  # noqa: ARG002 - as a world is told
         """The simulated release sends requests; the recording has its own."""
@@ -70,7 +77,7 @@ class Recording:
                 for question in ask.questions(spec, metric, arms, side):
                     found = [_as_asked(one, question) for one in self._read(metric, side, question)]
                     window = now - ask.window(spec), now
-                    answers[question.text] = tuple(_cut(found, window, self._origin, epoch))
+                    answers[question.text] = _answer(_cut(found, window, self._origin, epoch))
         return answers
 
     def history(self, spec: AnalysisSpec, arms: Arms, now: float, epoch: float) -> dict[str, Answer]:
@@ -79,7 +86,7 @@ class Recording:
         for metric in spec.metrics:
             for question in ask.history(spec, metric, arms):
                 found = [_as_asked(one, question) for one in self._read(metric, Side.Stable, question)]
-                answers[question.text] = tuple(_cut(found, (-math.inf, now), self._origin, epoch))
+                answers[question.text] = _answer(_cut(found, (-math.inf, now), self._origin, epoch))
         return answers
 
     @property
@@ -97,7 +104,8 @@ class Recording:
         return found
 
     def _total(self, side: Side) -> tuple[float, float]:
-        cut = tuple(_cut(self._requests(side), (-math.inf, self._until), self._origin, self._origin))
+        numbers = [_numbers(one) for one in self._requests(side)]
+        cut = tuple(_cut(numbers, (-math.inf, self._until), self._origin, self._origin))
         name = next((one.labels.get(_NAME, "") for one in cut), "")
         question = Question("", Reads.Requests, "", (Family(name, (), STATUS_LABELS),))
         columned = list(ask.columned(question, cut))
@@ -127,7 +135,7 @@ class Recording:
 
 def read(names: Iterable[str]) -> list[Series]:
     """The series of files with answers of Prometheus' API. Raises Wrong."""
-    found: list[Series] = []
+    found: dict[frozenset[tuple[str, str]], dict[float, float]] = {}
     for name in names:
         try:
             said = json.loads(Path(name).read_text(encoding="utf-8"))
@@ -138,15 +146,19 @@ def read(names: Iterable[str]) -> list[Series]:
             kind = data.get("resultType", "no answer") if isinstance(data, dict) else "no answer"
             raise Wrong(f"--recorded {name}: {kind!r} is no range of samples: {_WAY_OUT}")
         try:
-            found += map(_series, data["result"])
+            for one in data["result"]:
+                labels, samples = _series(one)
+                found.setdefault(labels, {}).update(samples)
         except (KeyError, TypeError, ValueError):
             raise Wrong(f"--recorded {name}: some series has no metric or values: {_WAY_OUT}") from None
-    return [one for one in found if one.samples]
+    # A series may go on in the next file, or stand in both.
+    return [Series(dict(labels), tuple(sorted(samples.items()))) for labels, samples in found.items() if samples]
 
 
-def _series(one: Mapping[str, Any]) -> Series:
-    samples = tuple((float(at), float(value)) for at, value in one["values"])
-    return Series({str(key): str(value) for key, value in one["metric"].items()}, samples)
+def _series(one: Mapping[str, Any]) -> tuple[frozenset[tuple[str, str]], dict[float, float]]:
+    """Its labels, and its samples by time."""
+    samples = {float(at): float(value) for at, value in one["values"]}
+    return frozenset((str(key), str(value)) for key, value in one["metric"].items()), samples
 
 
 def _of(series: Sequence[Series], side: str, pattern: str) -> list[Series]:
@@ -196,6 +208,18 @@ def _replayable(spec: AnalysisSpec) -> None:
                 f"metric {metric.name}: {strange!r} is PromQL, which only Prometheus can answer: give the bare name"
                 " of a counter, or leave the metric out of the manifest that is simulated"
             )
+
+
+def _numbers(series: Series) -> Series:
+    return replace(series, samples=tuple((at, value) for at, value in series.samples if math.isfinite(value)))
+
+
+def _answer(series: Iterable[Series]) -> Answer:
+    """As the operator takes it: what has no plain numbers is no answer."""
+    found = tuple(series)
+    if any(not math.isfinite(value) for one in found for _, value in one.samples):
+        return Missing("it answers NaN or infinity")
+    return found
 
 
 def _cut(series: Iterable[Series], window: tuple[float, float], origin: float, epoch: float) -> Iterable[Series]:

@@ -74,6 +74,7 @@ def _answer(args: argparse.Namespace) -> str:
     kind, name, spec = releases.release(args.filename, args.name)
     if not spec.analysis.metrics:
         raise Wrong(f"{args.filename}: spec.analysis.metrics is empty: nothing is measured, and steps only bake")
+    _go_together(args)
     if args.recorded:
         return _replay(args, story.Setting(kind, name, spec, read({"traffic": 1})))
     fields = releases.said(args)
@@ -89,6 +90,17 @@ def _answer(args: argparse.Namespace) -> str:
     if args.output == "json":
         return json.dumps(_as_json(setting, told, summaries), indent=2) + "\n"
     return "\n".join([*_head(setting), "", *_one(told, args.seed), "", *_all(summaries, args)]) + "\n"
+
+
+def _go_together(args: argparse.Namespace) -> None:
+    """A recording has its own traffic, and options that nobody asks would be taken for what was simulated."""
+    for option in ("stable", "candidate"):
+        if getattr(args, option) and not args.recorded:
+            raise Wrong(f"--{option}: is for --recorded: give it, or leave this out")
+    drawn = ("scenario", "regression", "outage", "ratio", "traffic", "base", "latency", "pod_noise", "pods", "scrape")
+    for option in (*drawn, "counters"):
+        if args.recorded and getattr(args, option) not in (None, []):
+            raise Wrong(f"--{option.replace('_', '-')}: a recording has its own: leave out this, or --recorded")
 
 
 def _many(setting: Setting, args: argparse.Namespace) -> list[tuple[str, Summary]]:
