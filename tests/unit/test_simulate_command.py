@@ -56,6 +56,13 @@ def test_a_table_with_plots(manifest: str, tmp_path: Path, capsys: pytest.Captur
     ]
 
 
+def test_what_is_held_is_told_as_that(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "simulate", "-f", manifest, "--traffic", "0.05", "--runs", "1", "--cores", "1")
+    assert "1 release, seed" in told
+    assert "held: somebody is called; looks go on" in told
+    assert "-0" not in told
+
+
 def test_json_from_a_scenario_that_options_change(
     manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

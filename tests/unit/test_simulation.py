@@ -217,6 +217,20 @@ def test_pods_that_are_asked_themselves_show_at_once_what_is_wrong() -> None:
     assert told.at < story.told(other, 1).at
 
 
+def test_whose_counters_are_read_is_whose_there_are() -> None:
+    of_pods = {"name": "errors", "preset": "ErrorRatio", "maxIncrease": "50%", "from": "Pods"}
+    own = {"name": "carts", "ratio": {"of": "carts_lost_total", "to": "carts_total"}, "maxIncrease": "20%"}
+    told = {"ratios": {"carts": "3%"}}
+    for metrics, said, counters in (
+        ([of_pods], {}, "Pods"),
+        ([of_pods, own], told, "Pods"),
+        ([{**of_pods, "from": "Router"}, own], told, None),
+        ([of_pods], {"counters": "Router"}, "Router"),
+    ):
+        given = setting(more={"analysis": {"metrics": metrics}}, **said)
+        assert scenario.as_read(given.spec.analysis, given.scenario).counters == counters
+
+
 def test_own_ratios_are_simulated() -> None:
     own = {"name": "carts", "ratio": {"of": "carts_lost_total", "to": "carts_total"}, "maxIncrease": "20%"}
     analysis = {"analysis": {"metrics": [own]}}

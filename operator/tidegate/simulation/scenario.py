@@ -324,8 +324,12 @@ def measured(spec: AnalysisSpec, scenario: Scenario) -> None:
 
 
 def as_read(spec: AnalysisSpec, scenario: Scenario) -> Scenario:
-    """As the release finds it: where it asks the pods themselves a look is a scrape, and no router is asked."""
+    """As the release finds it: where it asks the pods themselves a look is a scrape, and no router is asked. Nor is
+    one whose counters no metric reads."""
     if spec.source is not Source.Pods:
+        of_pods = all(one.source is CounterSource.Pods or one.ratio is not None for one in spec.metrics)
+        if scenario.counters is None and of_pods:
+            return scenario.model_copy(update={"counters": CounterSource.Pods})
         return scenario
     return scenario.model_copy(update={"scrape": spec.interval, "counters": CounterSource.Pods})
 

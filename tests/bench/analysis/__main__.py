@@ -54,15 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
 def write(folder: Path, sheet: Sheet, made: str) -> None:
     """The table's section of the report, in the place of the one it had; and its plots."""
     report = folder / f"{_REPORT}.md"
-    sections = _sections(report.read_text()) if report.exists() else {}
+    sections = _sections(report.read_text(encoding="utf-8")) if report.exists() else {}
     links = {}
     for number, (what, svg) in enumerate(sheet.plots.items()):
         file = folder / f"{_REPORT}-{sheet.name}{f'-{number}' if number else ''}.svg"
-        file.write_text(svg)
+        file.write_text(svg, encoding="utf-8")
         links[what] = file.name
     sections[sheet.name] = f"{sheet.markdown(links)}\n\n{made}\n"
     ordered = [f"<!-- table {name} -->\n{sections[name]}" for name in TABLES if name in sections]
-    report.write_text("\n".join([_INTRODUCTION, *ordered]))
+    report.write_text("\n".join([_INTRODUCTION, *ordered]), encoding="utf-8")
 
 
 def _sections(text: str) -> dict[str, str]:

@@ -172,7 +172,7 @@ def _head(setting: Setting) -> list[str]:
 def _scenario(scenario: Scenario) -> str:
     from tidegate.api.base import format_duration
 
-    parts = [f"{scenario.traffic.rps:g} requests/s", f"{100 * scenario.base:.4g} % errors"]
+    parts = [f"{scenario.traffic.rps:,.12g} requests/s", f"{100 * scenario.base:.4g} % errors"]
     if scenario.traffic.daily:
         parts[0] += f" (±{100 * scenario.traffic.daily:.4g} % over the day)"
     if scenario.latency:
@@ -200,7 +200,7 @@ def _one(story: Story, seed: int | None) -> list[str]:
     return [
         f"one release{'' if seed is None else f', seed {seed}'}: {story.end} after {plots.minutes(story.at)}",
         *(f"  {line}" for line in releases.table(rows)),
-        f"  by then {of_candidate}: {truth.excess:+,.0f} to what stable would have failed",
+        f"  by then {of_candidate}: {round(truth.excess):+,} to what stable would have failed",
         "",
         *plots.of_story(story),
     ]
@@ -225,10 +225,13 @@ def _all(summaries: list[tuple[str, Summary]], args: argparse.Namespace) -> list
     rows.append(["… the candidate's doing", *(_quantiles(summary.excess, _count) for _, summary in summaries)])
     wrong = [f"{_percent(summary.wrong)} {'promoted' if summary.worse else 'reverted'}" for _, summary in summaries]
     rows.append(["wrong", *wrong])
+    plural = "s" if args.runs > 1 else ""
     lines = [
-        f"{args.runs:,} releases, seeds {args.seed} to {args.seed + args.runs - 1}: median (5 % … 95 %)",
+        f"{args.runs:,} release{plural}, seeds {args.seed} to {args.seed + args.runs - 1}: median (5 % … 95 %)",
         *(f"  {line}" for line in releases.table(rows)),
     ]
+    if End.HELD in ends:
+        lines.append("  held: somebody is called; looks go on, and what comes later may end it by itself")
     for name, summary in summaries:
         lines += ["", f"when they ended, {name}", *plots.of_many(summary)]
     return lines
@@ -244,7 +247,7 @@ def _quantiles(found: Quantiles | None, tell: Any) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}"
+    return f"{round(value):,}"
 
 
 def _release(setting: Setting) -> dict[str, Any]:
