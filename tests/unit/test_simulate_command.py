@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -54,6 +55,14 @@ def test_a_table_with_plots(manifest: str, tmp_path: Path, capsys: pytest.Captur
         "3 releases as described",
         "3 releases with a candidate like stable",
     ]
+
+
+def test_plots_where_there_are_no_letters_for_them(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    assert main(["plan", "-f", manifest, "--traffic", "5"]) == 0
+    sys.stdout.flush()
+    assert b"CanaryRelease checkout: 20 % 3m ? 100 % 0s" in written.getvalue()
 
 
 def test_what_is_held_is_told_as_that(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,14 @@ def test_too_little_traffic_holds() -> None:
     assert held.extended in (0, 2)
 
 
+def test_pods_that_are_not_ready_in_time_turn_it_back_at_the_deadline() -> None:
+    given = setting(podStart="20m")
+    told, brief = story.told(given, 1), story.brief(given, 1)
+    assert (told.end, told.at) == (brief.end, brief.at)
+    assert told.end is End.REVERTED
+    assert 600 <= told.at < 610, "spec.progressDeadline is 10m"
+
+
 def test_gates_and_pauses_are_not_waited_for() -> None:
     gate = [{"name": "ok", "at": "BeforePromotion", "manual": {}}]
     assert story.brief(setting(more={"gates": gate, "paused": True}), 1).end is End.PROMOTED
@@ -304,9 +312,10 @@ def test_a_recording_in_several_files_is_one_whatever_their_order(tmp_path: Path
     whole = record(tmp_path / "recorded.json", regressions=["6x@2m"])
     said = json.loads(whole.read_text())
     parts = [tmp_path / name for name in ("late.json", "early.json")]
-    for path, half in zip(parts, (lambda at: at > 1.7e9 + 150, lambda at: at < 1.7e9 + 200), strict=True):
+    for path, (since, until) in zip(parts, ((150.0, math.inf), (-math.inf, 200.0)), strict=True):
         for one, all_of in zip(said["data"]["result"], json.loads(whole.read_text())["data"]["result"], strict=True):
-            one["values"] = [[at, value] for at, value in reversed(all_of["values"]) if half(at)]
+            inside = [[at, value] for at, value in all_of["values"] if since < at - 1.7e9 < until]
+            one["values"] = inside[::-1]
         path.write_text(json.dumps(said))
 
     def replayed(*paths: Path) -> story.Story:

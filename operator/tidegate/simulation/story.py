@@ -207,7 +207,7 @@ class _Run:
             unknown = journal.unknown_since
             expires = unknown + self.rules.on_unknown.deadline if unknown else None
             whens += [ahead, at.until, expires]
-        elif whens[1] is None and decided is not None:
+        elif decided is not None:
             whens.append(decided.wake)
         return min((when - now for when in whens if when is not None and when > now), default=_MOST)
 
