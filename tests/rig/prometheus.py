@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.cluster import artifacts
+from tests.rig import protobuf
+from tests.rig.protobuf import Native
 
 EVERY = 0.5
 """Seconds between scrapes."""
@@ -29,6 +31,8 @@ class Pod:
 
     namespace: str
     name: str
+    native: dict[str, Native] = field(default_factory=dict)
+    """Native histograms, by name and labels: with these it answers as clients of Prometheus do that have them."""
     counters: dict[str, float] = field(default_factory=dict)
     """As they are exposed, by name and labels: ``http_requests_total{code="200"}``."""
     away: bool = False
@@ -44,9 +48,12 @@ class Pod:
             key = f'http_requests_total{{code="{code[1:]}"}}'
             self.counters[key] = self.counters.get(key, 0) + count
 
-    def text(self) -> str:
-        """In the format of Prometheus."""
-        return "".join(f"{name} {value:g}\n" for name, value in sorted(self.counters.items()))
+    def exposed(self) -> tuple[str, bytes]:
+        """In a format of Prometheus, and what that is called."""
+        if self.native:
+            return protobuf.CONTENT_TYPE, protobuf.exposition(self.native, self.counters)
+        text = "".join(f"{name} {value:g}\n" for name, value in sorted(self.counters.items()))
+        return "text/plain; version=0.0.4", text.encode()
 
 
 class _Server(ThreadingHTTPServer):
@@ -69,10 +76,10 @@ class Pods:
             def do_GET(self) -> None:
                 pod = outer._pods[self.path.partition("?")[0]]
                 time.sleep(pod.slow)
-                body = b"" if pod.away else pod.text().encode()
+                kind, body = ("text/plain", b"") if pod.away else pod.exposed()
                 with suppress(OSError):
                     self.send_response(503 if pod.away else 200)
-                    self.send_header("Content-Type", "text/plain; version=0.0.4")
+                    self.send_header("Content-Type", kind)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
@@ -111,7 +118,11 @@ class Prometheus:
     """One process of it. It may be stopped and started again, with what it has stored."""
 
     def __init__(
-        self, folder: Path, targets: Sequence[Mapping[str, object]], web: Mapping[str, object] | None = None
+        self,
+        folder: Path,
+        targets: Sequence[Mapping[str, object]],
+        web: Mapping[str, object] | None = None,
+        scraping: Mapping[str, object] | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self._folder, self._scheme, self._process = (
@@ -122,7 +133,7 @@ class Prometheus:
         self._port = _free_port()
         config = {
             "global": {"scrape_interval": f"{EVERY * 1000:.0f}ms", "scrape_timeout": f"{EVERY * 1000:.0f}ms"},
-            "scrape_configs": [{"job_name": "pods", "static_configs": list(targets)}],
+            "scrape_configs": [{"job_name": "pods", "static_configs": list(targets), **(scraping or {})}],
         }
         (folder / "prometheus.yml").write_text(json.dumps(config))
         self._options = [

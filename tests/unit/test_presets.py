@@ -33,6 +33,8 @@ Counter = tuple[Labels, float]
 
 def answer(query: str, counters: Iterable[Counter], now: datetime) -> Answer:
     """What Prometheus answers to a range selector: counters are sampled each second, and are as old as the world."""
+    if query.startswith("sum by (__name__"):
+        return ()  # no native histograms
     asked = re.fullmatch(r"(\w*)\{(.*)\}\[(\d+)s\]", query)
     assert asked, query
     matchers = re.findall(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"', asked[2])
@@ -158,7 +160,9 @@ def test_once_found_nothing_else_is_asked_for() -> None:
         for labels, rate in counters[:2]
     ]
     status = analysis.begin(wanted, ARMS, START, 100, 5)
-    assert all(query.startswith("{__name__=~") for query in analysis.queries(wanted, ARMS, status))
+    assert all(
+        query.startswith(("{__name__=~", "sum by (__name__,")) for query in analysis.queries(wanted, ARMS, status)
+    )
     status = look(status, wanted, ARMS, counters, START + timedelta(seconds=5))
     names = [query.partition("{")[0] for query in analysis.queries(wanted, ARMS, status)]
     errors, latency = "http_server_request_duration_seconds_count", "http_server_duration_milliseconds_bucket"

@@ -11,7 +11,7 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from tidegate.adapters.access import Access, Unreadable
+from tidegate.core.cells import Bucket, columns
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.ports.clock import Clock
 
@@ -301,19 +302,37 @@ def _cause(error: requests.ConnectionError) -> str:
 
 
 def _series(result: list[Any]) -> tuple[Series, ...]:
-    """The client's result, a vector, a matrix or a scalar, as series. Refused: what has no plain numbers."""
+    """The client's result, a vector, a matrix or a scalar, as series. Refused: what has no numbers."""
     if result and not isinstance(result[0], dict):
         result = [{"metric": {}, "value": result}]
     try:
-        series = tuple(
-            Series(one["metric"], tuple((float(at), float(value)) for at, value in _samples(one))) for one in result
-        )
-    except (KeyError, ValueError):
-        raise _Refused("it answers something other than counters, such as text or native histograms") from None
+        series = tuple(found for one in result for found in _told(one))
+    except (KeyError, TypeError, ValueError):
+        raise _Refused("it answers something other than numbers and histograms, such as text") from None
     if any(not math.isfinite(value) for one in series for _, value in one.samples):
         raise _Refused("it answers NaN or infinity: a division by zero?")
     return series
 
 
-def _samples(one: Mapping[str, Any]) -> list[tuple[float, str]]:
-    return one["values"] if "values" in one else [one["value"]]
+def _told(one: Mapping[str, Any]) -> Iterator[Series]:
+    """One series, or two: where numbers have become native histograms it has both."""
+    histograms = [(float(at), found) for at, found in _samples(one, "histogram")]
+    if histograms:
+        counts = tuple((at, float(found["count"])) for at, found in histograms)
+        yield Series(one["metric"], counts, cells=columns([(at, _buckets(found)) for at, found in histograms]))
+    numbers = tuple((float(at), float(value)) for at, value in _samples(one, "value"))
+    if numbers:
+        yield Series(one["metric"], numbers)
+    if not numbers and not histograms:
+        raise ValueError("no samples")
+
+
+def _buckets(found: Mapping[str, Any]) -> Iterator[Bucket]:
+    """Those with something in them. Which of its edges a bucket has to itself is no matter to durations."""
+    for _, low, high, count in found.get("buckets", ()):
+        yield float(low), float(high), float(count)
+
+
+def _samples(one: Mapping[str, Any], kind: str) -> Sequence[Any]:
+    """Of a matrix many, of a vector one."""
+    return one.get(f"{kind}s") or ([one[kind]] if kind in one else [])

@@ -169,7 +169,7 @@ def look_at(
     """
     view = _View(spec, arms, history or {}, now, journal, tests)
     if history is not None:
-        begun = {one.name: replace(journal.metrics[one.name], source=ask.sources(one, arms)[0]) for one in spec.metrics}
+        begun = {one.name: replace(journal.metrics[one.name], source=ask.classic(one, arms)) for one in spec.metrics}
         view = view.knowing(begun)
         view = view.knowing({one.name: _with_history(view, one, begun[one.name]) for one in spec.metrics})
     metrics = {}
@@ -504,12 +504,11 @@ def _phi(view: _View, metric: MetricSpec, known: Known, candidate: Counted, requ
 
 def _durations(slow: Cuts, latency: Latency, counted: Mapping[Side, Counted], *, first: bool) -> tuple[Counts, Latency]:
     """Slow requests of both arms, by cuts from before them; and what is remembered for the next cuts."""
-    grown = {side: [histogram.from_columns(one) for one in counted[side].growths.values()] for side in Side}
+    stable, candidate = histogram.of_arms(*(counted[side].growths.values() for side in Side))
     if first:
-        latency = latency.starting_from(histogram.from_columns(one) for one in counted[Side.Stable].before)
+        latency = latency.starting_from(histogram.of_arm(counted[Side.Stable].before))
     latency = latency.cut(slow)
-    counts = latency.counts(slow, grown[Side.Stable], grown[Side.Candidate])
-    return counts, latency.grown(grown[Side.Stable], grown[Side.Candidate])
+    return latency.counts(slow, stable, candidate), latency.grown(stable, candidate)
 
 
 def _share(evidence: Iterable[Evidence]) -> float | None:

@@ -23,6 +23,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from tidegate.core.cells import held, is_cell
+
 Sample = tuple[float, float]
 """(Unix time in seconds, value)."""
 
@@ -38,6 +40,8 @@ class Series:
     samples: tuple[Sample, ...]
     born: float | None = None
     """When its process came to be, where that is known."""
+    cells: Mapping[str, tuple[Sample, ...]] | None = None
+    """Of a native histogram, what each of its cells counted (``core.cells``): ``samples`` are of all together."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,8 @@ MOST_SOURCES = 32
 """Sources of one arm that are read. Of more, a fixed sample: enough for the statistics, and the journal is
 bounded."""
 _MAX_COUNTERS = 64
-"""Counters of one arm that the journal keeps. Sources beyond have their time only: they lose a gap's growth."""
+"""Counters of one arm that the journal keeps, with the names of cells. Sources beyond have their time only: they lose
+a gap's growth."""
 _FORGET_AFTER = 3600.0
 """Seconds after which a source that is gone is forgotten."""
 
@@ -183,7 +188,8 @@ class Ledger:
         """
         columns = sorted({column for mark in self.marks.values() for column in mark.counters or ()})
         rows: dict[str, list[float] | int] = {}
-        room = _MAX_COUNTERS
+        room = _MAX_COUNTERS - sum(map(is_cell, columns))
+        columns = columns if room >= len(columns) else []
         for key, mark in sorted(self.marks.items()):
             room -= len(columns)
             kept = mark.counters is not None and room >= 0
@@ -422,9 +428,10 @@ class _Walk:
 
     def _across(self, then: Growth, now: Growth) -> dict[str, float]:
         """What grew between two samples with a gap between them. A process that counts less has started anew."""
-        if any(value < then.get(column, 0.0) for column, value in now.items()):
+        then = {column: held(then, column) for column in now}
+        if any(value < then[column] for column, value in now.items()):
             return dict.fromkeys(now, 0.0) if self.sums else dict(now)
-        return {column: value - then.get(column, 0.0) for column, value in now.items()}
+        return {column: value - then[column] for column, value in now.items()}
 
     def _begins_anew(self) -> frozenset[float]:
         """When the process was started again: most of what it had counted is gone, in all of its counters at once.

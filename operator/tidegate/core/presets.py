@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tidegate.core.counters import RouterSeries
@@ -46,6 +46,8 @@ class Family:
     """Labels that tell which requests failed; none of a histogram."""
     per_second: float = 1.0
     """How many of a histogram's units are a second."""
+    native: bool = False
+    """Its series are native histograms: each is all of the buckets, and their count."""
 
 
 _HTTP, _GRPC, _ANY = (Protocol.HTTP,), (Protocol.GRPC,), (Protocol.HTTP, Protocol.GRPC)
@@ -71,6 +73,15 @@ BUCKETS = (
     Family("response_latency_ms_bucket", _ANY, per_second=1000),
 )
 """Classic histograms of durations, in the same order."""
+NATIVE_REQUESTS, NATIVE_BUCKETS = (
+    tuple(
+        replace(family, name=family.name.removesuffix(part), native=True)
+        for family in classic
+        if family.name.endswith(part)
+    )
+    for classic, part in ((REQUESTS, "_count"), (BUCKETS, "_bucket"))
+)
+"""The same, where a client or Prometheus makes native histograms of them: without the parts of a classic one's name."""
 
 STATUS_LABELS = tuple(dict.fromkeys(label for family in REQUESTS for label in family.status_labels))
 _CODES_OF_GRPC = frozenset({"grpc_response_status", "rpc_grpc_status_code"})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
 from tidegate.core import presets
+from tidegate.core.cells import in_seconds
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series, Uncounted
 from tidegate.core.presets import Family, Protocol
 
@@ -145,8 +146,9 @@ class Question:
 
     def family(self, series: Series) -> Family | None:
         """By which of the names a series counts; None where it is not meant."""
-        name = series.labels.get("__name__", self.families[0].name)
-        return next((family for family in self.families if family.name == name), None)
+        name, native = series.labels.get("__name__"), series.cells is not None
+        alike = (family for family in self.families if family.native is native)
+        return next((family for family in alike if name in (family.name, None)), None)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def history_looks(spec: AnalysisSpec, metric: MetricSpec) -> int:
 
 def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Question, ...]:
     """What stable's pods did before the release, by their own counters; even where the router's are compared, as it
-    takes no more than this one query. None for PromQL of the user's, which tells no pods apart.
+    takes no more than this query, and one for native histograms. None for PromQL of the user's, which tells no pods
+    apart.
 
     Of a preset it asks for all names: whose counters there are is not seen before the first look. Pods that are asked
     themselves tell what is now: how they differ is learnt from the looks.
@@ -193,7 +196,18 @@ def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Questio
         if not all(is_counter_name(text) for _, text in texts):
             return ()
         return tuple(Question(_of_pods((text,), arms, Side.Stable, span), reads, "") for reads, text in texts)
-    return (_of_families(metric, _families(metric, arms), arms, Side.Stable, span),)
+    families = _families(metric, arms)
+    native = tuple(filter(_is_native, families))
+    classic = tuple(itertools.filterfalse(_is_native, families))
+    asked = (_of_families(metric, classic, arms, Side.Stable, span),)
+    if not native:
+        return asked
+    # One histogram a pod, and only as often as there are looks: raw ones would be some 50 MB.
+    told_by = ",".join(("__name__", "namespace", "pod", *presets.STATUS_LABELS * (metric.preset is Preset.ErrorRatio)))
+    of_pods = _of_pods(tuple(family.name for family in native), arms, Side.Stable)
+    step = round(1000 * spec.interval.total_seconds())
+    text = f"sum by ({told_by}) ({of_pods})[{span}s:{step}ms]"
+    return (*asked, Question(text, asked[0].reads, asked[0].remedy, native))
 
 
 def history_of(
@@ -202,12 +216,13 @@ def history_of(
     """The same, each as the part of it in which a request is counted once: by the names that the looks go by, else by
     the best that there are."""
     asked = history(spec, metric, arms)
-    if metric.preset is None:
+    if metric.preset is None or not asked:
         return asked
     chosen = next((some for some in _combinations(metric, arms) if _source(some) == source), None)
-    return tuple(
-        replace(one, families=chosen or _best(metric, arms, [_present(one, answers)]) or one.families) for one in asked
-    )
+    present = set().union(*(_present(one, answers) for one in asked))
+    meant = chosen or _best(metric, arms, [present]) or asked[0].families
+    parts = ((one, tuple(family for family in meant if family in one.families)) for one in asked)
+    return tuple(replace(one, families=part) for one, part in parts if part)
 
 
 def by_pods(metric: MetricSpec, arms: Arms, source: str | None) -> bool:
@@ -237,8 +252,11 @@ def questions(
         texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
         return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
     router = _router(metric, arms)
-    of_router = (_of_router(spec, metric, router, side),) if router else ()
-    if router and (source == _routers(router) or _alone(metric, router)):
+    counted = _of_router(metric, router) if router else {}
+    if router and source in counted:
+        return (_ask_router(spec, metric, router, side, (counted[source],)),)
+    of_router = (_ask_router(spec, metric, router, side, tuple(counted.values())),) if router else ()
+    if router and _alone(metric, router):
         return of_router
     if metric.source is CounterSource.Router:
         return ()
@@ -254,12 +272,23 @@ def sources(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
     if metric.preset is None:
         return ("",)
     router = _router(metric, arms)
-    if metric.source is CounterSource.Router:
-        return (_routers(router),) if router else ("",)
-    if router and router.sure:
-        return (_routers(router),)
-    of_pods = (_source(families) for families in _combinations(metric, arms))
-    return (*([_routers(router)] if router else []), *of_pods)
+    of_router = tuple(_of_router(metric, router)) if router else ()
+    if metric.source is CounterSource.Router or (router and router.sure):
+        return of_router or ("",)
+    return (*of_router, *(_source(families) for families in _combinations(metric, arms)))
+
+
+def classic(metric: MetricSpec, arms: Arms) -> str:
+    """The best of them that are no native histograms."""
+    return next(source for source in sources(metric, arms) if not are_native(metric, arms, source))
+
+
+def are_native(metric: MetricSpec, arms: Arms, source: str | None) -> bool:
+    """Whether such counters are native histograms."""
+    router = _router(metric, arms)
+    of_router = _of_router(metric, router).items() if router else ()
+    of_pods = ((_source(some), family) for some in _combinations(metric, arms) for family in some)
+    return any(family.native and name == source for name, family in (*of_router, *of_pods))
 
 
 @dataclass(frozen=True)
@@ -291,9 +320,11 @@ def choose(
         if missing := next((found for one in its_questions if (found := _missing(one, answers))), None):
             return Choice(trouble=missing)
     router = _router(metric, arms)
-    if router and any(meant(its[0], answers) for its in asked.values()):
-        return Choice(_routers(router), settled=True)
-    if router and router.late and patient:
+    if router and (having := [present for its in asked.values() if (present := _present(its[0], answers))]):
+        counted = _of_router(metric, router).items()
+        its_own = next((source for source, family in counted if all(family in present for present in having)), None)
+        return Choice(its_own, settled=True) if its_own else Choice(trouble=_unlike(metric, arms, having))
+    if router and (_alone(metric, router) or (router.late and patient)):
         return Choice(trouble=unanswered(asked[Side.Candidate][0]))
     return _choose_pods(metric, arms, {side: its[-1] for side, its in asked.items()}, answers)
 
@@ -308,10 +339,16 @@ def _choose_pods(
     best = _best(metric, arms, having.values())
     if best:
         return Choice(_source(best), settled=len(having) == len(found))
-    names = (next(family.name for family in _families(metric, arms) if family in present) for present in found.values())
+    return Choice(trouble=_unlike(metric, arms, found.values()))
+
+
+def _unlike(metric: MetricSpec, arms: Arms, found: Iterable[Collection[Family]]) -> Trouble:
+    router = _router(metric, arms)
+    known = (*(_of_router(metric, router).values() if router else ()), *_families(metric, arms))
+    names = (next(family.name for family in known if family in present) for present in found)
     told = "{} counts by {}, and the candidate by {}, which cannot be compared".format(arms.control, *names)
     way = "let both expose one of them for this release, or give a ratio of your own"
-    return Choice(trouble=Trouble(Reason.NoSeries, f"{told}: {way}"))
+    return Trouble(Reason.NoSeries, f"{told}: {way}")
 
 
 def _best(metric: MetricSpec, arms: Arms, having: Collection[set[Family]]) -> tuple[Family, ...] | None:
@@ -334,14 +371,21 @@ def _present(question: Question, answers: Mapping[str, Answer]) -> set[Family]:
 def _combinations(metric: MetricSpec, arms: Arms) -> list[tuple[Family, ...]]:
     """Families that together count all requests, each once; the best first.
 
-    A proxy counts requests of any protocol, an application's counters those of one.
+    A proxy counts requests of any protocol, an application's counters those of one. Of durations native histograms tell
+    more than classic ones, whose edges move what is too slow; of requests they tell the same, and are longer to read.
     """
     families, protocols = _families(metric, arms), _protocols(metric, arms)
+    if metric.preset is Preset.Latency:
+        families = (*filter(_is_native, families), *itertools.filterfalse(_is_native, families))
     alone: list[tuple[Family, ...]] = [(family,) for family in families if set(protocols) <= set(family.protocols)]
     if len(protocols) == 1:
         return alone
     each = [[family for family in families if family.protocols == (protocol,)] for protocol in protocols]
     return [*itertools.product(*each), *alone]
+
+
+def _is_native(family: Family) -> bool:
+    return family.native
 
 
 def _routers(router: RouterSeries) -> str:
@@ -359,8 +403,13 @@ def _protocols(metric: MetricSpec, arms: Arms) -> tuple[Protocol, ...]:
 
 
 def _families(metric: MetricSpec, arms: Arms) -> tuple[Family, ...]:
-    known = presets.BUCKETS if metric.preset is Preset.Latency else presets.REQUESTS
-    return presets.fitting(known, _protocols(metric, arms))
+    """By which names it may be counted. The pods' own text has no native histograms."""
+    known, native = (
+        (presets.BUCKETS, presets.NATIVE_BUCKETS)
+        if metric.preset is Preset.Latency
+        else (presets.REQUESTS, presets.NATIVE_REQUESTS)
+    )
+    return presets.fitting((*known, *(() if arms.themselves else native)), _protocols(metric, arms))
 
 
 def _router(metric: MetricSpec, arms: Arms) -> RouterSeries | None:
@@ -383,17 +432,27 @@ def unroutable(arms: Arms) -> str:
     return "the router's counters of each arm are not known, or tell no errors of gRPC: set from: Pods"
 
 
-def _of_router(spec: AnalysisSpec, metric: MetricSpec, router: RouterSeries, side: Side) -> Question:
-    latency = metric.preset is Preset.Latency
+def _of_router(metric: MetricSpec, router: RouterSeries) -> dict[str, Family]:
+    """By which names a router's requests are counted, by what its counters are called then: the best first."""
     labels = tuple(filter(None, (router.code_label, router.grpc_label)))
-    name = router.bucket if latency else router.requests
-    family = Family(name, tuple(Protocol), () if latency else labels, router.per_second)
+    if metric.preset is not Preset.Latency:
+        return {_routers(router): Family(router.requests, tuple(Protocol), labels, router.per_second)}
+    classic = Family(router.bucket, tuple(Protocol), per_second=router.per_second)
+    native = replace(classic, name=router.bucket.removesuffix("_bucket"), native=True)
+    return {f"router's {native.name}": native, _routers(router): classic}
+
+
+def _ask_router(
+    spec: AnalysisSpec, metric: MetricSpec, router: RouterSeries, side: Side, families: tuple[Family, ...]
+) -> Question:
     matchers = router.of_stable if side is Side.Stable else router.of_candidate
+    names = "|".join(family.name for family in families)
+    asked = f"{names}{{{matchers}}}" if len(families) == 1 else f'{{__name__=~"{names}",{matchers}}}'
     return Question(
-        f"{name}{{{matchers}}}[{window(spec)}s]",
-        Reads.Buckets if latency else Reads.Requests,
+        f"{asked}[{window(spec)}s]",
+        Reads.Buckets if metric.preset is Preset.Latency else Reads.Requests,
         f"until {side} gets requests the router has none; {router.remedy}",
-        (family,),
+        families,
         namespace=router.namespace,
     )
 
@@ -401,7 +460,8 @@ def _of_router(spec: AnalysisSpec, metric: MetricSpec, router: RouterSeries, sid
 def _of_families(metric: MetricSpec, families: tuple[Family, ...], arms: Arms, side: Side, seconds: int) -> Question:
     names = tuple(family.name for family in families)
     reads = Reads.Buckets if metric.preset is Preset.Latency else Reads.Requests
-    return Question(_of_pods(names, arms, side, seconds), reads, _scrape(" or ".join(names), arms), families)
+    classic = [family.name for family in families if not family.native] or names
+    return Question(_of_pods(names, arms, side, seconds), reads, _scrape(" or ".join(classic), arms), families)
 
 
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
@@ -423,12 +483,12 @@ def _worded(text: str, arms: Arms, side: Side) -> str:
     return text
 
 
-def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int) -> str:
+def _of_pods(names: tuple[str, ...], arms: Arms, side: Side, seconds: int | None = None) -> str:
     matchers = [*arms.of(side).matchers, *presets.matchers(names)]
     name = names[0] if len(names) == 1 else ""
     if not name:
         matchers.insert(0, f'__name__=~"{"|".join(names)}"')
-    return f"{name}{{{','.join(matchers)}}}[{seconds}s]"
+    return f"{name}{{{','.join(matchers)}}}{'' if seconds is None else f'[{seconds}s]'}"
 
 
 def _scrape(name: str, arms: Arms) -> str:
@@ -466,6 +526,9 @@ def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[s
         family = question.family(series) if question.families else None
         if family is None:
             yield question.reads, series
+        elif question.reads is Reads.Buckets and series.cells is not None:
+            for cell, samples in series.cells.items():
+                yield in_seconds(cell, family.per_second), replace(series, samples=samples, cells=None)
         elif question.reads is Reads.Buckets:
             le = series.labels.get("le")
             if le is not None:
@@ -486,10 +549,20 @@ def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None
         some = " and ".join(_labels(series) for series in answer[:2])
         what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
         return Trouble(Reason.SeveralSeries, what)
+    if not question.families and any(one.cells is not None for one in answer):
+        way = _NUMBERS[question.reads is Reads.Level]
+        return Trouble(Reason.QueryFailed, f"{question.text}: native histograms, where a number is needed: {way}")
     if question.reads is Reads.Requests and answer and not _tell_failures(question, answer):
         labels = " or ".join(dict.fromkeys(label for family in question.families for label in family.status_labels))
         return Trouble(Reason.NoSeries, f"{question.text}: the series have no label {labels} to tell failed requests")
     return None
+
+
+_NUMBERS = (
+    "give PromQL that counts them, such as histogram_count(sum(NAME{…})), or the preset Latency",
+    "give PromQL that makes one of them, such as histogram_avg(sum(rate(NAME{…}[5m])))",
+)
+"""What to do about histograms where counters are wanted, or levels."""
 
 
 def _missing(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:

@@ -22,6 +22,7 @@ from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Missing
 from tidegate.core.observed import Backends, Observed
 from tidegate.core.questions import Arms, Question, Reads, Side
+from tidegate.core.verdict import histogram
 from tidegate.engine.observe import read_release, with_templates
 from tidegate.engine.store import Cached, Store
 from tidegate.ports.cluster import (
@@ -200,6 +201,7 @@ def report(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer]) -> Iterat
         unit = (
             " (durations in ms)" if metric.preset is Preset.Latency and "milliseconds" in (choice.source or "") else ""
         )
+        unit += ", native histograms" if ask.are_native(metric, arms, choice.source) else ""
         yield f"{metric.name}: {choice.source or 'no counters yet' if metric.preset else 'your own'}{unit}", True
         if choice.trouble:
             yield f"  {choice.trouble.reason}: {choice.trouble.message}", metric.optional
@@ -238,7 +240,8 @@ def _answered(
             sums[column] = sums.get(column, 0.0) + series.samples[-1][1]
         pods = len({series.labels.get("pod") or series.labels.get("instance", "") for series in answer})
         if question.reads is Reads.Buckets:
-            yield f"    {len(answer)} series of {pods} pods, {max(sums.values(), default=0):g} requests so far", True
+            requests = histogram.requests(histogram.from_columns(sums))
+            yield f"    {len(answer)} series of {pods} pods, {requests:g} requests so far", True
         else:
             counted = f"{sums.get(Reads.To, sums.get(Reads.Of, 0.0)):g} so far"
             failed = f", {sums.get(Reads.Of, 0.0):g} of them bad" if question.reads is Reads.Requests else ""

@@ -1,4 +1,4 @@
-"""Request durations from classic histograms: a quantile, and how many requests took longer. ANALYSIS.md §4b.
+"""Request durations from histograms: a quantile, and how many requests took longer. ANALYSIS.md §4b.
 
 Buckets map an upper edge in seconds, the last of them infinite, to how many requests took at most that long. Within a
 bucket durations are taken to be spread evenly, and the first one to begin at 0.
@@ -7,22 +7,109 @@ bucket durations are taken to be spread evenly, and the first one to begin at 0.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
+
+from tidegate.core.cells import edges, is_cell
 
 Buckets = Mapping[float, float]
 
 
+_BEYOND = 1e6
+"""Seconds that none took of whom all is told: an edge of every histogram that has none without end."""
+
+
+_NARROW = 1.2
+"""Between the edges of a narrow bucket, as those of native histograms are."""
+
+
 def from_columns(columns: Mapping[str, float]) -> Buckets:
-    """Buckets from the values by ``le`` label."""
+    """Buckets from the values by ``le`` label, or of the cells of native histograms."""
+    if columns and all(map(is_cell, columns)):
+        return _of_cells([(*edges(column), count) for column, count in columns.items()])
     return {float(le): count for le, count in columns.items()}
 
 
-def merged(many: Iterable[Buckets]) -> Buckets:
-    """All requests of several histograms, over the edges that they share."""
+def of_arm(sources: Iterable[Mapping[str, float]]) -> list[Buckets]:
+    """The buckets of each source; of native histograms, all in one, as one of them may have the widest."""
+    sources = list(sources)
+    if not _are_native(sources):
+        return [from_columns(one) for one in sources]
+    total: Counter[str] = Counter()
+    for one in sources:
+        total.update(one)
+    return [from_columns(total)]
+
+
+def of_arms(
+    stable: Iterable[Mapping[str, float]], candidate: Iterable[Mapping[str, float]]
+) -> tuple[list[Buckets], list[Buckets]]:
+    """The same of both; of native histograms by the same edges, where they have some."""
+    one, other = list(stable), list(candidate)
+    ours, theirs = of_arm(one), of_arm(other)
+    if ours and theirs and _are_native(one) and _are_native(other):
+        alike = aligned((*ours, *theirs))
+        if any(edge < _BEYOND for edge in alike[0]):
+            return alike[:1], alike[1:]
+    return ours, theirs
+
+
+def _are_native(sources: Iterable[Mapping[str, float]]) -> bool:
+    return any(map(is_cell, chain.from_iterable(sources)))
+
+
+def _of_cells(cells: Sequence[tuple[float, float, float]]) -> Buckets:
+    """Cells may lie in each other: no edge tells anything where something was counted in a wider one."""
+    ends = sorted({edge for low, high, _ in cells for edge in (low, high) if edge})
+    hidden, counts = set(), dict.fromkeys(ends, 0.0)
+    for low, high, count in cells:
+        counts[high] += count
+        if count:
+            hidden.update(ends[bisect_right(ends, low) : bisect_left(ends, high)])
+    told = ends if math.inf in counts else [*ends, _BEYOND, math.inf]
+    risen = accumulate(counts.get(edge, 0.0) for edge in told)
+    found = [(edge, total) for edge, total in zip(told, risen, strict=True) if edge not in hidden]
+    # An edge within a stretch of nothing tells no more than those at its ends.
+    totals = [0.0, *(total for _, total in found)]
+    needless = {
+        edge
+        for (edge, total), before, (after, later) in zip(found, totals, found[1:], strict=False)
+        if before == total == later and after < _BEYOND
+    }
+    return {edge: total for edge, total in found if edge not in needless}
+
+
+def aligned(many: Iterable[Buckets]) -> list[Buckets]:
+    """The histograms by the edges of which all of them tell. One tells of an edge that it has not, too, where it
+    has counted nothing between those beside it."""
     many = [buckets for buckets in many if buckets]
-    shared = set(many[0]).intersection(*many[1:]) if many else set()
-    return {edge: sum(buckets[edge] for buckets in many) for edge in sorted(shared)}
+    every = set().union(*many)
+    if all(len(buckets) == len(every) for buckets in many):
+        return many
+    filled = [_filled(buckets, sorted(every)) for buckets in many]
+    shared = sorted(set(filled[0]).intersection(*filled[1:]))
+    return [{edge: buckets[edge] for edge in shared} for buckets in filled]
+
+
+def _filled(buckets: Buckets, wanted: Iterable[float]) -> Buckets:
+    own = sorted(buckets)
+    found = {}
+    for edge in wanted:
+        place = bisect_left(own, edge)
+        below = buckets[own[place - 1]] if place else 0.0
+        if edge in buckets:
+            found[edge] = buckets[edge]
+        elif place < len(own) and buckets[own[place]] == below:
+            found[edge] = below
+    return found
+
+
+def merged(many: Iterable[Buckets]) -> Buckets:
+    """All requests of several histograms, over the edges of which all of them tell."""
+    many = aligned(many)
+    return {edge: sum(buckets[edge] for buckets in many) for edge in sorted(many[0])} if many else {}
 
 
 def requests(buckets: Buckets) -> float:
@@ -62,6 +149,11 @@ def edge_from(buckets: Buckets, duration: float) -> float | None:
     """The next finite edge at or above ``duration``; None: there is none, so nobody knows what took longer."""
     edges = [edge for edge in sorted(buckets) if edge >= duration and not math.isinf(edge)]
     return edges[0] if edges else None
+
+
+def is_near(buckets: Buckets, duration: float, edge: float) -> bool:
+    """Whether the bucket that ends at the edge is so narrow that what is in it may be divided at the duration."""
+    return edge <= _NARROW * max((low for low in buckets if low < duration), default=0.0)
 
 
 def tells_apart(buckets: Buckets, first: float, second: float) -> bool:

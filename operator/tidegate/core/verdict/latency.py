@@ -16,6 +16,7 @@ from tidegate.core.verdict.evidence import Counts
 from tidegate.core.verdict.histogram import (
     Buckets,
     edge_from,
+    is_near,
     merged,
     quantile,
     requests,
@@ -114,9 +115,13 @@ def _short(count: float) -> float:
 
 
 def _beyond(sources: Iterable[Buckets], limit: float) -> Tally:
-    """Requests slower than a limit, of the sources that have an edge for it."""
+    """Requests slower than a limit, of the sources that have an edge for it; slower than that edge, if it is not
+    near."""
     edges = [(one, edge) for one in sources if (edge := edge_from(one, limit)) is not None]
-    return sum((tally((one,), edge) for one, edge in edges), start=Tally())
+    return sum(
+        (tally((one,), limit if is_near(one, limit, edge) else edge) for one, edge in edges),
+        start=Tally(),
+    )
 
 
 def tally(sources: Iterable[Buckets], cut: float) -> Tally:
