@@ -52,7 +52,7 @@ def test_a_quantile_is_as_exact_as_the_buckets_are(schema: int, level: float) ->
     buckets = histogram.from_columns(column(native(seen, schema)))
     true = sorted(seen)[int(level * len(seen))]
     found = histogram.quantile(buckets, level)
-    assert found == pytest.approx(true, rel=0.02 if schema > 1 else 0.05)
+    assert found == pytest.approx(true, rel=0.03 if schema > 1 else 0.05)
     assert histogram.requests(buckets) == len(seen)
     assert histogram.slower(buckets, true) == pytest.approx((1 - level) * len(seen), rel=0.1 if schema > 1 else 0.2)
 
@@ -65,7 +65,7 @@ def test_the_cells_are_few_and_their_names_short() -> None:
     assert all(len(name) <= 4 for name in names)
     assert cells.edges("~-4") == (0.420448, 0.5)
     assert cells.edges("~1:5") == pytest.approx((2**0.25, 2**1.25), rel=1e-5)
-    assert cells.edges("~:-80/1000") == (0.0, pytest.approx(2.0**-20 / 1000, rel=1e-5))
+    assert cells.edges("~:-80/1000") == pytest.approx((0.0, 2.0**-20 / 1000), rel=1e-5)
 
 
 def test_edges_of_their_own_stay() -> None:

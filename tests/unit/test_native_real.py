@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from tidegate.core.questions import Arms
 
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
 NAME = "http_request_duration_seconds"
-STORIES = ("slower", "alike", "anew", "coarser", "both", "query", "zero", "otel")
+STORIES = ("slower", "alike", "anew", "coarser", "both", "query", "zero", "otel", "converted")
 OTEL = 'http_server_request_duration_seconds{http_response_status_code="200"}'
 LATENCY = {"name": "latency", "preset": "Latency", "quantile": "p90", "maxIncrease": "30%"}
 
@@ -108,18 +109,22 @@ class Story:
 def story(scraped: dict[tuple[str, str], Pod], prometheus: Prometheus) -> Any:
     @asynccontextmanager
     async def begin(
-        namespace: str, name: str = NAME, metric: dict[str, str] = LATENCY, **how: Any
+        namespace: str,
+        name: str = NAME,
+        metric: dict[str, str] = LATENCY,
+        asked: Prometheus = prometheus,
+        **how: Any,
     ) -> AsyncIterator[Story]:
         stable, candidate = (scraped[namespace, of] for of in (STABLE, CANDIDATE))
         stable.native[name], candidate.native[name] = Native(**how), Native(**how)
         arms = Arms.of_revisions(namespace, ("6fcbd", f"{STABLE}-[a-z]"), ("7d9f5", f"{CANDIDATE}-[a-z]"))
         spec = AnalysisSpec.model_validate({"interval": "1s", "warmup": "0s", "minRequests": 0, "metrics": [metric]})
-        source = PrometheusSource(prometheus.url, clock=SystemClock())
+        source = PrometheusSource(asked.url, clock=SystemClock())
         status = analysis.begin(spec, arms, datetime.now(UTC), 100, 5)
         one = Story(stable, candidate, arms, spec, source, status, name, random.Random(7))
         one.serve(stable, 2000)
         count = f'sum(histogram_count({name.partition("{")[0]}{{namespace="{namespace}"}}))'
-        eventually(lambda: prometheus.value(count) == 2000, "the histograms are scraped", 30)
+        eventually(lambda: asked.value(count) == 2000, "the histograms are scraped", 30)
         one.status = analysis.begin(spec, arms, datetime.now(UTC), 100, 5)
         await asyncio.sleep(2 * EVERY)
         try:
@@ -190,6 +195,24 @@ async def test_a_resolution_that_is_reduced_in_one_arm_adds_and_loses_nothing(
     for of in (STABLE, CANDIDATE):
         del scraped["coarser", of].native[NAME]
     await asyncio.sleep(2 * EVERY)
+
+
+async def test_a_classic_histogram_that_prometheus_converts_keeps_its_edges(
+    story: Any, pods: Pods, scraped: object, tmp_path: Path
+) -> None:
+    """And there is no other: it is asked for by no name of a bucket."""
+    how = {"convert_classic_histograms_to_nhcb": True, "scrape_protocols": ["PrometheusProto"]}
+    with running(Prometheus(tmp_path / "converting", pods.targets(), scraping=how)) as converting:
+        async with story("converted", asked=converting, classic=(0.025, 0.05, 0.1, 0.125, 0.15, 0.3, 0.6)) as one:
+            assert converting.value(f'count({NAME}_bucket{{namespace="converted"}})') is None
+            await one.looks(8)
+            await one.settles()
+            assert one.counted == (800, 2400)
+            assert one.status.verdict is not Verdict.Fail, one.status.message
+            known = Journal.load(one.status.journal, one.spec).metrics["latency"].latency
+            assert 0.125 in known.candidate
+            await one.looks(30, 2.5)
+            assert one.status.verdict is Verdict.Fail, one.status.message
 
 
 async def test_of_a_classic_histogram_and_a_native_one_the_native_is_counted(story: Any) -> None:

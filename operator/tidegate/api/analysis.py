@@ -36,7 +36,7 @@ class Preset(StrEnum):
     ErrorRatio = "ErrorRatio"
     """The share of requests answered with 5xx, or of calls that failed by the server's fault."""
     Latency = "Latency"
-    """A quantile of the request duration, from a classic histogram."""
+    """A quantile of the request duration, from a histogram, native or classic."""
 
 
 class Source(StrEnum):
