@@ -17,7 +17,6 @@ from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Verdict
 from tidegate.core import analysis, cells, presets
 from tidegate.core.cells import Bucket
 from tidegate.core.counters import Answer, Ledger, RouterSeries, Series, count
-from tidegate.core.metric import Journal
 from tidegate.core.questions import Arms
 from tidegate.core.verdict import histogram
 
@@ -184,7 +183,7 @@ def test_a_router_has_native_histograms_too() -> None:
     pods = {**served("checkout-6fcbd-a", 300), **served("checkout-7d9f5-a", 100, 1.8, seed=2)}
     status = looked(pods, replace(ARMS, router=router))
     assert status.verdict is Verdict.Fail
-    assert Journal.sources(status.journal) == {"it": f"router's {NAME}"}
+    assert json.loads(status.journal)["metrics"]["it"]["source"] == f"router's {NAME}"
 
 
 def test_a_summary_of_the_same_name_is_no_histogram() -> None:
