@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.fakes.cluster import FakeCluster, merge
-from tests.fakes.virtual import VirtualClock
 from tidegate.core.jobs import JOB_NAME
 from tidegate.core.reading import DESIRED, HASH, REVISION, selector_text
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -79,7 +79,7 @@ class Controller:
     kinds: Sequence[Kind] = ()
     delay = 0.02
 
-    def __init__(self, cluster: FakeCluster, clock: VirtualClock) -> None:
+    def __init__(self, cluster: FakeCluster, clock: Clock) -> None:
         self.cluster, self.clock = cluster, clock
         self._due = False
         cluster.watchers.append(self._told)
@@ -431,7 +431,7 @@ class Kubelet(Controller):
     name = "kubelet"
     kinds = (PODS,)
 
-    def __init__(self, cluster: FakeCluster, clock: VirtualClock, versions: Versions) -> None:
+    def __init__(self, cluster: FakeCluster, clock: Clock, versions: Versions) -> None:
         super().__init__(cluster, clock)
         self._versions = versions
         self._known: set[str] = set()
@@ -573,7 +573,7 @@ class JobController(Controller):
 
     name = "job-controller"
 
-    def __init__(self, cluster: FakeCluster, clock: VirtualClock, works: Mapping[str, Work]) -> None:
+    def __init__(self, cluster: FakeCluster, clock: Clock, works: Mapping[str, Work]) -> None:
         super().__init__(cluster, clock)
         self._works = works
 

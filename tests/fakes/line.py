@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Literal, TypeVar
 
 from tests.fakes.cluster import CLIENT, FakeCluster
-from tests.fakes.virtual import VirtualClock
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import ClusterError, Kind, Object, PatchType
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Point:
 class Line:
     """See the module. It is the cluster port of its operator; ``clock`` and ``asked`` cover the other ports."""
 
-    def __init__(self, cluster: FakeCluster, clock: VirtualClock, client: str) -> None:
+    def __init__(self, cluster: FakeCluster, clock: Clock, client: str) -> None:
         self._cluster, self._clock, self.client = cluster, clock, client
         self.points = 0
         self.listeners: list[Callable[[Point], None]] = []
@@ -159,7 +159,7 @@ def _forget(sent: asyncio.Future[Any]) -> None:
 class LineClock:
     """The clock port of one operator: its sleeps are points too."""
 
-    def __init__(self, line: Line, clock: VirtualClock) -> None:
+    def __init__(self, line: Line, clock: Clock) -> None:
         self._line, self._clock = line, clock
 
     def now(self) -> datetime:

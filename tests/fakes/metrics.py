@@ -16,8 +16,9 @@ from datetime import datetime
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Version, Versions, images
 from tests.fakes.traffic import Router
-from tests.fakes.virtual import EPOCH, VirtualClock
+from tests.fakes.virtual import EPOCH
 from tidegate.core.counters import Answer, Missing, Series
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import PODS
 
 SCRAPE = 2.0
@@ -52,7 +53,7 @@ class FakeMetrics:
     """The MetricSource port. ``rate`` is requests a second through the router."""
 
     def __init__(
-        self, cluster: FakeCluster, clock: VirtualClock, router: Router, versions: Versions, rate: float = 200.0
+        self, cluster: FakeCluster, clock: Clock, router: Router, versions: Versions, rate: float = 200.0
     ) -> None:
         self._cluster, self._clock, self._router, self._versions = cluster, clock, router, versions
         self.rate = rate

@@ -10,12 +10,13 @@ from typing import Any
 from tests.fakes import traefik
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import Controller, address
-from tests.fakes.virtual import TICK, VirtualClock
+from tests.fakes.virtual import TICK
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service
 from tidegate.core import dark, sticky
 from tidegate.core.counters import RouterSeries
 from tidegate.core.observed import Backends
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
     ENDPOINT_SLICES,
     GATEWAY_CLASSES,
@@ -44,7 +45,7 @@ class Router(Controller):
     kinds = (*ROUTES, ENDPOINT_SLICES)
     controller = CONTROLLER
 
-    def __init__(self, cluster: FakeCluster, clock: VirtualClock, *, answers: bool = True) -> None:
+    def __init__(self, cluster: FakeCluster, clock: Clock, *, answers: bool = True) -> None:
         super().__init__(cluster, clock)
         self.answers = answers
         self.reads, self.applies = READS, APPLIES

@@ -10,10 +10,8 @@ from typing import Any
 from tests.fakes.cluster import TIDEGATE, FakeCluster
 from tests.fakes.line import Line, LineClock, Watch
 from tests.fakes.memory import StrictStore
-from tests.fakes.metrics import FakeMetrics
 from tests.fakes.pods import FakePods
 from tests.fakes.traffic import Router
-from tests.fakes.virtual import VirtualClock
 from tidegate.adapters.routers.gateway import GatewayRouter
 from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.serving import Serving
@@ -39,8 +37,9 @@ from tidegate.engine.scrapes import Scrapes
 from tidegate.engine.store import Cached
 from tidegate.engine.subject import Reconciles
 from tidegate.engine.unwritten import Unwritten
+from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import FEATURE_FLAGS, RELEASES, Cluster, ClusterError, Kind
-from tidegate.ports.metrics import Exposition
+from tidegate.ports.metrics import Exposition, MetricSource
 from tidegate.ports.router import Router as RouterPort
 
 
@@ -51,9 +50,9 @@ class Process:
         self,
         name: str,
         cluster: FakeCluster,
-        clock: VirtualClock,
+        clock: Clock,
         router: Router,
-        metrics: FakeMetrics,
+        metrics: MetricSource,
         pods: FakePods,
         lag: float,
         lease: str = "",
@@ -93,6 +92,7 @@ class Process:
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         self.operator = Operator(self.line, store, reconcilers, meters, own, self.leader)
         self.watch.told = self.operator.told
+        asker.answered = self.operator.queue.add
         self._stop = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -164,7 +164,7 @@ class _Plane:
 class _Metrics:
     """Prometheus as this process asks it."""
 
-    def __init__(self, line: Line, metrics: FakeMetrics) -> None:
+    def __init__(self, line: Line, metrics: MetricSource) -> None:
         self._line, self._metrics = line, metrics
 
     async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:

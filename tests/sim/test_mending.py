@@ -224,6 +224,24 @@ async def test_a_hold_whose_time_is_over_says_that_somebody_must_act(why: str) -
     await world.ends("Promoted")
 
 
+async def test_a_step_does_not_end_by_what_was_known_before_an_outage() -> None:
+    analysis = {**MEASURED["analysis"], "interval": "15s"}
+    world = await World.begin(spec={**MEASURED, "analysis": analysis})
+    world.release("v2")
+    await world.until(world.baking(1))
+    assert world.status.step
+    assert world.status.step.until
+    await world.wait((world.status.step.until - world.clock.now()).total_seconds() - 1)
+    assert world.status.analysis
+    assert world.status.analysis.requests > 100
+    world.metrics.outage = "Prometheus does not answer"
+    await world.wait(60)
+    assert world.baking(1)(), world.describe()
+    assert world.why() == "AnalysisUnknown"
+    world.metrics.outage = ""
+    await world.ends("Promoted")
+
+
 async def test_an_outage_in_mid_bake_does_not_hide_what_comes_after_it() -> None:
     world = await World.begin(spec=MEASURED, versions={"v2": Version(errors=0.4)})
     world.metrics.outage = "down"

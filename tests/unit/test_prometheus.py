@@ -183,6 +183,15 @@ async def test_a_slow_server_costs_the_timeout_and_no_more(server: Server, sourc
     assert time.monotonic() - began < 0.8
 
 
+async def test_who_waits_for_a_turn_is_not_late(server: Server, clock: Time) -> None:
+    """Hundreds of releases that begin at once ask thousands of queries: that these take long is not the server's."""
+    source = PrometheusSource(server.url, timeout=1, parallel=1, clock=clock)
+    server.delay = 0.1
+    answers = await source.fetch([f"x{number}" for number in range(25)])
+    assert not [answer for answer in answers.values() if isinstance(answer, Missing)]
+    await source.close()
+
+
 async def test_an_unreachable_server_is_told_in_the_words_of_the_system(clock: Time) -> None:
     source = PrometheusSource("http://127.0.0.1:1", clock=clock)
     answer = (await source.fetch(["x"]))["x"]

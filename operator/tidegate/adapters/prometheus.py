@@ -46,6 +46,9 @@ MOST_READ = 64 * 1024 * 1024
 _AT_ONCE = 64 * 1024
 _OVERHEAD = 1.0
 """Seconds that a thread may take to give up after its own timeouts have passed."""
+_TURN = 30.0
+"""Seconds that a query waits for its turn: hundreds of releases that begin at once have thousands. That it waits is no
+failure of the server's."""
 
 
 class _Unavailable(Exception):
@@ -76,7 +79,7 @@ class PrometheusSource:
         access: Access | None = None,
         clock: Clock,
     ) -> None:
-        """``timeout`` in seconds for an answer. ``parallel`` queries at once, others wait within their timeout.
+        """``timeout`` in seconds for an answer. ``parallel`` queries at once; others wait for their turn before that.
 
         Proxies and credentials of the environment are not used, and no redirect is followed with ours.
         """
@@ -85,6 +88,7 @@ class PrometheusSource:
         self._breaker = _Breaker(clock)
         self._asked: dict[tuple[str, float | None], _Asked] = {}
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="prometheus")
+        self._turns = asyncio.Semaphore(parallel)
         self._heard = threading.local()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -127,6 +131,17 @@ class PrometheusSource:
         return asked.task
 
     async def _answer(self, query: str, at: float | None) -> Answer:
+        try:
+            async with asyncio.timeout(_TURN):
+                await self._turns.acquire()
+        except TimeoutError:
+            return Missing(f"Prometheus at {self._url} has more to answer than it can: no turn in {_TURN:g} s")
+        try:
+            return await self._asked_now(query, at)
+        finally:
+            self._turns.release()
+
+    async def _asked_now(self, query: str, at: float | None) -> Answer:
         if not self._breaker.allows():
             return Missing(self._breaker.why)
         try:

@@ -89,6 +89,7 @@ async def run(settings: Settings) -> int:
         flags = FlagReconciler(cluster, gate, asker, recorder, meters, clock)
         reconcilers: dict[Kind, Reconciles] = {**dict.fromkeys(RELEASES, reconciler), FEATURE_FLAGS: flags}
         operator = Operator(kube, store, reconcilers, meters, clock, leader, settings.namespace)
+        asker.answered = operator.queue.add
         # Every replica answers the API server, leading or not.
         webhook = _webhook(Cached(kube, store), identity, meters, clock) if form is WEBHOOK else None
         probes = Probes(operator, gate, meters, clock, webhook.ready if webhook else None)

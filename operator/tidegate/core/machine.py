@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.api.analysis import Source, Verdict
+from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Source, Verdict
 from tidegate.api.conditions import Reason, known
-from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage
+from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage, StepStatus
 from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import STEADY, Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
@@ -71,6 +71,15 @@ def looks_at(obs: Observed, status: ReleaseStatus) -> bool:
     """Whether the candidate has traffic that is to be judged: where nothing shares requests nobody counts it."""
     stage = status.journal.stage if status.journal else Stage.REST
     return stage in FORWARD and obs.shared and status.analysis is not None and bool(status.analysis.journal)
+
+
+def look_due(spec: AnalysisSpec, seen: AnalysisStatus, step: StepStatus | None) -> datetime:
+    """When the metrics are to be asked next: at the end of a bake in any case, as what was known some time before says
+    nothing of what came since, nor of whether there still are answers."""
+    from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
+
+    due, ends = analysis.next_look(spec, seen), step.until if step else None
+    return min(due, ends) if ends and seen.looked_at < ends else due
 
 
 def looked_step(status: ReleaseStatus) -> int:
@@ -344,9 +353,13 @@ def _look(draft: Draft) -> None:
             draft.event(Reason.PODS_DIFFER, seen.caveat, "Warning")
         draft.set(analysis=seen)
         draft.note(looked_step=index)
-    due = analysis.next_look(spec.analysis, draft.status.analysis)
+    due = look_due(spec.analysis, draft.status.analysis, draft.status.step)
     draft.behind = due <= draft.now
-    draft.wake_at(due)
+    if draft.behind and obs.answers is None:
+        # They are asked, and their answer is told of when it comes.
+        draft.wake_in(STEADY)
+    else:
+        draft.wake_at(due)
 
 
 def _finish(draft: Draft) -> None:

@@ -60,7 +60,7 @@ class FlagReconciler:
             return self._clock.now() + UNREADABLE
         if untold := self._statuses.landed(key, flag.status):
             await self._tell(untold, obj)
-        plan = decide(await self._observe(flag), self._clock.now())
+        plan = decide(await self._observe(key, flag), self._clock.now())
         if plan.status != flag.status:
             await self._statuses.write(key, key.kind, obj, plan)
         await self._tell(plan, obj)
@@ -75,11 +75,11 @@ class FlagReconciler:
         if plan.turned_off:
             self._meters.turned_off(meta["namespace"], meta["name"], plan.turned_off)
 
-    async def _observe(self, flag: Flag) -> Observed:
+    async def _observe(self, key: Subject, flag: Flag) -> Observed:
         """With the flags that it is decided with, and what the metrics answer where it is time to ask."""
         obs = Observed(flag, await self._peers(flag))
         looks, counts = wants(obs, self._clock.now())
-        answers = await self._asker.ask(flag.uid, looks) if looks is not None else None
+        answers = await self._asker.ask(key, flag.uid, looks) if looks is not None else None
         begun = flag.status.rollout.started_at if flag.status.rollout else None
         counted = self._asker.ask_aside(flag.uid, begun, counts) if counts else None
         return Observed(flag, obs.peers, answers, None if counted is None else telemetry.by_role(counted))

@@ -40,6 +40,7 @@ from tidegate.engine.gate import GateCheck
 from tidegate.engine.jobs import Jobs
 from tidegate.engine.scene import Scene, ours
 from tidegate.engine.scrapes import Scrapes
+from tidegate.engine.subject import Subject
 from tidegate.engine.unwritten import Unwritten
 from tidegate.ports.clock import Clock
 from tidegate.ports.cluster import (
@@ -245,7 +246,9 @@ class Observer:
             self._scrapes.forget(obs.release.uid)
             return obs
         listed = asyncio.ensure_future(self._pods(obs, scene.deployment))
-        pods, answers, service_views = await asyncio.gather(listed, self._answers(obs, listed), self._services(scene))
+        pods, answers, service_views = await asyncio.gather(
+            listed, self._answers(obs, scene, listed), self._services(scene)
+        )
         obs = replace(obs, pods=pods, checked=self._checkups.known(obs.release.uid))
         return replace(
             obs,
@@ -275,7 +278,7 @@ class Observer:
         whose = [obj for obj in found if obj and (obj is found[0] or scene.owns(obj))]
         return [reading.service(obj, slices) if obj in whose else None for obj in found]
 
-    async def _answers(self, obs: Observed, pods: Awaitable[tuple[Pod, ...]]) -> Mapping[str, Any] | None:
+    async def _answers(self, obs: Observed, scene: Scene, pods: Awaitable[tuple[Pod, ...]]) -> Mapping[str, Any] | None:
         """What the metrics answer, if it is time to look. Where pods are asked themselves, that takes to know them."""
         release, sides, now = obs.release, machine.arms(obs), self._clock.now()
         if (
@@ -287,13 +290,14 @@ class Observer:
             return None
         from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
 
-        if analysis.next_look(release.spec.analysis, release.status.analysis) > now + SOON:
+        if machine.look_due(release.spec.analysis, release.status.analysis, release.status.step) > now + SOON:
             return None
         source = None
         if machine.by_pods(obs):
             source = self._scrapes.of(release.uid, release.namespace, machine.scraped(obs, await pods))
         asked = analysis.queries(release.spec.analysis, sides, release.status.analysis)
-        return await self._asker.ask(release.uid, asked, source)
+        who = Subject(scene.kind, release.namespace, release.name)
+        return await self._asker.ask(who, release.uid, asked, source)
 
 
 SOON = timedelta(milliseconds=20)

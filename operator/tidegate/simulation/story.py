@@ -175,7 +175,7 @@ class _Run:
         """When the next look is due, if there is to be one."""
         found = self.cluster.status.analysis
         watched = found is not None and machine.looks_at(self._began, self.cluster.status)
-        return analysis.next_look(self.rules, found) if watched and found else None
+        return machine.look_due(self.rules, found, self.cluster.status.step) if watched and found else None
 
     @cached_property
     def arms(self) -> Arms:

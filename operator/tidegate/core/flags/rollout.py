@@ -16,6 +16,9 @@ from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest
 from tidegate.core.ruling import FIRST_SCRAPES, UNANSWERED, Bake, Word, doubt, rule
 
+_AWAITED = timedelta(seconds=1)
+"""How soon to ask again for an answer that has yet to come. Whoever hears it first tells of it."""
+
 
 def settle(draft: Draft) -> None:
     """The rollout that the spec speaks of: another one begins at nobody. Other steps are no other rollout."""
@@ -198,7 +201,9 @@ def _look_again(draft: Draft) -> None:
         draft.set(analysis=analysis.begin(spec, sides, draft.now, looks, len(draft.plan.steps)))
         draft.note(looked=draft.rollout.milli)
     if draft.status.analysis:
-        draft.wake_at(analysis.next_look(spec, draft.status.analysis))
+        due = analysis.next_look(spec, draft.status.analysis)
+        awaited = due <= draft.now and draft.obs.answers is None
+        draft.wake_at(draft.now + _AWAITED if awaited else due)
 
 
 def _over(draft: Draft, plan: Rollout) -> bool:
