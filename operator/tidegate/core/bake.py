@@ -9,7 +9,7 @@ from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
 from tidegate.api.release import Outcome, Phase, ReleaseSpec, Stage, StepStatus
 from tidegate.core import checks, gates
-from tidegate.core.draft import STEADY, Draft
+from tidegate.core.draft import Draft
 from tidegate.core.forward import (
     at_step,
     beyond,
@@ -51,7 +51,7 @@ def bake(draft: Draft) -> Stage | None:
         return interrupt(draft)
     ensure_split(draft, asked)
     _grow_ahead(draft, at)
-    draft.wake_in(STEADY)
+    draft.watch()
     told = f"{where(draft)}: {at.weight} %{share_told(draft, asked)}"
     evidence = f"; {draft.status.analysis.message}" if draft.status.analysis and draft.status.analysis.message else ""
     until = f"{at.until:%H:%M:%S} UTC"

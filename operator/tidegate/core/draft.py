@@ -64,6 +64,7 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     ended: ReleaseRecord | None = None
     wake: datetime | None = None
+    watched: bool = False
     stalled: tuple[Reason, str] | None = None
     """Why somebody has to act, in whatever phase: what the stage waits for is long overdue."""
     unchanged: bool = False
@@ -151,6 +152,10 @@ class Draft:
         lasts = self.now - self.journal.since
         self.wake_in(POLL / 2 if lasts < FIRST else POLL if lasts < LATE else STEADY)
 
+    def watch(self) -> None:
+        """Nothing is expected of what no watch reports, but trouble of a pod would matter."""
+        self.watched = True
+
     def close(self, outcome: Outcome, reason: str, message: str) -> None:
         """The release under way ends here."""
         candidate, journal = self.status.candidate, self.journal
@@ -199,6 +204,7 @@ class Draft:
             events=tuple(self.events),
             ended=self.ended,
             wake=self.wake,
+            watched=self.watched,
         )
 
     def _see_traffic(self) -> None:

@@ -158,3 +158,5 @@ class Plan:
     """The release that this decision ends, for the metrics."""
     wake: datetime | None = None
     """When to decide again though nothing was seen to change."""
+    watched: bool = False
+    """Beside that it is looked at now and then, as often as there is time for: what no watch reports may change."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tidegate.api.release import ReleaseStatus
 from tidegate.core import unreadable
@@ -21,6 +21,7 @@ from tidegate.engine.events import Recorder
 from tidegate.engine.gate import STANDING_BY, GateCheck
 from tidegate.engine.meters import Meters
 from tidegate.engine.observe import Observer
+from tidegate.engine.pace import Pace
 from tidegate.engine.scene import Scene
 from tidegate.engine.statuses import UNREADABLE, Statuses
 from tidegate.engine.subject import Subject
@@ -49,6 +50,7 @@ class Reconciler:
         self._unwritten = unwritten
         self._recorder, self._meters, self._clock = recorder, meters, clock
         self._statuses: Statuses[Plan] = Statuses(cluster)
+        self._pace = Pace()
         self._left: dict[Subject, Event] = {}
         """What was told of releases that are left to another version."""
 
@@ -63,6 +65,7 @@ class Reconciler:
             self._meters.forget(key.kind.name, key.namespace, key.name)
             self._statuses.forget(key)
             self._left.pop(key, None)
+            self._pace.next(key, watched=False)
             return None
         if obs.release.unreadable:
             await self._leave(unreadable.told(obs.release), key, scene)
@@ -87,7 +90,9 @@ class Reconciler:
                     "took_ms": round(took * 1000, 1),
                 },
             )
-        return min(filter(None, (plan.wake, self._gate.holds_at)), default=None)
+        pace = self._pace.next(key, watched=plan.watched)
+        again = None if pace is None else self._clock.now() + timedelta(seconds=pace)
+        return min(filter(None, (plan.wake, self._gate.holds_at, again)), default=None)
 
     async def _leave(self, event: Event, key: Subject, scene: Scene) -> None:
         """Nothing is written to it; whoever looks at it is told why, once."""
