@@ -95,8 +95,12 @@ class Pods:
     def pod(self, namespace: str, name: str) -> Pod:
         """One more; Prometheus is to be started after that."""
         pod = Pod(namespace, name)
-        self._pods[f"/{namespace}/{name}"] = pod
+        self.put(pod)
         return pod
+
+    def put(self, pod: Pod) -> None:
+        """The same, of one that is there."""
+        self._pods[f"/{pod.namespace}/{pod.name}"] = pod
 
     def targets(self) -> list[dict[str, object]]:
         """For the configuration, as discovery in Kubernetes labels them."""
@@ -123,7 +127,9 @@ class Prometheus:
         targets: Sequence[Mapping[str, object]],
         web: Mapping[str, object] | None = None,
         scraping: Mapping[str, object] | None = None,
+        rules: Sequence[Mapping[str, object]] = (),
     ) -> None:
+        """``rules``: groups of alerting rules, evaluated as often as pods are scraped."""
         folder.mkdir(parents=True)
         self._folder, self._scheme, self._process = (
             folder,
@@ -131,10 +137,13 @@ class Prometheus:
             None,
         )
         self._port = _free_port()
+        often = f"{EVERY * 1000:.0f}ms"
         config = {
-            "global": {"scrape_interval": f"{EVERY * 1000:.0f}ms", "scrape_timeout": f"{EVERY * 1000:.0f}ms"},
+            "global": {"scrape_interval": often, "scrape_timeout": often, "evaluation_interval": often},
             "scrape_configs": [{"job_name": "pods", "static_configs": list(targets), **(scraping or {})}],
+            "rule_files": [str(folder / "rules.yml")],
         }
+        (folder / "rules.yml").write_text(json.dumps({"groups": list(rules)}))
         (folder / "prometheus.yml").write_text(json.dumps(config))
         self._options = [
             f"--config.file={folder / 'prometheus.yml'}",

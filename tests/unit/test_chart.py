@@ -96,6 +96,15 @@ def test_the_chart_installs_what_the_manifests_do(
         assert plain(found) == manifests[name], name
 
 
+def test_alerts_are_a_rule_of_the_chart_where_they_are_wanted(helm: Path) -> None:
+    assert not [name for name in rendered(helm) if name.startswith("PrometheusRule/")]
+    rule = rendered(helm, "--set=metrics.alerts.enabled=true", "--set=metrics.alerts.labels.release=kps")[
+        "PrometheusRule/tidegate"
+    ]
+    assert rule["metadata"]["labels"]["release"] == "kps"
+    assert rule["spec"] == yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+
+
 def test_an_installation_of_another_name_elsewhere_is_exempted_and_bound_by_its_own_account(helm: Path) -> None:
     objects = rendered(helm, name="gate", namespace="delivery")
     user = "system:serviceaccount:delivery:gate-tidegate"

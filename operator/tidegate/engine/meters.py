@@ -8,14 +8,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tidegate.api import analysis
 from tidegate.api.conditions import Reason
 from tidegate.api.flag import FlagPhase, FlagStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
 from tidegate.core import clamp
+from tidegate.ports.cluster import FEATURE_FLAGS
 
 _RELEASE = ("kind", "namespace", "name")
 _FLAG = ("namespace", "name")
+_UNANSWERED = frozenset({analysis.Reason.QueryFailed, analysis.Reason.Stale})
+"""Why nothing is known of what is counted; others are of what there is to count."""
 DEBT = (FlagCondition.STALE, FlagCondition.UNUSED)
 """Conditions by which somebody is asked to remove a flag."""
 
@@ -27,6 +31,8 @@ class Meters:
         self.registry = CollectorRegistry()
         self._releases = _Releases()
         self.registry.register(self._releases)
+        self._analyses = _Analyses()
+        self.registry.register(self._analyses)
         self._ended = Counter(
             "tidegate_releases_ended",
             "Releases that ended, by outcome",
@@ -83,6 +89,11 @@ class Meters:
         )
         self.gate(None)
 
+    def leads_no_more(self) -> None:
+        """Another replica works, and knows from now on what is answered."""
+        self.leader.set(0)
+        self._analyses.clear()
+
     def gate(self, problem: Reason | None) -> None:
         """Show what is wrong with the gate, if anything is."""
         for reason in (Reason.GATE_MISSING, Reason.GATE_CHANGED, Reason.GATE_FOREIGN):
@@ -96,6 +107,7 @@ class Meters:
         """Show where a release stands."""
         weight = status.traffic.weight if status.traffic else 0
         self._releases.standing[kind, namespace, name] = (status.phase, weight)
+        self._analyses.told(kind, namespace, name, status.analysis if status.step else None)
         self._releases.unreadable.discard((kind, namespace, name))
 
     def unreadable(self, kind: str, namespace: str, name: str) -> None:
@@ -112,6 +124,7 @@ class Meters:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """A release that is gone is shown no more."""
         self._releases.standing.pop((kind, namespace, name), None)
+        self._analyses.told(kind, namespace, name, None)
         self._releases.unreadable.discard((kind, namespace, name))
 
     def flag(self, namespace: str, name: str, status: FlagStatus) -> None:
@@ -120,6 +133,7 @@ class Meters:
         milli = status.rollout.milli if status.rollout else None
         debt = tuple(kind for kind in DEBT if kind in holding)
         self._flags.standing[namespace, name] = (status.phase, milli, debt)
+        self._analyses.told(FEATURE_FLAGS.name, namespace, name, status.analysis)
 
     def turned_off(self, namespace: str, name: str, reason: FlagReason) -> None:
         """Count a flag that was turned off."""
@@ -128,6 +142,7 @@ class Meters:
     def forget_flag(self, namespace: str, name: str) -> None:
         """A flag that is gone is shown no more."""
         self._flags.standing.pop((namespace, name), None)
+        self._analyses.told(FEATURE_FLAGS.name, namespace, name, None)
 
     def reviewed(self, kind: str, seconds: float) -> None:
         """Time of one answer to the API server."""
@@ -165,6 +180,33 @@ class _Releases(Collector):
         yield phases
         yield weights
         yield unreadable
+
+
+class _Analyses(Collector):
+    """How many analyses there are that get no answer, whatever of: where Prometheus is away, that is one alert."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], bool] = {}
+
+    def told(self, kind: str, namespace: str, name: str, found: analysis.AnalysisStatus | None) -> None:
+        """How far the analysis of a release or a flag is; None: it has none."""
+        if found is None or not found.journal:
+            self._known.pop((kind, namespace, name), None)
+        else:
+            self._known[kind, namespace, name] = found.reason in _UNANSWERED
+
+    def clear(self) -> None:
+        """None is known any more."""
+        self._known.clear()
+
+    def collect(self) -> Iterator[Metric]:
+        """The series; both are 0 of a replica that only stands by."""
+        yield GaugeMetricFamily("tidegate_analyses", "Analyses under way", value=len(self._known))
+        yield GaugeMetricFamily(
+            "tidegate_analyses_unanswered",
+            "Analyses whose queries fail, or are answered in part or by old samples: what they are of is held",
+            value=sum(self._known.values()),
+        )
 
 
 class _Flags(Collector):

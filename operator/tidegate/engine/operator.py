@@ -136,7 +136,7 @@ class Operator:
                     for task in tasks:
                         task.cancel()
             finally:
-                self._meters.leader.set(0)
+                self._meters.leads_no_more()
 
     async def audit(self) -> None:
         """Take full lists, and put right what the watches told wrong."""
