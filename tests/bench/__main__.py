@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.bench.bars import Row, table
 from tests.bench.kinds import Kinds
+from tests.bench.looks import Looks
 from tests.bench.requests import ENOUGH, failed, until
 from tests.bench.scale import Scale
 from tests.cluster.fixture import enter_network
@@ -32,7 +33,19 @@ QUICK: dict[str, Any] = {"drain": "1s", "analysis": {"interval": "2s", "warmup":
 BAKES = (8, 8, 8)
 STEPS = [{"weight": weight, "bake": f"{bake}s"} for weight, bake in zip((25, 50, 100), BAKES, strict=True)]
 BY_PODS: dict[str, Any] = {"drain": "1s", "analysis": {"source": "Pods", "warmup": "0s", "minRequests": 50}}
-MEASURES = ("adoption", "promotion", "revert", "pods", "setback", "crash", "switch", "rolling", "routers", "scale")
+MEASURES = (
+    "adoption",
+    "promotion",
+    "revert",
+    "pods",
+    "setback",
+    "crash",
+    "switch",
+    "rolling",
+    "routers",
+    "looks",
+    "scale",
+)
 
 
 @dataclass(frozen=True)
@@ -255,10 +268,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--promotions", type=int, default=5, help="how often a good version is released")
     parser.add_argument("--times", type=int, default=10, help="how often the bad version is released")
     parser.add_argument("--setbacks", type=int, default=5, help="how often the template is set back")
-    parser.add_argument("--releases", type=int, default=500, help="of scale: releases at rest")
+    parser.add_argument("--releases", type=int, default=500, help="of scale, at rest, and of looks, all judged")
     parser.add_argument("--strangers", type=int, default=5000, help="of scale: Deployments without a release")
+    parser.add_argument("--looks", type=float, default=120, help="of looks: seconds that are watched")
     parser.add_argument("--idle", type=float, default=360, help="of scale: seconds of rest that are watched")
     options = parser.parse_args(arguments)
+    measured, rows = set(options.only or MEASURES), list[Row]()
+    if "looks" in measured:
+        # Without a cluster, which would have its share of the machine.
+        sys.stderr.write("looks …\n")
+        with tempfile.TemporaryDirectory() as folder:
+            rows += Looks(Path(folder), releases=options.releases, seconds=options.looks).rows()
+    return _print(rows + _on_cluster(measured - {"looks"}, options))
+
+
+def _on_cluster(measured: set[str], options: argparse.Namespace) -> list[Row]:
+    if not measured:
+        return []
     cluster = cluster_of(os.environ.get("TIDEGATE_CLUSTER", "bench"))
     started = not cluster.running()
     cluster.up()
@@ -266,7 +292,6 @@ def main(arguments: Sequence[str]) -> int:
     try:
         enter_network(cluster)
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
-        measured = set(options.only or MEASURES)
         if measured != {"scale"}:
             with tempfile.TemporaryDirectory() as folder, running(cluster, Path(folder)):
                 bench = Bench(cluster, Path(folder), options.rate)
@@ -295,7 +320,7 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         if started and os.environ.get("KEEP") != "1":
             cluster.down()
-    return _print(rows)
+    return rows
 
 
 def _print(rows: Sequence[Row]) -> int:
