@@ -33,9 +33,9 @@ class Exposed(Pod):
         super().__init__("tidegate-system", name)
         self.meters = Meters()
 
-    def text(self) -> str:
+    def exposed(self) -> tuple[str, bytes]:
         """As it serves them."""
-        return generate_latest(self.meters.registry).decode()
+        return "text/plain; version=0.0.4", generate_latest(self.meters.registry)
 
 
 def analysed(reason: Reason, verdict: Verdict = Verdict.Unknown) -> ReleaseStatus:
@@ -98,7 +98,9 @@ def test_fifty_releases_without_answers_are_one_alert(
             leads.meters.release("CanaryRelease", "shop", name, analysed(reason, verdict))
 
     told(Reason.NeedsRequests, Verdict.Inconclusive)
-    with running(Prometheus(tmp_path / "prometheus", pods.targets(), rules=rules)) as prometheus:
+    with running(
+        Prometheus(tmp_path / "prometheus", pods.targets(), scraping={"honor_labels": True}, rules=rules)
+    ) as prometheus:
 
         def firing() -> Counter[str]:
             with urllib.request.urlopen(f"{prometheus.url}/api/v1/alerts", timeout=5) as response:  # our own address
