@@ -382,6 +382,18 @@ def test_the_journal_fits() -> None:
     assert all(len(json.dumps(metric, separators=(",", ":"))) < 4096 for metric in kept.values())
 
 
+def test_the_journal_of_32_pods_in_both_arms_that_have_served_much_stays_small() -> None:
+    """In the status of the release, for each metric: 4 KB."""
+    stable, candidate = arm("stable", 900, 0.01, pods=32), arm("candidate", 900, 0.01, pods=32)
+    stable.served, candidate.served = 4e8, 1e5
+    world = World(stable, candidate, spec(interval="15s"), scrape=15)
+    for _ in range(25):
+        world.look()
+    kept = json.loads(world.status.journal)["metrics"]["errors"]
+    assert len(kept["stable"][3].split()) == len(kept["candidate"][3].split()) == 32
+    assert len(json.dumps(kept, separators=(",", ":"))) <= 4096
+
+
 HISTORY, NATIVE_HISTORY = (one.text for one in questions.history(spec(), spec().metrics[0], ARMS))
 
 

@@ -96,6 +96,17 @@ def test_the_tilt_is_the_best_one() -> None:
     assert all(against_stable(poll, boundary, np.array([other]), p)[0] <= best for other in (2.0, 2.8, 3.2, 4.0))
 
 
+def test_the_gross_breakers_tilt_is_the_best_one_and_none_where_no_bet_grows() -> None:
+    kappa, p = 0.25, 0.02
+    boundary = GROSS_RHO * p + GROSS_DELTA
+    for effect in (1.25, 2.0, 2.5):
+        p_c = effect * boundary
+        poll = Poll(Tally(100 * p_c, 100), Tally(400 * p, 400))
+        best, *others = gross(poll, np.array([effect, 0.97 * effect, 1.01 * effect]), p)
+        assert 0 < max(others) < best
+    assert gross(Poll(Tally(0, 100), Tally(0, 100 / kappa)), np.array([1.0]), p) == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize("weight", [0.05, 0.25, 0.5])
 def test_half_of_the_requests_failing_is_gross_within_130(weight: float) -> None:
     stable = 130 * (1 - weight) / weight

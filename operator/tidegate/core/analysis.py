@@ -19,7 +19,6 @@ from tidegate.core.counters import (
     Counted,
     Growth,
     Ledger,
-    Missing,
     Partly,
     Series,
     count,
@@ -27,7 +26,7 @@ from tidegate.core.counters import (
     scrape_period,
 )
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
-from tidegate.core.questions import Arms, Question, Reads, Side, Trouble
+from tidegate.core.questions import Arms, Question, Reads, Reply, Side, Trouble
 from tidegate.core.verdict import decision, gauge, histogram
 from tidegate.core.verdict.decision import Plan
 from tidegate.core.verdict.evidence import Counts, Evidence
@@ -139,12 +138,12 @@ def look(
         view = view.knowing(
             {one.name: _with_history(view, one, view.journal.metrics[one.name]) for one in spec.metrics}
         )
-    journal = view.journal
-    metrics = {
-        metric.name: _measured(view, metric, _stepped(view, metric) if step_changed else journal.metrics[metric.name])
-        for metric in spec.metrics
-    }
-    journal = replace(_clocked(view), metrics=metrics)
+    replies = {one.name: view.told(one, view.journal.metrics[one.name].source) for one in spec.metrics}
+    metrics = {}
+    for metric in spec.metrics:
+        known = _stepped(view, metric) if step_changed else view.journal.metrics[metric.name]
+        metrics[metric.name] = _measured(view, metric, known, replies[metric.name])
+    journal = replace(_clocked(view, replies), metrics=metrics)
     told = status.caveat or "; ".join(one.caveat for one in metrics.values() if one.caveat) or None
     status, journal = _concluded(view, journal)
     return status.model_copy(update={"caveat": told, "journal": journal.dump(spec)})
@@ -258,19 +257,9 @@ class _View:
         """From when on evidence counts."""
         return self.started + self.spec.warmup.total_seconds()
 
-    def asked(self, metric: MetricSpec, source: str | None) -> dict[Side, tuple[Question, ...]]:
-        """What was asked of each arm of a metric that goes by these counters."""
-        found = {}
-        for side in _sides(metric):
-            wider = ask.questions(self.spec, metric, self.arms, side)
-            narrow = ask.questions(self.spec, metric, self.arms, side, source)
-            found[side] = tuple(ask.within(question, wider, self.answers) for question in narrow)
-        return found
-
-    def answered(self, question: Question) -> tuple[Series, ...]:
-        """The series of an answer; none where there is no answer."""
-        answer = ask.meant(question, self.answers)
-        return () if isinstance(answer, Missing) else answer
+    def told(self, metric: MetricSpec, source: str | None) -> dict[Side, tuple[Reply, ...]]:
+        """What was answered of each arm of a metric that goes by these counters."""
+        return {side: ask.told(self.spec, metric, self.arms, side, source, self.answers) for side in _sides(metric)}
 
     def reaches_start(self, question: Question) -> bool:
         """Whether the samples asked for would show a series that is older than the analysis."""
@@ -290,14 +279,14 @@ def _sides(metric: MetricSpec) -> tuple[Side, ...]:
     return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
 
 
-def _clocked(view: _View) -> Journal:
+def _clocked(view: _View, told: Mapping[str, Mapping[Side, tuple[Reply, ...]]]) -> Journal:
     """The journal, with when samples come."""
     scraped = [
-        view.answered(question)
-        for metric in view.spec.metrics
-        for its_questions in view.asked(metric, view.journal.metrics[metric.name].source).values()
-        for question in its_questions
-        if not question.single
+        reply.series
+        for of_metric in told.values()
+        for of_side in of_metric.values()
+        for reply in of_side
+        if not reply.question.single
     ]
     newest = max((series.samples[-1][0] for answer in scraped for series in answer if series.samples), default=None)
     period = scrape_period(scraped)
@@ -331,16 +320,15 @@ def _stepped(view: _View, metric: MetricSpec) -> Known:
     return replace(known, evidence=evidence, latency=known.latency.stepped(), levels=known.levels.stepped())
 
 
-def _measured(view: _View, metric: MetricSpec, known: Known) -> Known:
+def _measured(view: _View, metric: MetricSpec, known: Known, told: Mapping[Side, tuple[Reply, ...]]) -> Known:
     """The metric with what both arms' counters grew by; with no evidence but the trouble where one cannot be read."""
-    asked = view.asked(metric, known.source)
-    found = known.trouble or _trouble(view, known, asked)
+    found = known.trouble or _trouble(view, known, told)
     if found:
-        return replace(known, trouble=found, ledgers=_absences(view, known, asked))
+        return replace(known, trouble=found, ledgers=_absences(known, told))
     if metric.gauge is not None:
-        return _levelled(view, metric, known, asked)
-    counted = {side: _count(view, known.ledgers[side], side, asked.get(side, ())) for side in Side}
-    if len({counted[side].ledger.newest > known.ledgers[side].newest for side in asked}) > 1:
+        return _levelled(view, metric, known, told)
+    counted = {side: _count(view, known.ledgers[side], side, told.get(side, ())) for side in Side}
+    if len({counted[side].ledger.newest > known.ledgers[side].newest for side in told}) > 1:
         # One arm was scraped and the other not yet: what the one grew by waits. Else looks that are closer than
         # scrapes would see now one arm, now the other, and compare nothing.
         return replace(known, trouble=None)
@@ -375,12 +363,12 @@ def _learnt(view: _View, metric: MetricSpec, known: Known, counted: Mapping[Side
     )
 
 
-def _levelled(view: _View, metric: MetricSpec, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> Known:
+def _levelled(view: _View, metric: MetricSpec, known: Known, told: Mapping[Side, tuple[Reply, ...]]) -> Known:
     """A gauge with what both arms' levels are now."""
     now = view.now.timestamp()
     if now < view.opens:
         return replace(known, trouble=None)
-    means = {side: _mean(view.answered(question)) for side, (question,) in asked.items()}
+    means = {side: _mean(reply.series) for side, (reply,) in told.items()}
     candidate = means[Side.Candidate] or 0.0
     levels, block = known.levels.after(candidate, means.get(Side.Stable), now)
     evidence = known.evidence
@@ -398,28 +386,28 @@ def _mean(answer: tuple[Series, ...]) -> float | None:
     return sum(levels) / len(levels) if levels else None
 
 
-def _absences(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> dict[Side, Ledger]:
+def _absences(known: Known, told: Mapping[Side, tuple[Reply, ...]]) -> dict[Side, Ledger]:
     """The ledgers, with a note of the arms that have no series yet: those that come are newly born."""
     ledgers = dict(known.ledgers)
-    for side, its_questions in asked.items():
-        if its_questions and all(ask.meant(question, view.answers) == () for question in its_questions):
+    for side, replies in told.items():
+        if replies and all(reply.answer == () for reply in replies):
             ledgers[side] = replace(ledgers[side], answered=True)
     return ledgers
 
 
-def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...]]) -> Trouble | None:
+def _trouble(view: _View, known: Known, told: Mapping[Side, tuple[Reply, ...]]) -> Trouble | None:
     """Why the metric cannot be measured now, if it cannot."""
-    for side, its_questions in asked.items():
-        if not its_questions:
+    for side, replies in told.items():
+        if not replies:
             return Trouble(Reason.NoSeries, ask.unroutable(view.arms))
-        for question in its_questions:
-            found = ask.trouble(question, view.answers)
+        for reply in replies:
+            found, question = ask.trouble(reply), reply.question
             if found:
                 return found
             # Its events may never have happened to one arm; a name that is wrong finds them in neither.
             one_arm_will_do = question.reads is Reads.Of
-            alike = [other for others in asked.values() for other in others if other.reads is question.reads]
-            if view.answered(question) or (one_arm_will_do and any(view.answered(other) for other in alike)):
+            alike = [other for others in told.values() for other in others if other.question.reads is question.reads]
+            if reply.series or (one_arm_will_do and any(other.series for other in alike)):
                 continue
             ledger = known.ledgers[side]
             if not ledger.marks:
@@ -429,10 +417,10 @@ def _trouble(view: _View, known: Known, asked: Mapping[Side, tuple[Question, ...
     return None
 
 
-def _count(view: _View, ledger: Ledger, side: Side, asked: tuple[Question, ...]) -> Counted:
+def _count(view: _View, ledger: Ledger, side: Side, replies: tuple[Reply, ...]) -> Counted:
     """What one arm's counters grew by. New processes of the candidate began to count within this release."""
-    columned = evened([(one.single, list(ask.columned(one, view.answered(one)))) for one in asked])
-    reaches = all(view.reaches_start(question) for question in asked)
+    columned = evened([(one.question.single, list(ask.columned(one))) for one in replies])
+    reaches = all(view.reaches_start(reply.question) for reply in replies)
     newborn = side is Side.Candidate and (ledger.answered or reaches)
     return count(ledger, columned, opens=view.opens, born_at_zero=newborn)
 
@@ -442,7 +430,8 @@ def _event(growth: Growth) -> Tally:
 
 
 def _events(growths: Iterable[Growth]) -> Tally:
-    return sum(map(_event, growths), start=Tally())
+    each = [_event(growth) for growth in growths]
+    return Tally(sum([one.events for one in each]), sum([one.requests for one in each]))
 
 
 def _tally_of(metric: MetricSpec, latency: Latency) -> Callable[[Growth], Tally] | None:
@@ -464,9 +453,10 @@ def _pods(view: _View, metric: MetricSpec, known: Known, stable: Counted, latenc
 def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     """With what stable's pods did before the release. What is not there, or cannot be read, is done without."""
     asked = ask.history_of(view.spec, metric, view.arms, known.source, view.answers)
-    if any(ask.trouble(question, view.answers) for question in asked):
+    replies = ask.replies(asked, view.answers)
+    if any(ask.trouble(reply) for reply in replies):
         return known
-    columned = [pair for question in asked for pair in ask.columned(question, view.answered(question))]
+    columned = [pair for reply in replies for pair in ask.columned(reply)]
     looks = ask.history_looks(view.spec, metric)
     pods = history.growths(columned, view.started, view.spec.interval.total_seconds(), looks)
     before = known.latency

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import math
 import zlib
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 from tidegate.core.cells import held, is_cell
 
@@ -181,36 +182,42 @@ class Ledger:
         return max((mark.at for mark in self.marks.values()), default=-math.inf)
 
     def dump(self, origin: int) -> list[object]:
-        """As JSON: [answered, columns, {key: [milliseconds since ``origin``, counter, …]}]; without counters the time
-        alone.
+        """As JSON: whether it was answered; the columns; the newest time, in milliseconds since ``origin``; then the
+        keys of the sources, how many milliseconds older than that each is, and its counters, for as many sources as
+        counters are kept of; and without counters the others.
 
         ``origin`` is in whole milliseconds, as the times of Prometheus are: so times come back exactly.
         """
         columns = sorted({column for mark in self.marks.values() for column in mark.counters or ()})
-        rows: dict[str, list[float] | int] = {}
-        room = _MAX_COUNTERS - sum(map(is_cell, columns))
-        columns = columns if room >= len(columns) else []
+        newest = max([round(mark.at * 1000) for mark in self.marks.values()], default=origin)
+        room = (_MAX_COUNTERS - sum(map(is_cell, columns))) // max(1, len(columns))
+        columns = columns if room > 0 else []
+        full: list[str] = []
+        bare: list[str] = []
+        counters: list[float] = []
+        ages: list[int] = []
         for key, mark in sorted(self.marks.items()):
-            room -= len(columns)
-            kept = mark.counters is not None and room >= 0
-            counters = [_short((mark.counters or {}).get(column, 0.0)) for column in columns] if kept else []
-            at = round(mark.at * 1000) - origin
-            rows[key] = [at, *counters] if counters else at
-        return [int(self.answered), columns, rows]
+            age = newest - round(mark.at * 1000)
+            if mark.counters is not None and len(full) < room:
+                full.append(key)
+                counters += [age, *[_short(mark.counters.get(column, 0.0)) for column in columns]]
+            else:
+                bare.append(key)
+                ages.append(age)
+        return [int(self.answered), columns, newest - origin, " ".join(full), counters, " ".join(bare), ages]
 
     @staticmethod
-    def load(data: list[object], origin: int) -> Ledger:
+    def load(data: list[Any], origin: int) -> Ledger:
         """The inverse of ``dump``."""
-        answered, columns, rows = data
-        assert isinstance(columns, list)
-        assert isinstance(rows, dict)
+        answered, columns, newest, full, counters, bare, ages = data
+        newest += origin
+        wide = 1 + len(columns)
         marks = {
-            key: Mark((origin + row) / 1000, None)
-            if isinstance(row, int)
-            else Mark((origin + row[0]) / 1000, dict(zip(columns, row[1:], strict=True)))
-            for key, row in rows.items()
+            key: Mark((newest - counters[at]) / 1000, dict(zip(columns, counters[at + 1 : at + wide], strict=True)))
+            for key, at in zip(full.split(), range(0, len(counters), wide), strict=True)
         }
-        return Ledger(marks, bool(answered))
+        others = {key: Mark((newest - age) / 1000, None) for key, age in zip(bare.split(), ages, strict=True)}
+        return Ledger({**marks, **others}, bool(answered))
 
 
 def _short(value: float) -> float:
@@ -225,23 +232,28 @@ class Counted:
     growths: Mapping[str, Growth]
     """By their keys."""
     before: tuple[Growth, ...]
-    """The counters of every source as they were before this growth."""
+    """Of every source that was not counted before: its counters as they were before this growth."""
     ledger: Ledger
 
 
 def sources(columned: Iterable[tuple[str, Series]]) -> dict[str, list[tuple[str, Series]]]:
     """Series with their columns, by source. A counter that was scraped by two scrapers is taken once."""
-    rows = [_Row(column, _key(one.labels), _scraper(one.labels), one) for column, one in columned if one.samples]
-    stopped = _stopped(rows)
     found: dict[str, list[tuple[str, Series]]] = {}
-    taken: set[tuple[str, frozenset[tuple[str, str]]]] = set()
-    # Those of a scraper that is at work first, and always in the same order.
-    for row in sorted(rows, key=lambda row: (row.column, row[1:3] in stopped, sorted(row.series.labels.items()))):
-        identity = frozenset(pair for pair in row.series.labels.items() if pair[0] not in _OF_SCRAPERS)
-        if (row.column, identity) not in taken:
-            taken.add((row.column, identity))
-            found.setdefault(row.source, []).append((row.column, row.series))
-    return found
+    scraped_by: dict[str, Scraper] = {}
+    several: set[str] = set()
+    last: Series | None = None
+    key, scraper = "", _scraper({})
+    for column, one in columned:
+        if one.samples:
+            if one is not last:  # a series may count in several columns, one after the other
+                key, scraper, last = _key(one.labels), _scraper(one.labels), one
+            if key not in found:
+                found[key], scraped_by[key] = [(column, one)], scraper
+                continue
+            found[key].append((column, one))
+            if scraper != scraped_by[key]:
+                several.add(key)
+    return {key: _once(its) if key in several else its for key, its in found.items()}
 
 
 Columned = Sequence[tuple[str, Series]]
@@ -294,33 +306,31 @@ def _before(series: Series, end: float) -> Series:
 Scraper = tuple[str | None, ...]
 
 
-class _Row(NamedTuple):
-    column: str
-    source: str
-    scraper: Scraper
-    series: Series
-
-
 def _scraper(labels: Mapping[str, str]) -> Scraper:
     return tuple(map(labels.get, _SCRAPER_LABELS))
 
 
-def _stopped(rows: Sequence[_Row]) -> set[tuple[str, Scraper]]:
-    """The scrapers of a source that are behind another of it."""
-    newest: dict[str, dict[Scraper, tuple[float, float]]] = {}
-    if len({row.source for row in rows}) == len({row[1:3] for row in rows}):
-        return set()  # each has one, as it mostly is
-    for row in rows:
-        samples = row.series.samples
+def _once(series: Sequence[tuple[str, Series]]) -> list[tuple[str, Series]]:
+    """Of a source that has several scrapers, each counter once: of one that is at work, and always of the same."""
+    stopped = _stopped(one for _, one in series)
+    taken: dict[tuple[str, frozenset[tuple[str, str]]], Series] = {}
+    for column, one in sorted(
+        series, key=lambda item: (item[0], _scraper(item[1].labels) in stopped, sorted(item[1].labels.items()))
+    ):
+        identity = frozenset(pair for pair in one.labels.items() if pair[0] not in _OF_SCRAPERS)
+        taken.setdefault((column, identity), one)
+    return [(column, one) for (column, _), one in taken.items()]
+
+
+def _stopped(series: Iterable[Series]) -> set[Scraper]:
+    """Of a source's scrapers, those that are behind another."""
+    newest: dict[Scraper, tuple[float, float]] = {}
+    for one in series:
+        samples, scraper = one.samples, _scraper(one.labels)
         last = samples[-1][0], samples[-1][0] - samples[-2][0] if len(samples) > 1 else 0.0
-        of_source = newest.setdefault(row.source, {})
-        of_source[row.scraper] = max(of_source.get(row.scraper, last), last)
-    return {
-        (source, scraper)
-        for source, scrapers in newest.items()
-        for scraper, (at, period) in scrapers.items()
-        if period and max(scrapers.values())[0] - at > _BEHIND * period
-    }
+        newest[scraper] = max(newest.get(scraper, last), last)
+    latest = max(at for at, _ in newest.values())
+    return {scraper for scraper, (at, period) in newest.items() if period and latest - at > _BEHIND * period}
 
 
 def _key(labels: Mapping[str, str]) -> str:
@@ -350,26 +360,26 @@ def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: floa
     growths, before = {}, []
     for key in (*tracked, *unseen)[:MOST_SOURCES]:
         mark = ledger.marks.get(key)
-        walk = _Walk(_continuing(present[key], mark), sums=key == _AGGREGATE)
-        if not walk.series:
+        series = _continuing(present[key], mark)
+        if not series:
             continue
-        # Where there are more than are read, one that is read in place of another may have been there all along.
-        unread_before = len(ledger.marks) >= MOST_SOURCES
-        newborn = born_at_zero and not unread_before if walk.born is None else walk.born >= opens
-        growth, start = walk.since(mark, opens, born_at_zero=newborn)
-        growths[key] = growth
-        before.append(start)
-        marks[key] = Mark(walk.newest, walk.counters_at(walk.newest))
+        walk = _Walk(series, sums=key == _AGGREGATE)
+        if mark is None:
+            # Where there are more than are read, one that is read in place of another may have been there all along.
+            unread_before = len(ledger.marks) >= MOST_SOURCES
+            newborn = born_at_zero and not unread_before if walk.born is None else walk.born >= opens
+            growths[key], start = walk.from_the_start(opens, born_at_zero=newborn)
+            before.append(start)
+        else:
+            growths[key] = walk.since(mark, opens)
+        marks[key] = walk.end()
     return Counted(growths, tuple(before), Ledger(_remembered(marks), answered=True))
 
 
-def _continuing(series: Sequence[tuple[str, Series]], mark: Mark | None) -> tuple[tuple[str, Series], ...]:
+def _continuing(series: Sequence[tuple[str, Series]], mark: Mark | None) -> Sequence[tuple[str, Series]]:
     """The samples by which a source is counted on. Of another scraper than before, those that are surely later."""
-    if mark is None:
-        return tuple(series)
-    same = any(abs(at - mark.at) < _SAME for _, one in series for at, _ in one.samples)
-    if same or all(one.samples[0][0] > mark.at for _, one in series):
-        return tuple(series)
+    if mark is None or _has(series, mark.at) or all(one.samples[0][0] > mark.at for _, one in series):
+        return series
     later = (
         (column, replace(one, samples=tuple(sample for sample in one.samples if sample[0] > mark.at + _APART)))
         for column, one in series
@@ -377,94 +387,127 @@ def _continuing(series: Sequence[tuple[str, Series]], mark: Mark | None) -> tupl
     return tuple((column, one) for column, one in later if one.samples)
 
 
+def _has(series: Sequence[tuple[str, Series]], at: float) -> bool:
+    """Whether a sample is of that time."""
+    for _, one in series:
+        many = _until(one.samples, at + _SAME)
+        if many and one.samples[many - 1][0] > at - _SAME:
+            return True
+    return False
+
+
+def _until(samples: tuple[Sample, ...], at: float) -> int:
+    """How many samples there are up to a time."""
+    return bisect_right(samples, (at, math.inf))
+
+
+def _value(samples: tuple[Sample, ...], at: float) -> float:
+    """The last value up to a time; 0 before the first."""
+    many = _until(samples, at)
+    return samples[many - 1][1] if many else 0.0
+
+
 def _remembered(marks: Mapping[str, Mark]) -> dict[str, Mark]:
     """The marks worth keeping: of sources seen lately, and no more than are read."""
     newest = max((mark.at for mark in marks.values()), default=0.0)
-    alive = [item for item in marks.items() if newest - item[1].at <= _FORGET_AFTER]
-    return dict(sorted(alive, key=lambda item: (-item[1].at, item[0]))[:MOST_SOURCES])
+    alive = {key: mark for key, mark in marks.items() if newest - mark.at <= _FORGET_AFTER}
+    if len(alive) <= MOST_SOURCES:
+        return alive
+    return dict(sorted(alive.items(), key=lambda item: (-item[1].at, item[0]))[:MOST_SOURCES])
 
 
-@dataclass(frozen=True)
 class _Walk:
     """A way through the samples of one source."""
 
-    series: tuple[tuple[str, Series], ...]
-    sums: bool
-    """The counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not known."""
+    def __init__(self, series: Sequence[tuple[str, Series]], *, sums: bool) -> None:
+        """``sums``: the counters are sums over processes: one that shrank has lost some, and what grew meanwhile is not
+        known."""
+        self.born = series[0][1].born
+        self._samples = [(column, one.samples) for column, one in series]
+        self._sums = sums
+        self._first = min([samples[0][0] for _, samples in self._samples])
+        self._newest = max([samples[-1][0] for _, samples in self._samples])
 
-    @property
-    def born(self) -> float | None:
-        return self.series[0][1].born
+    def end(self) -> Mark:
+        """Up to when it is counted, and the counters then."""
+        return Mark(self._newest, self._counters_at(self._newest))
 
-    @property
-    def newest(self) -> float:
-        return max(one.samples[-1][0] for _, one in self.series)
-
-    def counters_at(self, at: float) -> dict[str, float]:
+    def _counters_at(self, at: float) -> dict[str, float]:
         """Per column, the counters as last sampled up to ``at``. Series that ended before are gone."""
-        counters = dict.fromkeys((column for column, _ in self.series), 0.0)
-        for column, one in self.series:
-            if one.samples[-1][0] >= at:
-                counters[column] += next((value for when, value in reversed(one.samples) if when <= at), 0.0)
+        counters: dict[str, float] = {}
+        for column, samples in self._samples:
+            last, value = samples[-1]
+            if last != at:
+                value = _value(samples, at) if last > at else 0.0
+            counters[column] = counters.get(column, 0.0) + value
         return counters
 
-    def since(self, mark: Mark | None, opens: float, *, born_at_zero: bool) -> tuple[Growth, Growth]:
-        """What grew since the mark or ``opens``, whichever is later; and the counters as they were there."""
-        since = opens if mark is None else max(opens, mark.at)
-        first = min(one.samples[0][0] for _, one in self.series)
-        base = max(since, first)
-        grown = dict.fromkeys((column for column, _ in self.series), 0.0)
-        start = self.counters_at(min(base, self.newest))  # before ``opens``: as they are
-        if first > since:  # the window does not reach back: the counters alone tell what happened between
-            if mark is None:
-                grown = start if born_at_zero else grown
-            elif mark.counters is not None and mark.at >= opens:
-                grown = self._across(mark.counters, start)
-            start = {column: value - grown[column] for column, value in start.items()}
-        after = [(column, self._after(one.samples, base)) for column, one in self.series]
-        if any(fell for _, (_, fell) in after) and (anew := self._begins_anew()):
-            after = [(column, self._after(one.samples, base, anew)) for column, one in self.series]
-        return _added(grown, ((column, more) for column, (more, _) in after)), start
+    def from_the_start(self, opens: float, *, born_at_zero: bool) -> tuple[Growth, Growth]:
+        """What grew after ``opens`` in a source that was not counted before; and the counters as they were there."""
+        base = max(opens, self._first)
+        start = self._counters_at(min(base, self._newest))  # before ``opens``: as they are
+        grown = self._after(base)
+        if self._first > opens and born_at_zero:
+            return _added(start, grown), dict.fromkeys(start, 0.0)
+        return grown, start
 
-    def _across(self, then: Growth, now: Growth) -> dict[str, float]:
+    def since(self, mark: Mark, opens: float) -> Growth:
+        """What grew after the mark or ``opens``, whichever is later."""
+        since = max(opens, mark.at)
+        if self._first <= since:
+            return self._after(since)
+        # The window does not reach back: the counters alone tell what happened between.
+        grown = self._after(self._first)
+        if mark.counters is None or mark.at < opens:
+            return grown
+        return _added(self._across(mark.counters, self._counters_at(self._first)), grown)
+
+    def _across(self, then: Growth, now: Growth) -> Growth:
         """What grew between two samples with a gap between them. A process that counts less has started anew."""
         then = {column: held(then, column) for column in now}
         if any(value < then[column] for column, value in now.items()):
-            return dict.fromkeys(now, 0.0) if self.sums else dict(now)
+            return dict.fromkeys(now, 0.0) if self._sums else now
         return {column: value - then[column] for column, value in now.items()}
+
+    def _after(self, base: float) -> Growth:
+        """What the counters grew by after ``base``."""
+        grown, fell = self._risen(base)
+        if fell and (anew := self._begins_anew()):
+            grown, _ = self._risen(base, anew)
+        return grown
+
+    def _risen(self, base: float, anew: Collection[float] = ()) -> tuple[dict[str, float], bool]:
+        """The same: of each from its last value until then, else, born later, from zero; and whether any ever fell."""
+        grown: dict[str, float] = {}
+        fell = False
+        for column, samples in self._samples:
+            risen, many = grown.get(column, 0.0), _until(samples, base)
+            before, last = samples[many - 1] if many else (-math.inf, 0.0)
+            for when, value in samples[many:]:
+                # One that is not exposed until it counts something may be back long after the process.
+                if value < last or any(before < at <= when for at in anew):
+                    fell = True
+                    risen += 0.0 if self._sums else value
+                else:
+                    risen += value - last
+                before, last = when, value
+            grown[column] = risen
+        return grown, fell
 
     def _begins_anew(self) -> frozenset[float]:
         """When the process was started again: most of what it had counted is gone, in all of its counters at once.
 
         One of them alone may well show as much as before by the time of the next scrape.
         """
-        fell = {when for _, one in self.series for (_, was), (when, value) in pairwise(one.samples) if value < was}
-        return frozenset(at for at in fell if not self.sums and 2 * self._sum(at) < self._sum(math.nextafter(at, 0)))
+        fell = {when for _, its in self._samples for (_, was), (when, value) in pairwise(its) if value < was}
+        return frozenset(at for at in fell if not self._sums and 2 * self._sum(at) < self._sum(math.nextafter(at, 0)))
 
     def _sum(self, at: float) -> float:
-        return sum(next((value for when, value in reversed(one.samples) if when <= at), 0.0) for _, one in self.series)
-
-    def _after(self, samples: tuple[Sample, ...], base: float, anew: Collection[float] = ()) -> tuple[float, bool]:
-        """What one counter grew by after ``base``: from its last value until then, else, born later, from zero; and
-        whether it ever fell."""
-        last, before, grown, fell = 0.0, -math.inf, 0.0, False
-        for when, value in samples:
-            if when > base:
-                # One that is not exposed until it counts something may be back long after the process.
-                if value < last or any(before < at <= when for at in anew):
-                    fell = True
-                    grown += 0.0 if self.sums else value
-                else:
-                    grown += value - last
-            last, before = value, when
-        return grown, fell
+        return sum(_value(samples, at) for _, samples in self._samples)
 
 
-def _added(growth: Growth, more: Iterable[tuple[str, float]]) -> dict[str, float]:
-    total = dict(growth)
-    for column, value in more:
-        total[column] += value
-    return total
+def _added(growth: Growth, more: Growth) -> Growth:
+    return {column: value + more[column] for column, value in growth.items()}
 
 
 def scrape_period(answers: Iterable[Answer]) -> float | None:

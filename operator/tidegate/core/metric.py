@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, OnFail, Preset
@@ -21,8 +22,12 @@ from tidegate.core.verdict.mixture import Pace
 
 FORM = 3
 """Of what is kept from look to look; evidence of another form, of another version's, is void."""
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+_METRICS = 4096
+"""Of so many what only depends on their specs is not worked out again at each look."""
 
 
+@lru_cache(_METRICS)
 def rule(metric: MetricSpec) -> Rule:
     """The boundaries of a metric's tests. ANALYSIS.md §4."""
     increase, limit = metric.max_increase, metric.limit
@@ -65,6 +70,7 @@ def cuts(metric: MetricSpec) -> Cuts:
     return Cuts(metric.level, factor, metric.limit)
 
 
+@lru_cache(_METRICS)
 def plan(spec: AnalysisSpec, on_fail: OnFail = OnFail.Revert) -> Plan:
     """The weights of all tests of the metrics that do this when they fail: what only pauses takes nothing from what
     reverts, and adds nothing to it."""
@@ -142,6 +148,7 @@ class Known:
         )
 
 
+@lru_cache(_METRICS)
 def _fingerprint(metric: MetricSpec) -> int:
     return zlib.crc32(json.dumps(metric.wire(), sort_keys=True).encode(), FORM)
 
@@ -163,11 +170,11 @@ class Journal:
     def dump(self, spec: AnalysisSpec) -> str:
         """As JSON text."""
         kept = {metric.name: self.metrics[metric.name].dump(metric, self.started) for metric in spec.metrics}
-        return json.dumps({"journal": self._head, "metrics": kept}, separators=(",", ":"))
+        return _JSON.encode({"journal": self._head, "metrics": kept})
 
     def heading(self) -> str:
         """The beginning of it, of which ``times`` reads: where the rest is kept as it is."""
-        return json.dumps(self._head, separators=(",", ":"))
+        return _JSON.encode(self._head)
 
     @property
     def _head(self) -> list[object]:

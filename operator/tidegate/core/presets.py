@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from tidegate.core.counters import RouterSeries
 
@@ -117,7 +118,7 @@ def matchers(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def fitting(families: tuple[Family, ...], protocols: tuple[Protocol, ...]) -> tuple[Family, ...]:
     """Those in which requests of these protocols are counted."""
-    return tuple(family for family in families if set(family.protocols) & set(protocols))
+    return tuple([family for family in families if not set(protocols).isdisjoint(family.protocols)])
 
 
 def failed(labels: Mapping[str, str], status_labels: tuple[str, ...]) -> bool:
@@ -125,6 +126,7 @@ def failed(labels: Mapping[str, str], status_labels: tuple[str, ...]) -> bool:
     return any(_fault(label, labels[label]) for label in status_labels if label in labels)
 
 
+@lru_cache(1024)
 def _fault(label: str, status: str) -> bool:
     if label in _CODES_OF_GRPC:
         return status in _GRPC_FAULTS.values() or status.replace("_", "").lower() in _GRPC_FAULTS

@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
 from tidegate.core import presets
@@ -146,9 +147,28 @@ class Question:
 
     def family(self, series: Series) -> Family | None:
         """By which of the names a series counts; None where it is not meant."""
-        name, native = series.labels.get("__name__"), series.cells is not None
-        alike = (family for family in self.families if family.native is native)
-        return next((family for family in alike if name in (family.name, None)), None)
+        return self._by_name.get((series.labels.get("__name__"), series.cells is not None))
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str | None, bool], Family]:
+        """By name, and whether they are native; of series that have no name the first."""
+        nameless: dict[tuple[str | None, bool], Family] = {
+            (None, family.native): family for family in reversed(self.families)
+        }
+        return {**nameless, **{(family.name, family.native): family for family in self.families}}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A question, and what of the answers is meant by it."""
+
+    question: Question
+    answer: Answer
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """The series of the answer; none where there is no answer."""
+        return () if isinstance(self.answer, Missing) else self.answer
 
 
 @dataclass(frozen=True)
@@ -377,7 +397,7 @@ def _combinations(metric: MetricSpec, arms: Arms) -> list[tuple[Family, ...]]:
     families, protocols = _families(metric, arms), _protocols(metric, arms)
     if metric.preset is Preset.Latency:
         families = (*filter(_is_native, families), *itertools.filterfalse(_is_native, families))
-    alone: list[tuple[Family, ...]] = [(family,) for family in families if set(protocols) <= set(family.protocols)]
+    alone: list[tuple[Family, ...]] = [(family,) for family in families if set(protocols).issubset(family.protocols)]
     if len(protocols) == 1:
         return alone
     each = [[family for family in families if family.protocols == (protocol,)] for protocol in protocols]
@@ -500,29 +520,48 @@ def _scrape(name: str, arms: Arms) -> str:
 def meant(question: Question, answers: Mapping[str, Answer]) -> Answer:
     """What answers the question: of a query for more than it asks, its own series."""
     answer = answers.get(question.asked, Missing("it was not asked"))
-    if isinstance(answer, Missing):
+    if isinstance(answer, Missing) or not (question.families or question.namespace):
         return answer
-    return tuple(one for one in answer if _is_meant(question, one))
+    return tuple([one for one in answer if _is_meant(question, one)])
 
 
-def _is_meant(question: Question, series: Series) -> bool:
-    if question.families and question.family(series) is None:
-        return False
-    named = series.labels.get("exported_namespace", series.labels.get("namespace"))
-    return question.namespace in ("", named)
+def replies(asked: Sequence[Question], answers: Mapping[str, Answer]) -> tuple[Reply, ...]:
+    """What answers each of the questions."""
+    return tuple(Reply(question, meant(question, answers)) for question in asked)
 
 
-def within(question: Question, wider: Collection[Question], answers: Mapping[str, Answer]) -> Question:
-    """The question, as its part of a wider one where it was that which was asked."""
-    if question.text in answers or not question.families:
+def told(
+    spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side, source: str | None, answers: Mapping[str, Answer]
+) -> tuple[Reply, ...]:
+    """What answers the questions of one arm of a metric that goes by these counters, whether they were asked, or wider
+    ones in their place."""
+    asked = questions(spec, metric, arms, side, source)
+    if not all(question.text in answers for question in asked):
+        wider = questions(spec, metric, arms, side)
+        asked = tuple(question if question.text in answers else _within(question, wider) for question in asked)
+    return replies(asked, answers)
+
+
+def _within(question: Question, wider: Collection[Question]) -> Question:
+    """The question as its part of a wider one, where there is one."""
+    if not question.families:
         return question
     asked = next((one for one in wider if set(question.families) <= set(one.families)), question)
     return replace(question, wider=asked.text)
 
 
-def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[str, Series]]:
+def _is_meant(question: Question, series: Series) -> bool:
+    if question.families and question.family(series) is None:
+        return False
+    if not question.namespace:
+        return True
+    return series.labels.get("exported_namespace", series.labels.get("namespace")) == question.namespace
+
+
+def columned(reply: Reply) -> Iterator[tuple[str, Series]]:
     """The series with the columns that they count in."""
-    for series in answer:
+    question = reply.question
+    for series in reply.series:
         family = question.family(series) if question.families else None
         if family is None:
             yield question.reads, series
@@ -539,12 +578,11 @@ def columned(question: Question, answer: tuple[Series, ...]) -> Iterator[tuple[s
                 yield Reads.Of, series
 
 
-def trouble(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
-    """Why the question's answer cannot be used. No series is none here: it takes both arms to tell."""
-    if missing := _missing(question, answers):
-        return missing
-    answer = meant(question, answers)
-    assert not isinstance(answer, Missing)
+def trouble(reply: Reply) -> Trouble | None:
+    """Why the answer cannot be used. No series is none here: it takes both arms to tell."""
+    question, answer = reply.question, reply.answer
+    if isinstance(answer, Missing):
+        return _untold(question, answer)
     if question.single and question.reads is not Reads.Level and len(answer) > 1:
         some = " and ".join(_labels(series) for series in answer[:2])
         what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
@@ -567,7 +605,11 @@ _NUMBERS = (
 
 def _missing(question: Question, answers: Mapping[str, Answer]) -> Trouble | None:
     answer = answers.get(question.asked, Missing("it was not asked"))
-    return Trouble(Reason.QueryFailed, f"{question.text}: {answer.why}") if isinstance(answer, Missing) else None
+    return _untold(question, answer) if isinstance(answer, Missing) else None
+
+
+def _untold(question: Question, missing: Missing) -> Trouble:
+    return Trouble(Reason.QueryFailed, f"{question.text}: {missing.why}")
 
 
 def _tell_failures(question: Question, answer: tuple[Series, ...]) -> bool:

@@ -18,7 +18,7 @@ from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset, is_counter_n
 from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Ledger, Missing, Series, count
 from tidegate.core.presets import BUCKETS, STATUS_LABELS, Family, seconds
-from tidegate.core.questions import Arms, Question, Reads, Side
+from tidegate.core.questions import Arms, Question, Reads, Reply, Side
 from tidegate.simulation.scenario import Wrong
 from tidegate.simulation.world import Truth
 
@@ -108,8 +108,9 @@ class Recording:
         cut = tuple(_cut(numbers, (-math.inf, self._until), self._origin, self._origin))
         name = next((one.labels.get(_NAME, "") for one in cut), "")
         question = Question("", Reads.Requests, "", (Family(name, (), STATUS_LABELS),))
-        columned = list(ask.columned(question, cut))
-        grown = count(Ledger(), columned, opens=self._origin, born_at_zero=False).growths.values()
+        grown = count(
+            Ledger(), ask.columned(Reply(question, cut)), opens=self._origin, born_at_zero=False
+        ).growths.values()
         return sum(one.get(Reads.To, 0.0) for one in grown), sum(one.get(Reads.Of, 0.0) for one in grown)
 
     def _requests(self, side: Side) -> list[Series]:

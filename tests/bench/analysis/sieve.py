@@ -291,9 +291,8 @@ def _log_e(rule: Rule, boundary: Boundary | None, test: Check, counts: _Counts, 
         assert limit is not None
         wanted = np.minimum(effects * limit, 1 - (1 - limit) * 1e-2)
         return _bernoulli(x_c, n_c, limit, (wanted - limit) / (limit * (1 - limit)))
-    tilt = _gross_tilt(
-        np.minimum(effects * (kernel.GROSS_RHO * counts.p[:, None] + kernel.GROSS_DELTA), 0.98), kappa, p
-    )
+    wanted = np.minimum(effects * (kernel.GROSS_RHO * counts.p[:, None] + kernel.GROSS_DELTA), 0.98)
+    tilt = kernel._gross_tilt(wanted, kappa, p)  # type: ignore[arg-type]
     costs: Array = x_s * np.log1p(-kernel.GROSS_RHO * kappa * tilt)
     return _bernoulli(x_c, n_c, kernel.GROSS_DELTA, tilt) + costs
 
@@ -301,17 +300,6 @@ def _log_e(rule: Rule, boundary: Boundary | None, test: Check, counts: _Counts, 
 def _bernoulli(events: Array, requests: Array, delta: float, tilt: Array) -> Array:
     log_e: Array = events * np.log1p(tilt * (1 - delta)) + (requests - events) * np.log1p(-tilt * delta)
     return log_e
-
-
-def _gross_tilt(p_c: Array, kappa: Array, p_s: Array) -> Array:
-    """Where the engine halves: the growth's derivative, over a common denominator, is a quadratic."""
-    delta, well, share = kernel.GROSS_DELTA, 1 - kernel.GROSS_DELTA, kernel.GROSS_RHO * kappa
-    gains, losses, costs = p_c * well, (1 - p_c) * delta, p_s * kernel.GROSS_RHO
-    least = np.maximum(gains - losses - costs, 0)
-    a = gains * delta * share + losses * well * share + costs * well * delta
-    minus_b = gains * (delta + share) + losses * (well - share) + costs * (well - delta)
-    tilt = 2 * least / (minus_b + np.sqrt(np.maximum(minus_b**2 - 4 * a * least, 0)))
-    return np.minimum(tilt, kernel._EDGE * np.minimum(1 / delta, 1 / share))
 
 
 def _spread(trace: Trace) -> Array:

@@ -21,7 +21,7 @@ from tidegate.core import analysis, machine, reading, templates
 from tidegate.core import questions as ask
 from tidegate.core.counters import Answer, Missing
 from tidegate.core.observed import Backends, Observed
-from tidegate.core.questions import Arms, Question, Reads, Side
+from tidegate.core.questions import Arms, Reads, Reply, Side
 from tidegate.core.verdict import histogram
 from tidegate.engine.observe import read_release, with_templates
 from tidegate.engine.store import Cached, Store
@@ -207,12 +207,11 @@ def report(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer]) -> Iterat
             yield f"  {choice.trouble.reason}: {choice.trouble.message}", metric.optional
             continue
         for side in tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,):
-            wider = ask.questions(spec, metric, arms, side)
-            asked = ask.questions(spec, metric, arms, side, choice.source)
-            if not asked:
+            told = ask.told(spec, metric, arms, side, choice.source, answers)
+            if not told:
                 yield f"  {side}: {ask.unroutable(arms)}", False
-            for question in asked:
-                yield from _answered(side, ask.within(question, wider, answers), answers, optional=metric.optional)
+            for reply in told:
+                yield from _answered(side, reply, optional=metric.optional)
 
 
 def warnings(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer], now: datetime) -> Iterator[tuple[str, bool]]:
@@ -221,12 +220,9 @@ def warnings(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer], now: da
         yield f"! {text}", True
 
 
-def _answered(
-    side: Side, question: Question, answers: dict[str, Answer], *, optional: bool
-) -> Iterator[tuple[str, bool]]:
+def _answered(side: Side, reply: Reply, *, optional: bool) -> Iterator[tuple[str, bool]]:
+    question, answer, found = reply.question, reply.answer, ask.trouble(reply)
     yield f"  {side}: {question.text}", True
-    found = ask.trouble(question, answers)
-    answer = ask.meant(question, answers)
     if found or isinstance(answer, Missing):
         yield f"    {found.reason}: {found.message}" if found else "    no answer", False
     elif not answer:
@@ -236,7 +232,7 @@ def _answered(
         yield f"    {len(answer)} series, {sum(levels) / len(levels):g} on average now", True
     else:
         sums: dict[str, float] = {}
-        for column, series in ask.columned(question, answer):
+        for column, series in ask.columned(reply):
             sums[column] = sums.get(column, 0.0) + series.samples[-1][1]
         pods = len({series.labels.get("pod") or series.labels.get("instance", "") for series in answer})
         if question.reads is Reads.Buckets:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tidegate.core.verdict.evidence import BETA, Check, Evidence, Rule
 from tidegate.core.verdict.kernel import Boundary, Poll, Tally, divergence, divergences
-from tidegate.core.verdict.mixture import CAP, harder
+from tidegate.core.verdict.mixture import CAP, harder, log_sum
 
 GROSS_WEIGHT = 0.1
 _LIMIT_CAP = 0.35
@@ -20,6 +20,7 @@ _LIMIT_CAP = 0.35
 outage that both share, show it beyond its limit and far worse than stable."""
 _PATIENCE = 1.5
 """A sequential test needs this much more than the best test that knows the truth."""
+_WAY = np.linspace(0, 1, 40)
 
 
 class Family(StrEnum):
@@ -83,7 +84,7 @@ def _caps(weights: Mapping[Key, float], alpha: float) -> dict[Key, float]:
     together in one poll."""
     alone = {key: -_cap(key[1]) * math.log(alpha * weight) for key, weight in weights.items()}
     capped = [math.log(weights[key]) + cap for key, cap in alone.items() if math.isfinite(cap)]
-    together = float(np.logaddexp.reduce(capped)) if capped else 0.0
+    together = log_sum(capped) if capped else 0.0
     excess = max(0.0, together + 0.1 + math.log(alpha))
     return {key: cap - excess for key, cap in alone.items()}
 
@@ -109,7 +110,7 @@ class Outcome:
 def judge(plan: Plan, evidence: Mapping[str, Evidence]) -> Outcome:
     """Fail when the weighted sum of all evidence reaches 1/alpha. The caller makes it last: there is no way back."""
     terms = {key: math.log(weight) + evidence[key[0]].failing[key[1]].log_m for key, weight in plan.weights.items()}
-    total = float(np.logaddexp.reduce(list(terms.values()))) if terms else -math.inf
+    total = log_sum(list(terms.values())) if terms else -math.inf
     return Outcome(total >= -math.log(plan.alpha), max(terms, key=lambda key: terms[key], default=None))
 
 
@@ -171,7 +172,7 @@ def information(boundary: Boundary, candidate: float, stable: float, many: float
     """
     own = (candidate - boundary.delta) / boundary.rho
     ends = sorted((min(max(own, 1e-9), 1 - 1e-9), stable))
-    q = np.geomspace(ends[0], ends[1], 40)
+    q = ends[0] * (ends[1] / ends[0]) ** _WAY
     return float((divergences(candidate, boundary.rho * q + boundary.delta) + many * divergences(stable, q)).min())
 
 

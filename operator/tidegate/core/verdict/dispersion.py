@@ -26,6 +26,7 @@ LENGTHS = (1, 4, 20)
 _PRIOR, _PRIOR_FREEDOM = 1.05, 30
 _NAME = 4
 """Characters of a pod's name that are kept: should two agree in them, they are taken for one, and no harm is done."""
+_NOTHING = Tally()
 _MOST_PODS = 24
 """Whose blocks are kept: more tell little more, and the journal is bounded."""
 
@@ -123,7 +124,7 @@ class AmongPods:
         for index, length in enumerate(LENGTHS[1:]):
             block = {key: tallies[index] for key, tallies in self.under_way.items()}
             for key, tally in named.items():
-                block[key] = _rounded(block[key] + tally if key in block else tally)
+                block[key] = _rounded(block.get(key, _NOTHING), tally)
             over = looks % length == 0
             spreads.append(self.spreads[index + 1].after_block(block.values()) if over else self.spreads[index + 1])
             blocks.append({} if over else block)
@@ -133,7 +134,7 @@ class AmongPods:
             self.told + (len(named) if several else 0),
             round(self.events + (sum(tally.events for tally in named.values()) if several else 0), 2),
             looks,
-            {key: (blocks[0].get(key, Tally()), blocks[1].get(key, Tally())) for key in {**blocks[1], **blocks[0]}},
+            {key: (blocks[0].get(key, _NOTHING), blocks[1].get(key, _NOTHING)) for key in {**blocks[1], **blocks[0]}},
         )
 
     def phi(self, expected: float) -> float:
@@ -173,10 +174,10 @@ def _blocks(looks: Floats, length: int) -> Floats:
     return blocks
 
 
-def _rounded(tally: Tally) -> Tally:
-    """As the journal keeps it, so that a restart changes nothing: finer than chance is. Whole events stay whole: what
-    is cut off at each look of a block adds up."""
-    return Tally(_plain(tally.events, 3), _plain(tally.requests, 4))
+def _rounded(so_far: Tally, more: Tally) -> Tally:
+    """Their sum as the journal keeps it, so that a restart changes nothing: finer than chance is. Whole events stay
+    whole: what is cut off at each look of a block adds up."""
+    return Tally(_plain(so_far.events + more.events, 3), _plain(so_far.requests + more.requests, 4))
 
 
 def _plain(value: float, digits: int) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ _BETTER = {
 _MORE = np.array([1.02, 1.05, 1.1, 1.2, 1.4, 2])
 """The effects bet on, as factors on the boundary: where more is worse; and where less is."""
 
-_GROSS_PRIOR = np.log([0.5, 0.25, 0.25])
+_GROSS_PRIOR = tuple(math.log(share) for share in (0.5, 0.25, 0.25))
 """Half on the hardest: that most requests fail shows anyway."""
 _GROSS_REQUESTS = 10.0
 """Requests of the candidate for each unit by which the gross breaker is tempered at most: as many as would decide if
@@ -102,7 +103,7 @@ class Rule:
         """The effects that passing bets on."""
         return _BETTER[test] if self.rising else _MORE
 
-    @property
+    @cached_property
     def to_pass(self) -> Boundary | None:
         """The relative boundary that the candidate must be proven to stay below."""
         return replace(self.relative, delta=self.margin) if self.relative else None
@@ -179,7 +180,7 @@ class Evidence:
         informed = [test for test in rule.tests if _informs(test, counts)]
         failing = {
             test: self.failing[test].after(
-                _against(test, counts, rule, p),
+                _against(test, counts, rule, p).tolist(),
                 _log_prior(test, rule),
                 pace,
                 cap=caps[test],
@@ -189,7 +190,7 @@ class Evidence:
         }
         passing = {
             test: self.passing[test].after(
-                _log_e(test, counts, rule.to_pass, rule.absolute, rule.better(test), p),
+                _log_e(test, counts, rule.to_pass, rule.absolute, rule.better(test), p).tolist(),
                 cap=-CAP * math.log(BETA),
                 phi=phi,
             )
@@ -218,7 +219,7 @@ class Evidence:
             Check.Absolute: gauge.against_limit(block, rule.absolute) if rule.absolute else None,
         }
         failing = {
-            test: self.failing[test].after(log_e, _log_prior(test, rule), pace, cap=caps[test])
+            test: self.failing[test].after(log_e.tolist(), _log_prior(test, rule), pace, cap=caps[test])
             for test, log_e in found.items()
             if log_e is not None
         }
@@ -283,9 +284,9 @@ def _unproven(rule: Rule) -> dict[Check, PassProcess]:
     return {test: PassProcess.new(len(rule.better(test))) for test in tests if test in _BETTER}
 
 
-def _log_prior(test: Check, rule: Rule) -> Floats:
+def _log_prior(test: Check, rule: Rule) -> Sequence[float]:
     effects = len(rule.worse(test))
-    return _GROSS_PRIOR if test is Check.Gross else np.full(effects, -math.log(effects))
+    return _GROSS_PRIOR if test is Check.Gross else (-math.log(effects),) * effects
 
 
 def _informs(test: Check, counts: Counts) -> bool:
@@ -324,13 +325,14 @@ def _log_e(
 
 
 def _flat(counts: Counts) -> list[float]:
-    """Eight numbers, events rounded to what scores by interpolation are worth."""
-    tallies = (
-        counts.relative.candidate, counts.relative.stable, counts.absolute.candidate, counts.absolute.stable
-    )  # fmt: skip
+    """Four numbers of each poll, of two that are alike once; events rounded to what scores by interpolation are
+    worth."""
+    polls = (counts.relative,) if counts.relative == counts.absolute else (counts.relative, counts.absolute)
+    tallies = [tally for poll in polls for tally in (poll.candidate, poll.stable)]
     return [round(number, 9) for tally in tallies for number in (tally.events, tally.requests)]
 
 
 def _counts(flat: list[float]) -> Counts:
     tallies = [Tally(events, requests) for events, requests in zip(flat[::2], flat[1::2], strict=True)]
-    return Counts(Poll(tallies[0], tallies[1]), Poll(tallies[2], tallies[3]))
+    polls = [Poll(candidate, stable) for candidate, stable in zip(tallies[::2], tallies[1::2], strict=True)]
+    return Counts(polls[0], polls[-1])

@@ -108,7 +108,7 @@ def _two_arm_tilt(boundary: Boundary, kappa: float, effects: Floats, p: float) -
     a = delta * rho * kappa
     minus_b = rho * kappa * p_c + rho * p + delta - a
     tilt = 2 * (p_c - boundary.at(p)) / (minus_b + np.sqrt(minus_b**2 - 4 * a * (p_c - boundary.at(p))))
-    inside: Floats = np.clip(tilt, -_EDGE, _EDGE / (rho * kappa))
+    inside: Floats = np.minimum(np.maximum(tilt, -_EDGE), _EDGE / (rho * kappa))
     return inside
 
 
@@ -140,27 +140,25 @@ def gross(poll: Poll, effects: Floats, p: float) -> Floats:
     ``against_stable`` it also uses the requests that went well, which count when half of them do not.
     """
     boundary = GROSS_RHO * p + GROSS_DELTA
-    tilt = np.array([_gross_tilt(min(effect * boundary, 0.98), poll.kappa, max(p, _LEAST_RATE)) for effect in effects])
+    tilt = _gross_tilt(np.minimum(effects * boundary, 0.98), poll.kappa, max(p, _LEAST_RATE))
     stable: Floats = poll.stable.events * np.log1p(-GROSS_RHO * poll.kappa * tilt)
     return _bernoulli(poll.candidate, GROSS_DELTA, tilt) + stable
 
 
-def _gross_tilt(p_c: float, kappa: float, p_s: float) -> float:
+def _gross_tilt(p_c: Floats, kappa: float, p_s: float) -> Floats:
     """The tilt that grows fastest on average under the alternative (p_c, p_s); 0, no bet, where none grows.
 
-    The derivative of that growth falls over the allowed interval, so its zero is found by halving.
+    The root of p_c (1-delta)/(1 + A (1-delta)) - (1-p_c) delta/(1 - A delta) - p_s rho/(1 - rho kappa A): over a common
+    denominator, a quadratic.
     """
-    share = GROSS_RHO * kappa
-    low, high = 0.0, _EDGE * min(1 / GROSS_DELTA, 1 / share)
-    for _ in range(20):
-        tilt = (low + high) / 2
-        growth = (
-            p_c * (1 - GROSS_DELTA) / (1 + tilt * (1 - GROSS_DELTA))
-            - (1 - p_c) * GROSS_DELTA / (1 - tilt * GROSS_DELTA)
-            - p_s * GROSS_RHO / (1 - share * tilt)
-        )
-        low, high = (tilt, high) if growth > 0 else (low, tilt)
-    return low
+    delta, well, share = GROSS_DELTA, 1 - GROSS_DELTA, GROSS_RHO * kappa
+    gains, losses, costs = p_c * well, (1 - p_c) * delta, p_s * GROSS_RHO
+    least = np.maximum(gains - losses - costs, 0)
+    a = gains * delta * share + losses * well * share + costs * well * delta
+    minus_b = gains * (delta + share) + losses * (well - share) + costs * (well - delta)
+    tilt = 2 * least / (minus_b + np.sqrt(np.maximum(minus_b**2 - 4 * a * least, 0)))
+    inside: Floats = np.minimum(tilt, _EDGE * np.minimum(1 / delta, 1 / share))
+    return inside
 
 
 def divergence(p: float, q: float) -> float:
@@ -170,6 +168,6 @@ def divergence(p: float, q: float) -> float:
 
 def divergences(p: float, q: Floats) -> Floats:
     """The same against each of several rates."""
-    p, q = min(max(p, 1e-12), 1 - 1e-12), np.clip(q, 1e-12, 1 - 1e-12)
+    p, q = min(max(p, 1e-12), 1 - 1e-12), np.minimum(np.maximum(q, 1e-12), 1 - 1e-12)
     nats: Floats = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     return nats

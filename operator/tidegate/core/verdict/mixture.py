@@ -9,12 +9,9 @@ unharmed.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
-
-from tidegate.core.verdict.kernel import Floats
 
 FROM_THE_START, AT_STEPS, AT_ANY_POLL, BEYOND = 0.55, 0.2, 0.2, 0.05
 """When a regression begins, as the prior has it: at once; with one of the planned steps; with any planned poll; with
@@ -27,9 +24,18 @@ _DIGITS = 11
 _NOTHING = -math.inf
 
 
-def _logsumexp(values: Floats) -> float:
-    top = float(values.max())
-    return top if math.isinf(top) else top + math.log(float(np.exp(values - top).sum()))
+def log_sum(logs: Sequence[float]) -> float:
+    """The log of the sum of what these are the logs of.
+
+    In plain floats, here and below: there are a dozen of them, of which numpy takes ten times as long.
+    """
+    top = max(logs)
+    return top if math.isinf(top) else top + math.log(sum([math.exp(one - top) for one in logs]))
+
+
+def _log_sum_of_two(one: float, other: float) -> float:
+    low, top = (one, other) if one < other else (other, one)
+    return top if low == _NOTHING else top + math.log1p(math.exp(low - top))
 
 
 def _log(value: float) -> float:
@@ -88,26 +94,33 @@ class FailProcess:
     @cached_property
     def log_m(self) -> float:
         """The log of the evidence: of all bets, and of the mass not bet."""
-        return float(np.logaddexp(_logsumexp(np.array(self.log_s)), _log(self.left)))
+        return _log_sum_of_two(log_sum(self.log_s), _log(self.left))
 
     def stepped(self, pace: Pace) -> FailProcess:
         """The next step of the release begins: a regression that comes with it starts with the next poll."""
         return replace(self, due=self.due + pace.of_step(self.steps), steps=self.steps + 1)
 
-    def after(self, log_e: Floats, log_prior: Floats, pace: Pace, *, cap: float, phi: float = 1.0) -> FailProcess:
+    def after(
+        self, log_e: Iterable[float], log_prior: Iterable[float], pace: Pace, *, cap: float, phi: float = 1.0
+    ) -> FailProcess:
         """With one more poll: ``log_e`` per effect, tempered by ``phi``, the gain cut at ``cap`` nats.
 
         ``phi`` >= 1 from the past, and any cut, only lower the expectation.
         """
         weight = self.due + pace.of_poll(self.polls)
         left = self.left - weight
-        log_s = np.logaddexp(np.array(self.log_s), log_prior + _log(weight)) + log_e / phi
-        log_m = float(np.logaddexp(_logsumexp(log_s), _log(left)))
-        if log_m - self.log_m > cap:
+        started = _log(weight)
+        log_s = [
+            _log_sum_of_two(so_far, prior + started) + gain / phi
+            for so_far, prior, gain in zip(self.log_s, log_prior, log_e, strict=True)
+        ]
+        bets = log_sum(log_s)
+        if _log_sum_of_two(bets, _log(left)) - self.log_m > cap:
             # What the bets may have become, so that with the mass not bet the whole is at the cap.
             room = self.log_m + cap
-            log_s += room + math.log1p(-math.exp(_log(left) - room)) - _logsumexp(log_s)
-        return FailProcess(tuple(log_s.tolist()), left, 0.0, self.polls + 1, self.steps)
+            excess = bets - room - math.log1p(-math.exp(_log(left) - room))
+            log_s = [one - excess for one in log_s]
+        return FailProcess(tuple(log_s), left, 0.0, self.polls + 1, self.steps)
 
     def dump(self) -> list[object]:
         """As JSON."""
@@ -141,13 +154,14 @@ class PassProcess:
     @cached_property
     def log_m(self) -> float:
         """The log of the evidence."""
-        return _logsumexp(np.array(self.log_s))
+        return log_sum(self.log_s)
 
-    def after(self, log_e: Floats, *, cap: float, phi: float = 1.0) -> PassProcess:
+    def after(self, log_e: Iterable[float], *, cap: float, phi: float = 1.0) -> PassProcess:
         """With one more poll."""
-        log_s = np.array(self.log_s) + log_e / harder(phi)
-        excess = _logsumexp(log_s) - self.log_m - cap
-        return PassProcess(tuple((log_s - max(excess, 0.0)).tolist()), self.polls + 1)
+        divisor = harder(phi)
+        log_s = [so_far + gain / divisor for so_far, gain in zip(self.log_s, log_e, strict=True)]
+        excess = max(log_sum(log_s) - self.log_m - cap, 0.0)
+        return PassProcess(tuple([one - excess for one in log_s]), self.polls + 1)
 
     def dump(self) -> list[object]:
         """As JSON."""

@@ -10,6 +10,7 @@ import numpy as np
 from tidegate.core.verdict.kernel import Poll
 
 _RATIOS = np.geomspace(0.1, 50, 25)
+_EACH: tuple[float, ...] = tuple(_RATIOS.tolist())
 _LEAST_EFFECT = 1.3
 
 
@@ -44,11 +45,11 @@ class RatioBand:
     def interval(self, alpha: float) -> tuple[float, float] | None:
         """From, to; None as long as nothing is excluded. At the ends of the grid: or less, or more."""
         bar = math.log(2 / alpha)
-        low = max((ratio for ratio, e in zip(_RATIOS, self.above, strict=True) if e >= bar), default=None)
-        high = min((ratio for ratio, e in zip(_RATIOS, self.below, strict=True) if e >= bar), default=None)
+        low = max((ratio for ratio, e in zip(_EACH, self.above, strict=True) if e >= bar), default=None)
+        high = min((ratio for ratio, e in zip(_EACH, self.below, strict=True) if e >= bar), default=None)
         if low is None and high is None:
             return None
-        interval = float(_RATIOS[0] if low is None else low), float(_RATIOS[-1] if high is None else high)
+        interval = _EACH[0] if low is None else low, _EACH[-1] if high is None else high
         return interval if interval[0] < interval[1] else None
 
     def dump(self) -> list[list[float]]:
