@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from base64 import urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -343,7 +344,8 @@ def _named(*labels: str | None) -> str:
     if not any(label is not None for label in labels):
         return _AGGREGATE
     text = "\0".join(label or "" for label in labels)
-    return f"{zlib.crc32(text.encode()):08x}"
+    # Six characters: the journal has two arms' worth of them.
+    return urlsafe_b64encode(zlib.crc32(text.encode()).to_bytes(4)).decode().rstrip("=")
 
 
 def count(ledger: Ledger, columned: Iterable[tuple[str, Series]], *, opens: float, born_at_zero: bool) -> Counted:

@@ -122,7 +122,7 @@ class Known:
 
     def dump(self, metric: MetricSpec, origin: int) -> dict[str, Any]:
         """As JSON; ``origin`` as for ``Ledger.dump``."""
-        return {
+        kept = {
             "spec": _fingerprint(metric),
             "source": self.source if self.settled else None,
             **{side.value: self.ledgers[side].dump(origin) for side in Side},
@@ -132,19 +132,20 @@ class Known:
             "dispersion": self.dispersion.dump() if metric.gauge is None else None,
             "evidence": self.evidence.dump(),
         }
+        return {name: one for name, one in kept.items() if one is not None}
 
     @staticmethod
     def load(data: Mapping[str, Any] | None, metric: MetricSpec, origin: int) -> Known:
         """The inverse of ``dump``; nothing is known of a metric that is new, or that is held to other limits now."""
         if data is None or data["spec"] != _fingerprint(metric):
             return Known.nothing(metric)
-        latency = Latency.load(data["latency"]) if data["latency"] else Latency()
+        latency = Latency.load(data["latency"]) if "latency" in data else Latency()
         ledgers = {side: Ledger.load(data[side.value], origin) for side in Side}
-        dispersion = Dispersion.load(data["dispersion"]) if data["dispersion"] else Dispersion()
-        levels = Levels.load(data["levels"]) if data["levels"] else Levels()
+        dispersion = Dispersion.load(data["dispersion"]) if "dispersion" in data else Dispersion()
+        levels = Levels.load(data["levels"]) if "levels" in data else Levels()
         evidence = Evidence.load(data["evidence"])
         return Known(
-            evidence, ledgers, latency, data["source"], dispersion=dispersion, levels=levels, failed=data["failed"]
+            evidence, ledgers, latency, data.get("source"), dispersion=dispersion, levels=levels, failed=data["failed"]
         )
 
 
@@ -193,7 +194,7 @@ class Journal:
         if tuple(data["journal"][:2]) != compared:
             return {}
         kept = ((metric, data["metrics"].get(metric.name)) for metric in spec.metrics)
-        return {metric.name: one["source"] for metric, one in kept if one and one["spec"] == _fingerprint(metric)}
+        return {metric.name: one.get("source") for metric, one in kept if one and one["spec"] == _fingerprint(metric)}
 
     @staticmethod
     def load(text: str, spec: AnalysisSpec) -> Journal:

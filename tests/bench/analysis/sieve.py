@@ -37,7 +37,7 @@ class _Process:
 
     @staticmethod
     def new(test: Check, rule: Rule, runs: int) -> _Process:
-        prior = bets._log_prior(test, rule)
+        prior = np.array(bets._log_prior(test, rule))
         nothing = np.full((runs, len(prior)), -np.inf)
         ones = np.ones(runs)
         return _Process(prior, nothing, ones, FROM_THE_START * ones, np.zeros(runs, dtype=np.int64))

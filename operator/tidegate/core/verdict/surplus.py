@@ -51,5 +51,5 @@ class Surplus:
         return self.candidate < limit * self.stable and -self.events > _DIFFERS * math.sqrt(self.variance)
 
     def dump(self) -> list[float]:
-        """As JSON."""
-        return [self.candidate, self.stable, self.events, self.variance]
+        """As JSON, events rounded to what scores by interpolation are worth."""
+        return [round(one, 9) for one in (self.candidate, self.stable, self.events, self.variance)]
