@@ -36,6 +36,8 @@ class Arm:
         self.name, self.pods, self.rps, self.errors, self.latency = name, pods, rps, errors, latency
         self.noise = 0.0
         """The coefficient of variation of a pod's error rate from scrape to scrape."""
+        self.lasting: tuple[float, ...] = ()
+        """By what each pod's error rate differs for good."""
         self.served = 0.0
         """What each counter began with."""
         self.late = 0.0
@@ -47,6 +49,7 @@ class Arm:
         for pod in range(self.pods):
             requests = int(rng.poisson(self.rps * seconds / self.pods))
             factor = rng.gamma(1 / self.noise**2, self.noise**2) if self.noise else 1.0
+            factor *= self.lasting[pod] if self.lasting else 1.0
             failed = int(rng.binomial(requests, min(1.0, self.errors * factor)))
             durations = np.sort(rng.lognormal(0, 0.8, requests) * self.latency)
             label, good, bad = self.status
@@ -451,6 +454,36 @@ def test_the_first_look_knows_how_pods_differ_even_if_the_candidate_was_not_scra
     assert "pods" in journal["dispersion"]
     assert first.dispersion is not None
     assert (first.dispersion > 1.4) if metrics is ERRORS_ONLY else (first.dispersion < 1.2)
+
+
+@pytest.mark.parametrize(
+    ("pods", "lasting", "reason"),
+    [
+        (2, (0.4, 0.6, 0.8, 1.0, 1.0, 1.2, 1.4, 1.6), Reason.NeedsPods),
+        (3, (0.4, 0.6, 0.8, 1.0, 1.0, 1.2, 1.4, 1.6), Reason.WithinLimits),
+        (1, (), Reason.WithinLimits),
+        (0, (0.4, 0.6, 0.8, 1.0, 1.0, 1.2, 1.4, 1.6), Reason.WithinLimits),  # nobody knows
+    ],
+)
+def test_few_pods_prove_nothing_where_those_of_stable_differ_for_long(
+    pods: int, lasting: tuple[float, ...], reason: Reason
+) -> None:
+    stable = arm("stable", 80, errors=0.02, pods=8)
+    stable.lasting = lasting
+    arms = replace(ARMS, pods=pods)
+    world = World(
+        stable,
+        arm("candidate", 30, errors=0.01, pods=max(pods, 1)),
+        spec(interval="15s"),
+        scrape=15,
+        arms=arms,
+        before=3700.0,
+    )
+    while world.looks < 240 and world.look().reason in (Reason.NoSeries, Reason.NeedsRequests):
+        pass
+    found = metric(world.status, "errors")
+    assert (found.reason, found.needed) == (reason, None)
+    assert found.verdict is (Verdict.Inconclusive if reason is Reason.NeedsPods else Verdict.Pass)
 
 
 def test_a_regression_is_still_found_where_pods_differ() -> None:

@@ -35,6 +35,14 @@ def test_the_arrays_judge_as_the_engine_does(world: str) -> None:
     assert list(zip(found.failed.tolist(), found.passed.tolist(), strict=True)) == truth
 
 
+@pytest.mark.parametrize("pods", [(1, 9), (3, 27)])
+def test_one_pod_proves_nothing_where_pods_differ_for_long(pods: tuple[int, int]) -> None:
+    made = WORLDS["persistent offsets of pods"](np.random.default_rng(4), 8, Case(10, 0.01, looks=60, pods=pods))
+    found = sieve.found(engine.errors(), made, proving=True)
+    assert found.passed.tolist() == [engine.ended(engine.errors(), made, run, proving=True)[1] for run in range(8)]
+    assert (found.passed == NEVER).mean() > 0.5 if pods[0] == 1 else (found.passed != NEVER).mean() > 0.5
+
+
 @pytest.mark.parametrize(
     ("by", "case"),
     [

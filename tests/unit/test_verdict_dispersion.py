@@ -61,6 +61,17 @@ def test_phi_is_what_evidence_must_be_divided_by(rates: Rates, cluster: int, lea
     assert min(phis) >= 1
 
 
+@pytest.mark.parametrize(
+    ("rates", "cluster", "lasts"),
+    [(steady, 1, False), (together, 1, False), (noisy, 1, False), (steady, 5, False), (drifting, 1, True)],
+)
+def test_pods_that_differ_for_long_let_no_two_vouch_for_a_version(rates: Rates, cluster: int, lasts: bool) -> None:
+    for seed in range(20):
+        known = Dispersion().after_history(*history(rates, seed, cluster=cluster))
+        assert known.pods.lasts is lasts
+        assert [known.vouched_by(pods) for pods in (0, 1, 2, 3)] == [True, not lasts, not lasts, True]
+
+
 def test_look_by_look_it_is_what_the_history_says() -> None:
     requests, events = history(noisy)
     whole = AmongPods().after_history(requests, events)

@@ -107,6 +107,8 @@ class Reason(StrEnum):
     """Inconclusive: more requests are needed."""
     NeedsTime = "NeedsTime"
     """Inconclusive: a gauge has not been watched for long enough."""
+    NeedsPods = "NeedsPods"
+    """Inconclusive: stable's own pods differ for long, and so few of the candidate's prove nothing of their version."""
     Held = "Held"
     """Inconclusive: a metric with onFail: Pause is beyond its limits, and somebody is to decide."""
     Resolution = "Resolution"

@@ -521,10 +521,10 @@ def _concluded(view: _View, journal: Journal, *, brief: bool = False) -> tuple[A
     journal = replace(journal, metrics=kept)
     warming = view.now.timestamp() < view.opens
     metrics = tuple(
-        findings.in_brief(metric, kept[metric.name], outcomes[metric.fails_by], warming=warming)
+        findings.in_brief(metric, kept[metric.name], outcomes[metric.fails_by], view.arms, warming=warming)
         if brief
         else findings.of_metric(
-            view.plan(metric), metric, kept[metric.name], outcomes[metric.fails_by], view.arms.control, warming=warming
+            view.plan(metric), metric, kept[metric.name], outcomes[metric.fails_by], view.arms, warming=warming
         )
         for metric in view.spec.metrics
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, MetricStatus, OnFail, Preset, Reason, Verdict
 from tidegate.core import metric as held
 from tidegate.core.metric import Known
-from tidegate.core.questions import needs_stable
+from tidegate.core.questions import Arms, needs_stable
 from tidegate.core.verdict import decision
 from tidegate.core.verdict.decision import Outcome, Plan
 from tidegate.core.verdict.histogram import edge_from, quantile, requests
@@ -18,18 +18,22 @@ from tidegate.core.verdict.histogram import edge_from, quantile, requests
 _SENTENCES = {
     Reason.WarmingUp: "warming up",
     Reason.NoTraffic: "the candidate has had no request in this step",
+    Reason.NeedsPods: "within limits, but stable's pods differ for long: it takes 3 pods of the candidate to prove it",
 }
+
+_MORE_HELPS = {Reason.NoTraffic, Reason.NeedsRequests, Reason.Resolution}
+"""What more requests may end."""
 
 
 def of_metric(
-    plan: Plan, metric: MetricSpec, known: Known, outcome: Outcome, control: str, *, warming: bool
+    plan: Plan, metric: MetricSpec, known: Known, outcome: Outcome, arms: Arms, *, warming: bool
 ) -> MetricStatus:
-    """The status of one metric. ``control`` is what the candidate is compared with, as people call it."""
+    """The status of one metric."""
     stable, candidate = _seen(metric, known)
     failed = known.failed or outcome.failed_by(metric.name)
-    verdict, reason = _verdict(metric, known, failed=failed, warming=warming)
+    verdict, reason = _verdict(metric, known, arms, failed=failed, warming=warming)
     missing = None
-    if verdict is Verdict.Inconclusive and reason is not Reason.WarmingUp and metric.gauge is None:
+    if reason in _MORE_HELPS:
         missing = decision.needed(plan, metric.name, held.rule(metric), known.evidence, known.dispersion.phi())
     band = known.evidence.band
     interval = band.interval(plan.alpha) if band else None
@@ -37,7 +41,7 @@ def of_metric(
         name=metric.name,
         verdict=verdict,
         reason=reason,
-        message=_message(metric, known, reason, stable, candidate, control),
+        message=_message(metric, known, reason, stable, candidate, arms.control),
         stable=_rounded(stable),
         candidate=_rounded(candidate),
         ratio=_rounded(candidate / stable) if stable and candidate is not None else None,
@@ -49,14 +53,14 @@ def of_metric(
     )
 
 
-def in_brief(metric: MetricSpec, known: Known, outcome: Outcome, *, warming: bool) -> MetricStatus:
+def in_brief(metric: MetricSpec, known: Known, outcome: Outcome, arms: Arms, *, warming: bool) -> MetricStatus:
     """The verdict on one metric, and nothing else."""
     failed = known.failed or outcome.failed_by(metric.name)
-    verdict, reason = _verdict(metric, known, failed=failed, warming=warming)
+    verdict, reason = _verdict(metric, known, arms, failed=failed, warming=warming)
     return MetricStatus(name=metric.name, verdict=verdict, reason=reason)
 
 
-def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -> tuple[Verdict, Reason]:
+def _verdict(metric: MetricSpec, known: Known, arms: Arms, *, failed: bool, warming: bool) -> tuple[Verdict, Reason]:
     evidence = known.evidence
     if failed:
         return Verdict.Fail, Reason.LimitExceeded
@@ -68,7 +72,9 @@ def _verdict(metric: MetricSpec, known: Known, *, failed: bool, warming: bool) -
         within = known.levels.blocks > 0 and not evidence.leans(held.rule(metric)) and _is_within(metric, known)
         return (Verdict.Pass, Reason.WithinLimits) if within else (Verdict.Inconclusive, Reason.NeedsTime)
     if evidence.proven(held.rule(metric)) and not evidence.leans(held.rule(metric)):
-        return Verdict.Pass, Reason.WithinLimits
+        if known.dispersion.vouched_by(arms.pods):
+            return Verdict.Pass, Reason.WithinLimits
+        return Verdict.Inconclusive, Reason.NeedsPods
     if _unresolved(metric, known):
         return Verdict.Inconclusive, Reason.Resolution
     if not evidence.step.seen and not requests(known.latency.candidate):

@@ -99,7 +99,7 @@ def arms(obs: Observed) -> Arms | None:
         return None
     two = [(one.hash, pods_of(one.name)) for one in (stable, candidate)]
     sides = Arms.of_revisions(obs.release.namespace, two[0], two[1], obs.router_series)
-    sides = replace(sides, protocols=protocols(obs.routes))
+    sides = replace(sides, protocols=protocols(obs.routes), pods=candidate.ready)
     return sides.asked_themselves() if by_pods(obs) else sides
 
 

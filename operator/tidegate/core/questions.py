@@ -61,6 +61,8 @@ class Arms:
     """Which labels the pods' counters need, if any are needed."""
     themselves: bool = False
     """The pods are asked themselves."""
+    pods: int = 0
+    """Of the candidate that are ready; 0: not known, or not what the two arms are."""
 
     @classmethod
     def of_revisions(

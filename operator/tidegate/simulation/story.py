@@ -178,11 +178,15 @@ class _Run:
         return machine.look_due(self.rules, found, self.cluster.status.step) if watched and found else None
 
     @cached_property
-    def arms(self) -> Arms:
-        """The two that are compared."""
+    def _arms(self) -> Arms:
         found = machine.arms(self.cluster.observed(START))
         assert found is not None
         return found
+
+    def arms(self, now: datetime) -> Arms:
+        """The two that are compared."""
+        _, pods, _ = self.cluster.serving(now)
+        return replace(self._arms, pods=pods)
 
     @property
     def at(self) -> StepStatus:
@@ -261,11 +265,11 @@ class _Told(_Run):
         self._looks = due is not None and due <= now
         if not self._looks:
             return None
-        answers = self.world.answers(self.rules, self.arms, _seconds(now), _EPOCH)
+        answers = self.world.answers(self.rules, self.arms(now), _seconds(now), _EPOCH)
         status = self.cluster.status.analysis
         if status is None or not analysis.is_first(status):
             return answers
-        return {**answers, **self.world.history(self.rules, self.arms, _seconds(now), _EPOCH)}
+        return {**answers, **self.world.history(self.rules, self.arms(now), _seconds(now), _EPOCH)}
 
     def told(self, decided: Plan, now: datetime) -> None:
         at, found = _seconds(now), decided.status.analysis
@@ -319,7 +323,7 @@ class _Brief(_Run):
         history = None
         if self._journal is None or status.analysis.journal is not self._heading:
             self._journal = Journal.load(status.analysis.journal, self.rules)
-            history = self._drawn.history(self.rules, self.arms, _seconds(now), _EPOCH)
+            history = self._drawn.history(self.rules, self.arms(now), _seconds(now), _EPOCH)
         sampled = self._drawn.sampled
         journal = replace(
             self._journal,
@@ -331,7 +335,7 @@ class _Brief(_Run):
             self.rules,
             self._tests,
             journal,
-            self.arms,
+            self.arms(now),
             self._counted(now),
             now,
             step_changed=index != status.journal.looked_step,

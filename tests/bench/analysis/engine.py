@@ -61,9 +61,10 @@ def before(trace: Trace, run: int) -> Tally:
     return Tally(float(trace.past.events[run].sum()), float(trace.past.requests[run].sum()))
 
 
-def walk(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> Iterator[Evidence]:
-    """The evidence after each look of a run, as ``core.analysis`` gathers it. Without the interval, which is for
-    people; and with evidence for passing only where somebody wants it ``proving``: it takes half of the time."""
+def walk(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> Iterator[tuple[Evidence, bool]]:
+    """The evidence after each look of a run, as ``core.analysis`` gathers it, and whether so many pods may prove
+    anything. Without the interval, which is for people; and with evidence for passing only where somebody wants it
+    ``proving``: it takes half of the time."""
     looks, many = trace.candidate.requests.shape[1:]
     pace = Pace(looks, len(trace.steps) + 1)
     caps = judge.plan.caps_of(judge.name)
@@ -79,14 +80,14 @@ def walk(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> Iter
             phi = dispersion.phi(evidence.stable_rate * counts.relative.candidate.requests / many)
             dispersion = dispersion.after(told, counts.relative)
         evidence = evidence.after(counts, judge.rule, pace, caps, phi)
-        yield evidence
+        yield evidence, dispersion.vouched_by(many)
 
 
 def ended(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> tuple[int, int]:
     """The looks with which a run failed and passed, one of them at most; ``NEVER`` for the others."""
-    for look, evidence in enumerate(walk(judge, trace, run, proving=proving)):
+    for look, (evidence, vouched) in enumerate(walk(judge, trace, run, proving=proving)):
         if decision.judge(judge.plan, {judge.name: evidence}).failed:
             return look, NEVER
-        if proving and evidence.proven(judge.rule) and not evidence.leans(judge.rule):
+        if proving and vouched and evidence.proven(judge.rule) and not evidence.leans(judge.rule):
             return NEVER, look
     return NEVER, NEVER

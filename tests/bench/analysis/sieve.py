@@ -112,7 +112,7 @@ class _Walk:
     requests: Array
     totals: tuple[Array, Array, Array, Array]
     surplus: Array
-    spread: Array
+    spreads: tuple[Array, ...]
     usual: Array
 
     @staticmethod
@@ -134,7 +134,7 @@ class _Walk:
             np.full(runs, bets._PRIOR_REQUESTS),
             (*trace.candidate.totals, *trace.stable.totals),
             np.zeros((4, runs)),
-            _spread(trace) if judge.tempered else np.ones((runs, looks)),
+            _spreads(trace) if judge.tempered else (np.ones((runs, looks + 1)),) * len(dispersion.LENGTHS),
             _usual(trace),
         )
 
@@ -169,13 +169,18 @@ class _Walk:
             leans |= _speaks_against(self.surplus, rule.relative, rising=rule.rising)
         proven = [one.proven(self.judge, test) for test, one in self.passing.items()]
         passed = np.all(proven, axis=0) & ~leans if proven else np.zeros(len(self.rows), dtype=bool)
+        if self.trace.candidate.requests.shape[2] < dispersion._VOUCHERS:
+            # Unlike phi, which is of the looks before this one.
+            *_, short, long = (one[self.rows, look + 1] for one in self.spreads)
+            passed &= long <= dispersion._LASTING * short
         return np.logaddexp.reduce(terms) + math.log(self.judge.plan.alpha), passed
 
     def _phi(self, look: int, counts: _Counts) -> Array:
         expected = counts.p * counts.n_c / self.trace.candidate.requests.shape[2]
         usual = self.usual[self.rows, look]
         more = np.where(usual > 0, np.maximum(1, expected / np.maximum(usual, 1e-300)), 1.0)
-        phi: Array = 1 + (self.spread[self.rows, look] - 1) * more
+        most = np.maximum(1, np.max([one[self.rows, look] for one in self.spreads], axis=0))
+        phi: Array = 1 + (most - 1) * more
         return phi
 
     def keep(self, going: NDArray[np.bool_]) -> None:
@@ -302,29 +307,30 @@ def _bernoulli(events: Array, requests: Array, delta: float, tilt: Array) -> Arr
     return log_e
 
 
-def _spread(trace: Trace) -> Array:
-    """Per run and look: phi of what stable's pods did before, for a candidate's pod with no more events than theirs."""
+def _spreads(trace: Trace) -> tuple[Array, ...]:
+    """For each length of blocks, per run and number of looks gone: phi of what stable's pods did in these, for a
+    candidate's pod with no more events than theirs."""
     runs, looks = trace.candidate.requests.shape[:2]
-    most = np.ones((runs, looks))
+    found = []
     prior, freedom = dispersion._PRIOR, dispersion._PRIOR_FREEDOM
     # Looks at which nobody was asked anything are in no block: they go behind the others.
     idle = trace.stable.requests[:, :, : dispersion._MOST_PODS].sum(axis=2) == 0
     order = np.argsort(idle, axis=1, kind="stable")[:, :, None]
     watched = (one[:, :, : dispersion._MOST_PODS] for one in (trace.stable.requests, trace.stable.events))
     requests, events = (np.take_along_axis(one, order, axis=1) for one in watched)
-    gone = np.concatenate([np.zeros((runs, 1)), np.cumsum(~idle, axis=1)[:, :-1]], axis=1).astype(np.int64)
+    gone = np.concatenate([np.zeros((runs, 1)), np.cumsum(~idle, axis=1)], axis=1).astype(np.int64)
     for length in dispersion.LENGTHS:
         past = _block(*(_summed(one, length) for one in (trace.past.requests, trace.past.events))).sum(axis=2)
         kept = _kept(requests, 4, length), _kept(events, 3, length)
         blocks = np.cumsum(_block(*kept), axis=2)
-        over = np.broadcast_to(gone // length, (3, runs, looks))
+        over = np.broadcast_to(gone // length, (3, runs, looks + 1))
         shown = np.concatenate([np.zeros((3, runs, 1)), blocks], axis=2)
         known = np.take_along_axis(shown, over, axis=2) + past[:, :, None]
         squares, expected, free = known
         free = np.where(expected > 0, free, 0)
         ratio = np.divide(squares, expected, out=np.zeros_like(squares), where=expected > 0)
-        most = np.maximum(most, (freedom * prior + free * ratio) / (freedom + free))
-    return most
+        found.append((freedom * prior + free * ratio) / (freedom + free))
+    return tuple(found)
 
 
 def _summed(looks: Array, length: int) -> Array:

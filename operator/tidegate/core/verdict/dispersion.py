@@ -30,6 +30,11 @@ _NOTHING = Tally()
 _MOST_PODS = 24
 """Whose blocks are kept: more tell little more, and the journal is bounded."""
 
+_LASTING = 1.4
+"""Times as much as in blocks of a few looks is what pods differ by in the longest ones, where it stays with them."""
+_VOUCHERS = 3
+"""Pods of the candidate that can vouch for their version there: of fewer nobody can tell the pod from the version."""
+
 _BLIND, _BLIND_LOOKS = 1.2, 20
 """Where no pods are told apart: what is assumed, as if so many looks had shown it."""
 _BLIND_LENGTHS = (1, 4)
@@ -143,6 +148,12 @@ class AmongPods:
         most = max(1.0, *(spread.phi for spread in self.spreads))
         usual = self.events / self.told if self.told else 0.0
         return 1 + (most - 1) * (max(1.0, expected / usual) if usual > 0 else 1.0)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether pods are better or worse for as long as the longest blocks are, rather than from look to look."""
+        *_, short, long = self.spreads
+        return long.phi > _LASTING * short.phi
 
     def dump(self) -> list[object]:
         """As JSON."""
@@ -271,6 +282,11 @@ class Dispersion:
     def phi(self, expected: float = 0.0) -> float:
         """By what evidence of the next look is divided; ``expected`` as for ``AmongPods.phi``."""
         return self.pods.phi(expected) if self.pods.told else self.arms.phi
+
+    def vouched_by(self, pods: int) -> bool:
+        """Whether so many pods of the candidate may prove that it is within its limits; 0: nobody knows how many there
+        are. Where stable's differ for long, one that does well may be one of the better ones."""
+        return not 0 < pods < _VOUCHERS or not self.pods.lasts
 
     def after_history(self, requests: Floats, events: Floats) -> Dispersion:
         """With what stable's pods did before the release: a row for each look, a column for each pod."""
