@@ -80,7 +80,7 @@ def walk(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> Iter
             phi = dispersion.phi(evidence.stable_rate * counts.relative.candidate.requests / many)
             dispersion = dispersion.after(told, counts.relative)
         evidence = evidence.after(counts, judge.rule, pace, caps, phi)
-        yield evidence, dispersion.vouched_by(many)
+        yield evidence, not judge.tempered or dispersion.vouched_by(many)
 
 
 def ended(judge: Judge, trace: Trace, run: int, *, proving: bool = False) -> tuple[int, int]:
