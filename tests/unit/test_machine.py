@@ -26,10 +26,11 @@ from tidegate.api.release import (
     StepStatus,
     TrafficStatus,
 )
+from tidegate.core import analysis
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
 from tidegate.core.hold import Hold
-from tidegate.core.machine import decide, pods_of
+from tidegate.core.machine import arms, decide, pods_of
 from tidegate.core.observed import INTRODUCED, Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
     Bound,
@@ -496,6 +497,32 @@ def test_a_weight_without_a_pod_behind_it_goes_back_and_the_evidence_stays() -> 
     assert stage(plan) is Stage.SHIFT
     assert plan.actions == (Split(Share(25)),)
     assert plan.status.analysis == seen
+
+
+def test_nobody_is_read_over_and_over_for_answers_that_are_on_their_way() -> None:
+    """Of hundreds that wait each is told of by who asked: to read them for that would hold up the answers."""
+    spec = {"analysis": {"interval": "30s", "metrics": [{"name": "errors", "preset": "ErrorRatio", "max": "5%"}]}}
+    known = status(
+        Stage.BAKE,
+        journal={"looked_step": 1},
+        traffic=TrafficStatus(router="HTTPRoute/checkout", weight=25, applied=True),
+        step=StepStatus(index=1, of=2, weight=25, started_at=NOW, until=NOW + timedelta(minutes=10)),
+    )
+    obs = observed(
+        known,
+        spec=spec,
+        route=25,
+        candidate={"bounds": exactly(25), "replicas": 1, "current": 1, "ready": 1},
+        canary_service=Service("checkout-canary", NEW, frozenset("e")),
+    )
+    rules, sides = CanarySpec.model_validate({**SPEC, **spec}).analysis, arms(obs)
+    assert sides
+    begun = known.model_copy(update={"analysis": analysis.begin(rules, sides, NOW, 20, 2)})
+    late = NOW + timedelta(minutes=2)
+    plan = decide(replace(obs, release=replace(obs.release, status=begun)), late)
+    assert plan.watched
+    assert plan.wake
+    assert plan.wake >= NOW + timedelta(minutes=9)
 
 
 def test_at_rest_a_change_of_scale_flaps_no_condition() -> None:

@@ -14,7 +14,7 @@ from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Source, Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage, StepStatus
 from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
-from tidegate.core.draft import STEADY, Draft, revision
+from tidegate.core.draft import Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Deployment, Observed, Pod, Problem, ReplicaSet, Route
@@ -241,7 +241,7 @@ def _turn(draft: Draft) -> bool:
         draft.hold() if forward.held(draft) or forward.barred(draft) else draft.go_on()
         return True
     draft.hold()
-    draft.wake_in(STEADY)
+    draft.watch()
     return False
 
 
@@ -356,8 +356,8 @@ def _look(draft: Draft) -> None:
     due = look_due(spec.analysis, draft.status.analysis, draft.status.step)
     draft.behind = due <= draft.now
     if draft.behind and obs.answers is None:
-        # They are asked, and their answer is told of when it comes.
-        draft.wake_in(STEADY)
+        # They are asked, and their answer is told of when it comes: of hundreds that wait none is read for that.
+        draft.watch()
     else:
         draft.wake_at(due)
 
