@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-import threading
-import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,14 +17,12 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-import requests
 import urllib3
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from prometheus_api_client.prometheus_connect import PrometheusConnect
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from tidegate.adapters.access import Access, Unreadable
+from tidegate.adapters.session import Response, Session, TooLarge
 from tidegate.core.cells import Bucket, columns
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.ports.clock import Clock
@@ -33,7 +30,6 @@ from tidegate.ports.clock import Clock
 _FRESH = 0.2
 """Seconds for which an answer serves whoever asks the same: releases look right after the same scrape, so that
 hardly a sample comes in between, and the next look has it."""
-_MOST_KEPT = 1000
 _STRIKES = 3
 """Failures in a row after which the server is taken to be down."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
@@ -43,7 +39,8 @@ _SERVERS_PART = 0.8
 """How much of the timeout a query may take to be worked out."""
 MOST_READ = 64 * 1024 * 1024
 """Bytes of an answer: an hour of the counters of a hundred pods."""
-_AT_ONCE = 64 * 1024
+_ELSEWHERE = range(300, 400)
+"""Status codes of redirects."""
 _OVERHEAD = 1.0
 """Seconds that a thread may take to give up after its own timeouts have passed."""
 _TURN = 30.0
@@ -66,6 +63,10 @@ class _Asked:
     task: asyncio.Task[Answer]
     since: float
 
+    def serves(self, now: float) -> bool:
+        """Whether whoever asks the same need not ask anew."""
+        return not self.task.done() or now - self.since < _FRESH
+
 
 class PrometheusSource:
     """A ``MetricSource`` for one Prometheus. To be used from one event loop, and closed at its end."""
@@ -86,19 +87,13 @@ class PrometheusSource:
         self._url, self._timeout, self._clock = url.rstrip("/"), timeout, clock
         self._access = access or Access()
         self._breaker = _Breaker(clock)
-        self._asked: dict[tuple[str, float | None], _Asked] = {}
+        self._asked: OrderedDict[tuple[str, float | None], _Asked] = OrderedDict()
+        """The longest ago first."""
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="prometheus")
         self._turns = asyncio.Semaphore(parallel)
-        self._heard = threading.local()
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.max_redirects = 0
-        self._session.verify = self._access.ca or True
-        self._session.auth = _Headers(self._access)
-        self._session.hooks["response"].append(self._hear)
-        self._client = PrometheusConnect(self._url, session=self._session, retry=Retry(total=0))
-        # The client has mounted an adapter with ten connections; more threads than that would reconnect each time.
-        self._session.mount(self._url, HTTPAdapter(pool_connections=1, pool_maxsize=parallel, max_retries=0))
+        self._session = Session(self._url, self._access, parallel=parallel, most=MOST_READ)
+        session: Any = self._session  # the client calls request, mount and close of it, and no more
+        self._client = PrometheusConnect(self._url, session=session)
 
     async def fetch(self, queries: Collection[str], at: datetime | None = None) -> Mapping[str, Answer]:
         """See ``MetricSource``. A query that is under way, or was just answered, is not asked again."""
@@ -119,15 +114,14 @@ class PrometheusSource:
 
     def _task(self, query: str, at: float | None) -> asyncio.Task[Answer]:
         now = self._clock.monotonic()
+        while self._asked and not next(iter(self._asked.values())).serves(now):
+            self._asked.popitem(last=False)
         known = self._asked.get((query, at))
-        if known and (not known.task.done() or now - known.since < _FRESH):
+        if known and known.serves(now):
             return known.task
-        if len(self._asked) >= _MOST_KEPT:
-            self._asked = {
-                key: asked for key, asked in self._asked.items() if not asked.task.done() or now - asked.since < _FRESH
-            }
         asked = _Asked(asyncio.create_task(self._answer(query, at)), now)
         self._asked[query, at] = asked
+        self._asked.move_to_end((query, at))
         return asked.task
 
     async def _answer(self, query: str, at: float | None) -> Answer:
@@ -161,66 +155,26 @@ class PrometheusSource:
 
     def _ask(self, query: str, at: float | None) -> tuple[Series, ...]:
         """One query, in a thread."""
-        self._heard.response = None
         # So that the server gives up before we do, and says that it was this query.
         params = {"timeout": f"{_SERVERS_PART * self._timeout:.3f}"}
         if at is not None:
             params["time"] = f"{at:.3f}"
-        timeouts: Any = (min(_CONNECT, self._timeout), self._timeout)  # handed on to requests, which takes a pair
+        timeouts: Any = (min(_CONNECT, self._timeout), self._timeout)  # handed on to our session, which takes a pair
         try:
             result = self._client.custom_query(query, params=params, timeout=timeouts)
         except PrometheusApiClientException:
-            raise _why(self._url, self._heard.response) from None
+            raise _why(self._url, self._session.heard) from None
         except Unreadable as error:
             raise _Unavailable(f"Prometheus at {self._url} is not asked: {error}") from None
-        except requests.TooManyRedirects:
-            raise _Unavailable(f"Prometheus at {self._url} sends us elsewhere: give the address that answers") from None
-        except requests.Timeout:
-            raise _Unavailable(f"Prometheus at {self._url} did not answer in {self._timeout:g} s") from None
-        except requests.ConnectionError as error:
-            raise _Unavailable(f"Prometheus at {self._url} cannot be reached: {_cause(error)}") from None
-        except (requests.RequestException, ValueError, KeyError, TypeError):
+        except TooLarge:
+            raise _Refused(f"the answer has more than {MOST_READ // 1024**2} MiB: ask for fewer series") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise _Unavailable(f"Prometheus at {self._url} {_failed(error, self._timeout)}") from None
+        except (ValueError, KeyError, TypeError):
             raise _Unavailable(f"{self._url} does not answer as a Prometheus does: is the address right?") from None
-        except OSError as error:
-            # The file of the authorities.
-            raise _Unavailable(f"Prometheus at {self._url} is not asked: {error}") from None
-        if lacking := _lacking(self._heard.response):
+        if lacking := _lacking(self._session.heard):
             raise _Refused(lacking)
         return _series(result)
-
-    def _hear(self, response: requests.Response, **_: object) -> None:
-        """Keep the response for the thread that asked: the client gives away no more than its result.
-
-        Its body is read here, in time and size: the client's timeout is that of each part, and its memory ours.
-        """
-        self._heard.response = response
-        body, late = bytearray(), time.monotonic() + self._timeout
-        try:
-            while part := response.raw.read1(_AT_ONCE, decode_content=True):
-                body += part
-                if len(body) > MOST_READ:
-                    raise _Refused(f"the answer has more than {MOST_READ // 1024**2} MiB: ask for fewer series")
-                if time.monotonic() > late:
-                    raise requests.Timeout
-        except urllib3.exceptions.TimeoutError:
-            raise requests.Timeout from None
-        except urllib3.exceptions.HTTPError as error:
-            raise requests.ConnectionError(error) from error
-        finally:
-            if not response.raw.isclosed():
-                response.close()
-        response._content = bytes(body)
-
-
-class _Headers(requests.auth.AuthBase):
-    """Headers that are read at each request."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._access.now())
-        return request
 
 
 class _Breaker:
@@ -258,7 +212,7 @@ class _Breaker:
         self._strikes = 0
 
 
-def _said(response: requests.Response | None, name: str) -> Any:
+def _said(response: Response | None, name: str) -> Any:
     """A field that the server sent beside the data."""
     # The body is parsed once more only where the field may be there at all.
     if response is None or f'"{name}":'.encode() not in response.content:
@@ -269,7 +223,7 @@ def _said(response: requests.Response | None, name: str) -> Any:
         return None
 
 
-def _lacking(response: requests.Response | None) -> str:
+def _lacking(response: Response | None) -> str:
     """Why an answer cannot be relied on; empty where it can.
 
     Warnings are of stores that did not answer (Thanos, Mimir), or of PromQL itself; VictoriaMetrics says ``isPartial``.
@@ -284,10 +238,12 @@ def _lacking(response: requests.Response | None) -> str:
     return f"a partial answer: {left_out}" if left_out else ""
 
 
-def _why(url: str, response: requests.Response | None) -> Exception:
+def _why(url: str, response: Response | None) -> Exception:
     """What a response without success means: 4xx is about the query or about us, all else about the server."""
     if response is None:
         return _Unavailable(f"Prometheus at {url} did not answer")
+    if response.status_code in _ELSEWHERE:
+        return _Unavailable(f"Prometheus at {url} sends us elsewhere: give the address that answers")
     error = _said(response, "error")
     said = error or response.reason
     if response.status_code in {401, 403}:
@@ -302,7 +258,16 @@ def _why(url: str, response: requests.Response | None) -> Exception:
     return _Unavailable(f"Prometheus at {url} is not able to answer ({response.status_code} {said})")
 
 
-def _cause(error: requests.ConnectionError) -> str:
+def _failed(error: urllib3.exceptions.HTTPError, timeout: float) -> str:
+    """What came of a request that has no answer."""
+    # That there is no connection is a kind of timeout to urllib3.
+    slow = isinstance(error, urllib3.exceptions.TimeoutError)
+    if slow and not isinstance(error, urllib3.exceptions.NewConnectionError):
+        return f"did not answer in {timeout:g} s"
+    return f"cannot be reached: {_cause(error)}"
+
+
+def _cause(error: urllib3.exceptions.HTTPError) -> str:
     """The operating system's words, without the addresses of objects that come around them."""
     inner: BaseException | None = error
     while inner is not None:
