@@ -58,9 +58,11 @@ async def test_who_has_not_waited_is_told_when_the_answer_is_there() -> None:
     assert await asker.ask(WHO, "uid", {"q"}) is None
     assert await asker.ask(WHO, "uid", {"q"}) is None
     assert (told, slow.asked) == ([], 1)
+    assert asker.awaits("uid")
     slow.answers.set()
     await asyncio.sleep(0.01)
     assert told == [WHO]
+    assert not asker.awaits("uid")
     assert await asker.ask(WHO, "uid", {"q"}) == {"q": ()}
 
 

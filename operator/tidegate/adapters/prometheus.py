@@ -43,9 +43,9 @@ _ELSEWHERE = range(300, 400)
 """Status codes of redirects."""
 _OVERHEAD = 1.0
 """Seconds that a thread may take to give up after its own timeouts have passed."""
-_TURN = 30.0
-"""Seconds that a query waits for its turn: hundreds of releases that begin at once have thousands. That it waits is no
-failure of the server's."""
+_TURN = 60.0
+"""Seconds that a query waits for its turn: 500 releases that begin at once have 7,000. That it waits is no failure of
+the server's, and one that gave up halfway would have to be asked again, behind all others."""
 
 
 class _Unavailable(Exception):

@@ -52,6 +52,11 @@ class Asker:
             task.add_done_callback(partial(self._told, who))
         return None
 
+    def awaits(self, uid: str) -> bool:
+        """Whether the answer is yet to come, and nobody waits for it: what is to be asked need not be worked out."""
+        task = self._asked.get(uid)
+        return task is not None and not task.done()
+
     def _told(self, who: Subject, _: object) -> None:
         self._late -= 1
         self.answered(who)

@@ -292,6 +292,8 @@ class Observer:
 
         if machine.look_due(release.spec.analysis, release.status.analysis, release.status.step) > now + SOON:
             return None
+        if self._asker.awaits(release.uid):
+            return None
         source = None
         if machine.by_pods(obs):
             source = self._scrapes.of(release.uid, release.namespace, machine.scraped(obs, await pods))
