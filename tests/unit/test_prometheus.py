@@ -34,6 +34,7 @@ class Server:
         self.trickle = False
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.connections: set[object] = set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +44,7 @@ class Server:
                 query = {name: values[0] for name, values in parse_qs(urlparse(self.path).query).items()}
                 outer.asked.append(query)
                 outer.headers.append(dict(self.headers))
+                outer.connections.add(self.client_address)
                 time.sleep(outer.delay)
                 status, body = outer.reply(query)
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -212,6 +214,18 @@ async def test_who_asks_the_same_at_the_same_time_shares_one_query(
     clock.at += 0.2
     await source.fetch(["x"])
     assert len(server.asked) == 3
+
+
+async def test_connections_are_kept_and_answers_only_while_they_serve(
+    server: Server, source: PrometheusSource, clock: Time
+) -> None:
+    for number in range(30):
+        await source.fetch([f"x{number}-{which}" for which in range(20)])
+        clock.at += 1
+    assert len(server.asked) == 600
+    assert len(server.connections) <= 8
+    await source.fetch(["y"])
+    assert len(source._asked) == 1
 
 
 async def test_one_who_gives_up_does_not_take_the_answer_from_others(server: Server, source: PrometheusSource) -> None:
