@@ -216,9 +216,8 @@ async def test_who_asks_the_same_at_the_same_time_shares_one_query(
     assert len(server.asked) == 3
 
 
-async def test_connections_are_kept_and_answers_only_while_they_serve(
-    server: Server, source: PrometheusSource, clock: Time
-) -> None:
+async def test_connections_are_kept_and_answers_only_while_they_serve(server: Server, clock: Time) -> None:
+    source = PrometheusSource(server.url, timeout=30, parallel=8, clock=clock)
     for number in range(30):
         await source.fetch([f"x{number}-{which}" for which in range(20)])
         clock.at += 1
@@ -226,6 +225,7 @@ async def test_connections_are_kept_and_answers_only_while_they_serve(
     assert len(server.connections) <= 8
     await source.fetch(["y"])
     assert len(source._asked) == 1
+    await source.close()
 
 
 async def test_one_who_gives_up_does_not_take_the_answer_from_others(server: Server, source: PrometheusSource) -> None:
