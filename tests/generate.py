@@ -26,7 +26,7 @@ HEADER = "# Generated from {} by `make generate`. Do not edit.\n"
 def copies() -> dict[Path, str]:
     """The files that are copies, with what they should say."""
     sources = {
-        **{FILES / name: ROOT / "manifests" / name for name in ("rbac.yaml", "alerts.yaml")},
+        FILES / "rbac.yaml": ROOT / "manifests/rbac.yaml",
         **{FILES / "webhook" / name: ROOT / "manifests/webhook" / name for name in ("rbac.yaml", "webhook.yaml")},
         **{FILES / "crds" / source.name: source for source in (ROOT / "crds").glob("tidegate.dev_*.yaml")},
         **{FILES / "admission" / source.name: source for source in ADMISSION.glob("*.yaml")},

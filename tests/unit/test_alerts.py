@@ -21,7 +21,7 @@ from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
 from tidegate.api.release import Phase, ReleaseStatus, StepStatus
 from tidegate.engine.meters import Meters
 
-RULES = yaml.safe_load((Path(__file__).parents[2] / "manifests/alerts.yaml").read_text())["groups"]
+RULES = yaml.safe_load((Path(__file__).parents[2] / "charts/tidegate/alerts.yaml").read_text())["groups"]
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 RELEASES = 50
 

@@ -102,7 +102,7 @@ def test_alerts_are_a_rule_of_the_chart_where_they_are_wanted(helm: Path) -> Non
         "PrometheusRule/tidegate"
     ]
     assert rule["metadata"]["labels"]["release"] == "kps"
-    assert rule["spec"] == yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+    assert rule["spec"] == yaml.safe_load((CHART / "alerts.yaml").read_text())
 
 
 def test_an_installation_of_another_name_elsewhere_is_exempted_and_bound_by_its_own_account(helm: Path) -> None:
