@@ -353,7 +353,7 @@ def _kept(looks: Array, digits: int, length: int) -> Array:
 
 
 def _plain(values: Array, digits: int) -> Array:
-    size = 10.0 ** (np.floor(np.log10(np.maximum(values, 1e-9))) - digits + 1)
+    size = np.minimum(1, 10.0 ** (np.floor(np.log10(np.maximum(values, 1e-9))) - digits + 1))
     plain: Array = np.where(values > 0, np.round(values / size) * size, 0.0)
     return plain
 
