@@ -16,7 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from tests.cluster import artifacts
+from tests.cluster.interface import ClusterUnavailable
 from tests.rig import protobuf
 from tests.rig.protobuf import Native
 
@@ -203,6 +206,20 @@ class Prometheus:
         with urllib.request.urlopen(address, timeout=5) as response:  # our own address
             found = json.load(response)["data"]["result"]
         return float(found[0]["value"][1]) if found else None
+
+
+@contextmanager
+def exposing() -> Iterator[Pods]:
+    """Pods for a test, which is skipped where there is no Prometheus to scrape them."""
+    try:
+        artifacts.prometheus()
+    except ClusterUnavailable as reason:
+        pytest.skip(f"no Prometheus here: {reason}")
+    pods = Pods()
+    try:
+        yield pods
+    finally:
+        pods.close()
 
 
 @contextmanager

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prometheus_client import generate_latest
-from tests.cluster import artifacts
-from tests.cluster.interface import ClusterUnavailable
-from tests.rig.prometheus import Pod, Pods, Prometheus, eventually, running
+from tests.rig.prometheus import Pod, Pods, Prometheus, eventually, exposing, running
 
 from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
 from tidegate.api.release import Phase, ReleaseStatus, StepStatus
@@ -73,13 +71,8 @@ def rules() -> list[dict[str, object]]:
 
 @pytest.fixture
 def pods() -> Iterator[Pods]:
-    try:
-        artifacts.prometheus()
-    except ClusterUnavailable as reason:
-        pytest.skip(f"no Prometheus here: {reason}")
-    pods = Pods()
-    yield pods
-    pods.close()
+    with exposing() as pods:
+        yield pods
 
 
 def test_fifty_releases_without_answers_are_one_alert(

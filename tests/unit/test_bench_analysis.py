@@ -17,9 +17,10 @@ from tests.bench.analysis.measure import Cell, Ends, Setting, measured
 from tests.bench.analysis.plot import dots
 from tests.bench.analysis.releases import Service, story
 from tests.bench.analysis.rivals import Minutes
-from tests.bench.analysis.sheet import Bar, Sheet
+from tests.bench.analysis.sheet import Sheet
 from tests.bench.analysis.tables import TABLES
 from tests.bench.analysis.worlds import WORLDS, Array, Case
+from tests.bench.bars import Row
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, RatioSpec
 
@@ -162,7 +163,7 @@ def test_a_whole_release_ends() -> None:
 
 def test_the_report_keeps_its_other_sections(tmp_path: Path) -> None:
     first = Sheet(
-        "7.2", "Second", "text", ("a",), [("1",)], (Bar("x", 1, 2, "%"),), {"plot": dots("t", ["r"], {"s": [1]}, 0.1)}
+        "7.2", "Second", "text", ("a",), [("1",)], (Row("x", 1, 2, "%"),), {"plot": dots("t", ["r"], {"s": [1]}, 0.1)}
     )
     other = Sheet("7.1", "First", "text", ("a",), [("2",)])
     for sheet in (first, other, first):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from tests.rig.web import serving
 
 from tidegate.adapters.http import HttpProber
 from tidegate.core.asking import MOST_READ, Call, Reply
@@ -55,13 +56,8 @@ async def url() -> AsyncIterator[str]:
             web.get("/elsewhere", _elsewhere),
         ]
     )
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with serving(app) as found:
+        yield found
 
 
 @pytest.fixture

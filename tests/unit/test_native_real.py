@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster import artifacts
-from tests.cluster.interface import ClusterUnavailable
-from tests.rig.prometheus import EVERY, Pod, Pods, Prometheus, eventually, running
+from tests.rig.prometheus import EVERY, Pod, Pods, Prometheus, eventually, exposing, running
 from tests.rig.protobuf import Native
 
 from tidegate.adapters.clock import SystemClock
@@ -37,13 +35,8 @@ LATENCY = {"name": "latency", "preset": "Latency", "quantile": "p90", "maxIncrea
 
 @pytest.fixture(scope="module")
 def pods() -> Iterator[Pods]:
-    try:
-        artifacts.prometheus()
-    except ClusterUnavailable as reason:
-        pytest.skip(f"no Prometheus here: {reason}")
-    pods = Pods()
-    yield pods
-    pods.close()
+    with exposing() as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")

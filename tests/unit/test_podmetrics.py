@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from tests.rig.web import serving
 
 from tidegate.adapters.podmetrics import MOST_READ, TIMEOUT, HttpPodReader
 from tidegate.ports.metrics import Exposition
@@ -87,13 +88,8 @@ async def url() -> AsyncIterator[str]:
     app = web.Application()
     handlers = (_plain, _packed, _cut, _bomb, _bad, _strange, _long, _endless, _double, _slow, _elsewhere, _openmetrics)
     app.add_routes([web.get(f"/{handler.__name__.removeprefix('_')}", handler) for handler in handlers])
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with serving(app) as found:
+        yield found
 
 
 @pytest.fixture

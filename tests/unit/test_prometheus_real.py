@@ -17,10 +17,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.cluster import artifacts
-from tests.cluster.interface import ClusterUnavailable
 from tests.cluster.pki import Authority
-from tests.rig.prometheus import EVERY, InTurn, Pod, Pods, Prometheus, eventually, running
+from tests.rig.prometheus import EVERY, InTurn, Pod, Pods, Prometheus, eventually, exposing, running
 
 from tidegate.adapters.access import Access
 from tidegate.adapters.clock import SystemClock
@@ -39,13 +37,8 @@ ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "99%"}
 @pytest.fixture(scope="module")
 def pods() -> Iterator[Pods]:
     """A namespace for each story; in each two pods of stable and two of the candidate."""
-    try:
-        artifacts.prometheus()
-    except ClusterUnavailable as reason:
-        pytest.skip(f"no Prometheus here: {reason}")
-    pods = Pods()
-    yield pods
-    pods.close()
+    with exposing() as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.rig.web import serving
 
 from tidegate.adapters import watch as watches
 from tidegate.adapters.watch import BURST, PACE, Pace, _Forgetful, watch
@@ -95,23 +96,17 @@ class Api:
         app.router.add_get("/api/v1/services", self._list)
         for kind in MUTE:
             app.router.add_get(f"/api/v1/{kind.plural}", self._list_only)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        here = {"name": "here"}
-        config = {
-            "clusters": [{**here, "cluster": {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}}],
-            "users": [{**here, "user": {"token": "t"}}],
-            "contexts": [{**here, "context": {"cluster": "here", "user": "here"}}],
-            "current-context": "here",
-        }
-        (folder / "kubeconfig").write_text(json.dumps(config))
-        patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
-        try:
+        async with serving(app) as url:
+            here = {"name": "here"}
+            config = {
+                "clusters": [{**here, "cluster": {"server": url}}],
+                "users": [{**here, "user": {"token": "t"}}],
+                "contexts": [{**here, "context": {"cluster": "here", "user": "here"}}],
+                "current-context": "here",
+            }
+            (folder / "kubeconfig").write_text(json.dumps(config))
+            patch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
             yield
-        finally:
-            await runner.cleanup()
 
 
 class Seen:

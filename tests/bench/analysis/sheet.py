@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.bench.bars import Row
 
-@dataclass(frozen=True)
-class Bar:
-    """A figure that may be so much at most."""
 
-    what: str
-    most: float
-    figure: float
-    unit: str = ""
-    doubt: str = ""
-    """How exact the figure is, and where it was found."""
-
-    @property
-    def met(self) -> bool:
-        """Whether it is."""
-        return self.figure <= self.most
-
-    def row(self) -> list[str]:
-        """For a reader."""
-        unit = f" {self.unit}" if self.unit else ""
-        found = f"{self.figure:.3g}{unit}"
-        return [self.what, f"≤ {self.most:g}{unit}", found, self.doubt, "yes" if self.met else "**no**"]
+def _cells(bar: Row) -> list[str]:
+    """A bar for a reader; what is more is how exact the figure is, and where it was found."""
+    unit = f" {bar.unit}" if bar.unit else ""
+    found = f"{bar.figure:.3g}{unit}"
+    return [bar.what, f"≤ {bar.most:g}{unit}", found, bar.more, "yes" if bar.met else "**no**"]
 
 
 BAR_HEAD = ("what", "bar", "measured", "how exactly, and where", "met")
@@ -42,7 +28,7 @@ class Sheet:
     text: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    bars: Sequence[Bar] = ()
+    bars: Sequence[Row] = ()
     plots: Mapping[str, str] = field(default_factory=dict)
     """SVG, by what it shows."""
 
@@ -50,7 +36,7 @@ class Sheet:
         """The section; ``links`` are the files of the plots."""
         parts = [f"## {self.title}", self.text]
         if self.bars:
-            parts.append(grid(BAR_HEAD, [bar.row() for bar in self.bars]))
+            parts.append(grid(BAR_HEAD, [_cells(bar) for bar in self.bars]))
         parts += [f"![{what}]({file})" for what, file in links.items()]
         parts.append(grid(self.head, self.rows))
         return "\n\n".join(parts)

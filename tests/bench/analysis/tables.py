@@ -27,8 +27,9 @@ from tests.bench.analysis.measure import (
     spread,
 )  # fmt: skip
 from tests.bench.analysis.releases import Service, Story, story
-from tests.bench.analysis.sheet import Bar, Sheet, count, minutes, percent
+from tests.bench.analysis.sheet import Sheet, count, minutes, percent
 from tests.bench.analysis.worlds import KNOWN, WORLDS, Arm, Case, Trace
+from tests.bench.bars import Row
 from tidegate.api.analysis import DEFAULT_METRICS, AnalysisSpec, MetricSpec, RatioSpec
 from tidegate.core.verdict.decision import Family, Plan
 from tidegate.core.verdict.evidence import Rule
@@ -155,7 +156,7 @@ def kernel(setting: Setting) -> Sheet:
     worst = max((race for race in races if race.alpha == 0.01), key=lambda race: medians[race])
     low, high = _median_bounds(used[worst])
     where = f"{low:.2f} to {high:.2f}; arms 1:{1 / worst.kappa:.0f}, base {worst.base:.1%}, ×{worst.ratio:g}"
-    bar = Bar("requests until the revert, median, by the bound, alpha 1 %", 1.6, medians[worst], "×", where)
+    bar = Row("requests until the revert, median, by the bound, alpha 1 %", 1.6, medians[worst], "×", where)
     text = (
         "Independent requests, looks so close that they cost nothing, one test, no tempering. The bound is"
         " log(1/alpha) divided by the information of a request; no valid test needs fewer on average."
@@ -199,7 +200,7 @@ def false_reverts(setting: Setting) -> Sheet:
         for ratio, most in ((1.0, 0.5), (1.2, 5.0)):
             ends, where = worst(world, ratio, TIDEGATE)
             what = f"{world}: reverted at true ratio {ratio:g}"
-            bars.append(Bar(what, most, 100 * ends.share(), "%", _exactly(ends, where)))
+            bars.append(Row(what, most, 100 * ends.share(), "%", _exactly(ends, where)))
     series = {name: [100 * share(world, 1.0, name) for world in WORLDS] for name in (TIDEGATE, PEEKING, FLAGGER, ARGO)}
     chart = plot.dots("Healthy releases reverted, percent, worst of six rates", list(WORLDS), series, 0.05)
     text = (
@@ -270,11 +271,11 @@ def _line(case: Case, found: Mapping[str, Ends]) -> list[str]:
     return cells
 
 
-def _against(case: Case, found: Mapping[str, Ends], other: str, most: float) -> Bar:
+def _against(case: Case, found: Mapping[str, Ends], other: str, most: float) -> Row:
     ours, theirs = (float(found[name].after(case.onset).exposure.mean()) for name in (TIDEGATE, other))
     close = float(found["closer"].after(_often(case).onset).exposure.mean())
     doubt = f"{count(ours)} of {count(theirs)} requests; with looks every 15 s {close / theirs:.2f} ×"
-    return Bar(f"{_told(case)}: failed requests, of those with {other}", most, ours / theirs, "×", doubt)
+    return Row(f"{_told(case)}: failed requests, of those with {other}", most, ours / theirs, "×", doubt)
 
 
 _HEAD = ("candidate", "Tidegate", "looks 15 s", "maxIncrease 20 %", *_THEIRS)
@@ -309,7 +310,7 @@ def late(setting: Setting) -> Sheet:
         ours, theirs = (found[case][name].after(case.onset).delay(case) for name in (TIDEGATE, PEEKING))
         close = found[case]["closer"].after(2 * case.onset).delay(_often(case))
         doubt = f"{minutes(ours)} against {minutes(theirs)}; with looks every 15 s {minutes(close)}"
-        bars.append(Bar(f"{_told(case)}, from minute 20: delay, of Kayenta's", 0.5, ours / theirs, "×", doubt))
+        bars.append(Row(f"{_told(case)}, from minute 20: delay, of Kayenta's", 0.5, ours / theirs, "×", doubt))
     rows = [_line(case, found[case]) for case in _LATE]
     text = f"A candidate that turns bad after 20 minutes: a leak, a cron job, an expired cache. {_READ}"
     return Sheet("late", "Late regressions", text, _HEAD, rows, bars)
@@ -352,7 +353,7 @@ def wrong_passes(setting: Setting) -> Sheet:
         key = max(((world, many, rps, 2.0) for rps in (10, 1000)), key=passed)
         low, high = bounds(passed(key) * setting.runs, setting.runs)
         doubt = f"{percent(low)} to {percent(high)} %; {key[2]} rps"
-        bars.append(Bar(f"{world}, {many[0]} pods: twice as bad, proven", 0.5, 100 * passed(key), "%", doubt))
+        bars.append(Row(f"{world}, {many[0]} pods: twice as bad, proven", 0.5, 100 * passed(key), "%", doubt))
     text = (
         "Candidates that were ever `Pass` within an hour of one step, base 1 %, the worse of 10 and 1000 rps: such that"
         " are bad by exactly what is allowed (1.5 times and 0.1 points, beta is 5 %), and such that are twice as bad."
@@ -388,7 +389,7 @@ def business(setting: Setting) -> Sheet:
         rows.append([f"{sessions} a second", f"{drop:.0%}", percent(ends.share()), minutes(ends.delay(Case(1, _SALE)))])
         if drop <= 0.05:
             what = "no drop" if not drop else "a drop of just what is allowed"
-            bars.append(Bar(f"{what}, {sessions} sessions a second", 5, 100 * ends.share(), "%", _exactly(ends, "")))
+            bars.append(Row(f"{what}, {sessions} sessions a second", 5, 100 * ends.share(), "%", _exactly(ends, "")))
     text = (
         "Orders per session, 3 %, with `maxDecrease: 5%`: reverted within four hours, and minutes until then, median of"
         " all. The bar is alpha. What is allowed is narrow: a small service cannot tell a tenth less in an afternoon."
@@ -424,7 +425,7 @@ def limits(setting: Setting) -> Sheet:
         ends = Ends.joined(parts)
         rows.append([f"{rps:g} rps", f"{rate:.0%}", percent(ends.share()), minutes(ends.delay(Case(rps, 0.01)))])
     edge = Ends.joined([one for (_, rate), parts in found.items() if rate == 0.05 for one in parts])
-    bar = Bar("reverted at exactly the limit", 5, 100 * edge.share(), "%", _exactly(edge, "all rates; alpha is 5 %"))
+    bar = Row("reverted at exactly the limit", 5, 100 * edge.share(), "%", _exactly(edge, "all rates; alpha is 5 %"))
     text = "Errors with `max: 5%` and no comparison. Reverted within an hour, and minutes until then, median of all."
     return Sheet("7.7", "Absolute limits", text, ("requests", "errors", "reverted, %", "delay"), rows, (bar,))
 
@@ -468,7 +469,7 @@ def latency(setting: Setting) -> Sheet:
             healthy = {1.0: 0.5, 1.2: 5.0}.get(cell.ratio)
             if healthy is not None and edges != "classic, default":
                 what = f"{edges}, {rps:g} rps: reverted at {cell.ratio:g} times the duration"
-                bars.append(Bar(what, healthy, 100 * ends.share(), "%", _exactly(ends, "")))
+                bars.append(Row(what, healthy, 100 * ends.share(), "%", _exactly(ends, "")))
         rows.append(line)
     text = (
         "Durations are lognormal (sigma 0.8, median 100 ms); the metric is p99 with maxIncrease 30 %. Reverted within"
@@ -561,7 +562,7 @@ def releases(setting: Setting) -> Sheet:
         if wrong is not None and service.rps >= 10:
             low, high = bounds(ends[wrong] * many, many)
             doubt = f"{percent(low)} to {percent(high)} %"
-            bars.append(Bar(f"{told}: {wrong}", 1.0, 100 * ends[wrong], "%", doubt))
+            bars.append(Row(f"{told}: {wrong}", 1.0, 100 * ends[wrong], "%", doubt))
     text = (
         "Default steps and the default analysis (`advance: Baked`, errors and, as no histogram is exposed, no latency),"
         f" the Service's requests as given, ten replicas, scrapes every 15 s; {many} releases each. Held: somebody is"
@@ -592,10 +593,10 @@ def cost(setting: Setting) -> Sheet:
         spent = float(np.median([look.seconds for look in looks])) * 1000
         kept = max(look.kept for look in looks) / 1024
         rows.append([str(replicas), f"{spent:.2f} ms", f"{kept:.2f} KB"])
-        bars.append(Bar(f"a look with {replicas} pods: time of one metric", 1, spent, "ms", "median of 240"))
+        bars.append(Row(f"a look with {replicas} pods: time of one metric", 1, spent, "ms", "median of 240"))
         least = min(least, spent)
-        bars.append(Bar(f"a look with {replicas} pods: what is kept of one metric", 4, kept, "KB", "the most of 240"))
-    bars.append(Bar("a look with 32 pods: time, of one with 3", 3, spent / least, "×", "on any machine"))
+        bars.append(Row(f"a look with {replicas} pods: what is kept of one metric", 4, kept, "KB", "the most of 240"))
+    bars.append(Row("a look with 32 pods: time, of one with 3", 3, spent / least, "×", "on any machine"))
     text = (
         "`core.analysis.look` with the errors of so many pods of each revision: answers counted, journal read and"
         " written, findings told. Processor time, on whatever machine this ran."

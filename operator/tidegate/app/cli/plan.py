@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 from tidegate.app.cli import releases
@@ -42,14 +41,7 @@ def register(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell; the exit code is 1 where that cannot be."""
-    from tidegate.simulation.scenario import Wrong as NotSimulated
-
-    try:
-        sys.stdout.write(_answer(args))
-    except (Wrong, NotSimulated) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return releases.tell(_answer, args)
 
 
 def _answer(args: argparse.Namespace) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tidegate.api.release import ReleaseSpec
@@ -38,6 +39,18 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pods", type=int, metavar="N", help="replicas of the Deployment (default 10)")
     parser.add_argument("--scrape", metavar="DURATION", help="how often Prometheus scrapes (default 15s)")
     parser.add_argument("--counters", choices=["Router", "Pods"], help="whose counters there are")
+
+
+def tell(answer: Callable[[argparse.Namespace], str], args: argparse.Namespace) -> int:
+    """Write the answer, or what is wrong; the exit code says which."""
+    from tidegate.simulation.scenario import Wrong as NotSimulated
+
+    try:
+        sys.stdout.write(answer(args))
+    except (Wrong, NotSimulated) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 def release(name: str, wanted: str | None) -> tuple[str, str, ReleaseSpec]:

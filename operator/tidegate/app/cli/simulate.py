@@ -52,14 +52,7 @@ def register(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate; the exit code is 1 where that cannot be."""
-    from tidegate.simulation.scenario import Wrong as NotSimulated
-
-    try:
-        sys.stdout.write(_answer(args))
-    except (Wrong, NotSimulated) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return releases.tell(_answer, args)
 
 
 def _answer(args: argparse.Namespace) -> str:
