@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,11 +24,12 @@ from tidegate.adapters.access import Access
 from tidegate.adapters.clock import SystemClock
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Reason, Verdict
-from tidegate.core import analysis, counters
-from tidegate.core.counters import Answer, Counted, Ledger, Missing, Series
-from tidegate.core.questions import Arms
+from tidegate.core import analysis
+from tidegate.core.counters import Answer, Counted, Missing
+from tidegate.core.questions import Arms, Side
 
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
+learnt = analysis._learnt
 STORIES = ("quiet", "reset", "born", "gone", "gap", "slow", "away", "warned", "behind", "odd")
 ERRORS = {"name": "errors", "preset": "ErrorRatio", "max": "99%"}
 """It never fails: what has failed counts no more."""
@@ -82,18 +83,17 @@ class Story:
     async def look(self) -> AnalysisStatus:
         answers = await self.source.fetch(analysis.queries(self.spec, self.arms, self.status))
         now = datetime.now(UTC)
-        with patch.object(analysis, "count", self._counting):
+        with patch.object(analysis, "_learnt", self._learning):
             self.status = analysis.look(self.spec, self.status, self.arms, answers, now, step_changed=False)
         return self.status
 
-    def _counting(self, ledger: Ledger, columned: Sequence[tuple[str, Series]], **how: Any) -> Counted:
-        found = counters.count(ledger, columned, **how)
-        revisions = {series.labels["pod"].rpartition("-")[0] for _, series in columned}
-        for growth in found.growths.values():
-            for column, value in growth.items():
-                (revision,) = revisions
-                self.grown[revision, column] += value
-        return found
+    def _learning(self, view: Any, metric: Any, known: Any, counted: Mapping[Side, Counted]) -> Any:
+        """What is learnt, not what is read: where one arm is not scraped yet, the other's growth is read again."""
+        for side, revision in ((Side.Stable, STABLE), (Side.Candidate, CANDIDATE)):
+            for growth in counted[side].growths.values():
+                for column, value in growth.items():
+                    self.grown[revision, column] += value
+        return learnt(view, metric, known, counted)
 
     @property
     def counted(self) -> tuple[float, float, float, float]:
