@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
 from tidegate.core import presets
@@ -41,8 +41,8 @@ class Arm:
     """Evidence is of arms of the same names."""
     matchers: tuple[str, ...]
     """PromQL's for its series, where pods count by themselves."""
-    words: Mapping[str, str]
-    """What stands for it in PromQL of the user's, between ``{{`` and ``}}``."""
+    words: tuple[tuple[str, str], ...]
+    """What stands for it in PromQL of the user's: for which word between ``{{`` and ``}}``, and what."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Arms:
 
         def arm(hash_: str, pods: str) -> Arm:
             matchers = (f"namespace={json.dumps(namespace)}", f"pod=~{json.dumps(pods)}")
-            return Arm(hash_, matchers, {"revision": hash_, "pods": pods, "namespace": namespace})
+            return Arm(hash_, matchers, (("revision", hash_), ("pods", pods), ("namespace", namespace)))
 
         return cls(arm(*stable), arm(*candidate), router)
 
@@ -89,7 +89,8 @@ class Arms:
             either = "|".join(name.replace(".", "[.]") for name in variants)
             labels = (f"namespace={json.dumps(namespace)}", f"{FLAG_LABEL}={json.dumps(flag)}")
             matchers = (*labels, f"{VARIANT_LABEL}=~{json.dumps(either)}")
-            return Arm(f"{flag}: {either}", matchers, {"variant": either, "flag": flag, "namespace": namespace})
+            words = (("variant", either), ("flag", flag), ("namespace", namespace))
+            return Arm(f"{flag}: {either}", matchers, words)
 
         labelled = f" with labels {FLAG_LABEL} and {VARIANT_LABEL}"
         return cls(arm(control), arm(candidate), control="control", labelled=labelled)
@@ -240,7 +241,7 @@ def history_of(
     asked = history(spec, metric, arms)
     if metric.preset is None or not asked:
         return asked
-    chosen = next((some for some in _combinations(metric, arms) if _source(some) == source), None)
+    chosen = _chosen(metric, arms, source)
     present = set().union(*(_present(one, answers) for one in asked))
     meant = chosen or _best(metric, arms, [present]) or asked[0].families
     parts = ((one, tuple(family for family in meant if family in one.families)) for one in asked)
@@ -251,7 +252,7 @@ def by_pods(metric: MetricSpec, arms: Arms, source: str | None) -> bool:
     """Whether the counters that are compared tell pods apart."""
     if metric.ratio is not None:
         return is_counter_name(metric.ratio.of) and is_counter_name(metric.ratio.to)
-    return any(_source(families) == source for families in _combinations(metric, arms))
+    return _chosen(metric, arms, source) is not None
 
 
 def needs_stable(metric: MetricSpec) -> bool:
@@ -260,12 +261,14 @@ def needs_stable(metric: MetricSpec) -> bool:
     return compared or metric.preset is Preset.ErrorRatio
 
 
+@lru_cache(4096)
 def questions(
     spec: AnalysisSpec, metric: MetricSpec, arms: Arms, side: Side, source: str | None = None
 ) -> tuple[Question, ...]:
     """The queries of one arm of a metric; none where the router's counters are wanted and it has none.
 
-    Where ``source`` does not tell yet whose counters it goes by, they ask for all that it might be.
+    Where ``source`` does not tell yet whose counters it goes by, they ask for all that it might be. Looks ask the same
+    again and again: so many of the last ones are kept.
     """
     if metric.gauge is not None:
         remedy = "is the query right? For pods that have no series add: or vector(0)"
@@ -282,11 +285,10 @@ def questions(
         return of_router
     if metric.source is CounterSource.Router:
         return ()
-    families = _families(metric, arms)
-    chosen = next((some for some in _combinations(metric, arms) if _source(some) == source), None)
+    chosen = _chosen(metric, arms, source)
     if chosen:
         return (_of_families(metric, chosen, arms, side, window(spec)),)
-    return (*of_router, _of_families(metric, families, arms, side, window(spec)))
+    return (*of_router, _of_families(metric, _families(metric, arms), arms, side, window(spec)))
 
 
 def sources(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:
@@ -390,20 +392,30 @@ def _present(question: Question, answers: Mapping[str, Answer]) -> set[Family]:
     return telling or {family for family, _ in found}
 
 
-def _combinations(metric: MetricSpec, arms: Arms) -> list[tuple[Family, ...]]:
-    """Families that together count all requests, each once; the best first.
+def _combinations(metric: MetricSpec, arms: Arms) -> tuple[tuple[Family, ...], ...]:
+    """Families that together count all requests, each once; the best first."""
+    return _combined(metric.preset is Preset.Latency, _protocols(metric, arms), arms.themselves)
 
-    A proxy counts requests of any protocol, an application's counters those of one. Of durations native histograms tell
-    more than classic ones, whose edges move what is too slow; of requests they tell the same, and are longer to read.
+
+@lru_cache
+def _combined(of_durations: bool, protocols: tuple[Protocol, ...], themselves: bool) -> tuple[tuple[Family, ...], ...]:
+    """A proxy counts requests of any protocol, an application's counters those of one. Of durations native histograms
+    tell more than classic ones, whose edges move what is too slow; of requests they tell the same, and are longer to
+    read.
     """
-    families, protocols = _families(metric, arms), _protocols(metric, arms)
-    if metric.preset is Preset.Latency:
+    families = _fitting(of_durations, protocols, themselves)
+    if of_durations:
         families = (*filter(_is_native, families), *itertools.filterfalse(_is_native, families))
     alone: list[tuple[Family, ...]] = [(family,) for family in families if set(protocols).issubset(family.protocols)]
     if len(protocols) == 1:
-        return alone
+        return tuple(alone)
     each = [[family for family in families if family.protocols == (protocol,)] for protocol in protocols]
-    return [*itertools.product(*each), *alone]
+    return (*itertools.product(*each), *alone)
+
+
+def _chosen(metric: MetricSpec, arms: Arms, source: str | None) -> tuple[Family, ...] | None:
+    """The pods' families that a source's name stands for; None where it stands for none."""
+    return next((some for some in _combinations(metric, arms) if _source(some) == source), None)
 
 
 def _is_native(family: Family) -> bool:
@@ -425,13 +437,17 @@ def _protocols(metric: MetricSpec, arms: Arms) -> tuple[Protocol, ...]:
 
 
 def _families(metric: MetricSpec, arms: Arms) -> tuple[Family, ...]:
-    """By which names it may be counted. The pods' own text has no native histograms."""
+    """By which names it may be counted."""
+    return _fitting(metric.preset is Preset.Latency, _protocols(metric, arms), arms.themselves)
+
+
+@lru_cache
+def _fitting(of_durations: bool, protocols: tuple[Protocol, ...], themselves: bool) -> tuple[Family, ...]:
+    """The pods' own text has no native histograms."""
     known, native = (
-        (presets.BUCKETS, presets.NATIVE_BUCKETS)
-        if metric.preset is Preset.Latency
-        else (presets.REQUESTS, presets.NATIVE_REQUESTS)
+        (presets.BUCKETS, presets.NATIVE_BUCKETS) if of_durations else (presets.REQUESTS, presets.NATIVE_REQUESTS)
     )
-    return presets.fitting((*known, *(() if arms.themselves else native)), _protocols(metric, arms))
+    return presets.fitting((*known, *(() if themselves else native)), protocols)
 
 
 def _router(metric: MetricSpec, arms: Arms) -> RouterSeries | None:
@@ -500,7 +516,7 @@ def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) ->
 
 def _worded(text: str, arms: Arms, side: Side) -> str:
     """PromQL of the user's, for one arm."""
-    for name, value in arms.of(side).words.items():
+    for name, value in arms.of(side).words:
         text = text.replace(f"{{{{{name}}}}}", value)
     return text
 

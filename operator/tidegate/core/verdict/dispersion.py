@@ -192,7 +192,7 @@ def _rounded(so_far: Tally, more: Tally) -> Tally:
 
 
 def _plain(value: float, digits: int) -> float:
-    return round(value, max(0, digits - 1 - math.floor(math.log10(value)))) if value > 0 else 0.0
+    return value if value == int(value) else round(value, max(0, digits - 1 - math.floor(math.log10(value))))
 
 
 def _short(value: float) -> float:

@@ -12,6 +12,11 @@ from tidegate.core.verdict.kernel import Poll
 _RATIOS = np.geomspace(0.1, 50, 25)
 _EACH: tuple[float, ...] = tuple(_RATIOS.tolist())
 _LEAST_EFFECT = 1.3
+_LEAST_BETS = np.stack((_RATIOS * _LEAST_EFFECT, np.full(len(_RATIOS), -np.inf)))
+_MOST_BETS = np.stack((np.full(len(_RATIOS), np.inf), _RATIOS / _LEAST_EFFECT))
+"""A row for each of the two sides: what bets on the true ratio are at least, and at most."""
+_DIGITS = 5
+"""An event of stable's may be worth a thousandth, and a release has thousands of looks, each of which is rounded."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,11 @@ class RatioBand:
         The e-value of ``kernel.against_stable`` without delta, whose best tilt needs no base rate.
         """
         guess = past.candidate.rate / past.stable.rate
-        bets = np.maximum(guess, _RATIOS * _LEAST_EFFECT), np.minimum(guess, _RATIOS / _LEAST_EFFECT)
-        sides = []
-        for so_far, bet in zip((self.above, self.below), bets, strict=True):
-            tilt = (bet - _RATIOS) / (_RATIOS * (1 + poll.kappa * bet))
-            log_e = poll.candidate.events * np.log1p(tilt) + poll.stable.events * np.log1p(-_RATIOS * poll.kappa * tilt)
-            sides.append(tuple((np.array(so_far) + log_e / phi).tolist()))
-        return RatioBand(*sides)
+        bets = np.minimum(np.maximum(guess, _LEAST_BETS), _MOST_BETS)
+        tilt = (bets - _RATIOS) / (_RATIOS * (1 + poll.kappa * bets))
+        log_e = poll.candidate.events * np.log1p(tilt) + poll.stable.events * np.log1p(-_RATIOS * poll.kappa * tilt)
+        above, below = np.round(np.array((self.above, self.below)) + log_e / phi, _DIGITS).tolist()
+        return RatioBand(tuple(above), tuple(below))
 
     def interval(self, alpha: float) -> tuple[float, float] | None:
         """From, to; None as long as nothing is excluded. At the ends of the grid: or less, or more."""
@@ -52,10 +55,9 @@ class RatioBand:
         interval = _EACH[0] if low is None else low, _EACH[-1] if high is None else high
         return interval if interval[0] < interval[1] else None
 
-    def dump(self) -> list[list[float]]:
-        """As JSON. An event of stable's may be worth a thousandth, and a release has thousands of looks, each of which
-        is rounded."""
-        return [[round(e, 5) for e in side] for side in (self.above, self.below)]
+    def dump(self) -> list[tuple[float, ...]]:
+        """As JSON."""
+        return [self.above, self.below]
 
     @staticmethod
     def load(data: list[list[float]]) -> RatioBand:
