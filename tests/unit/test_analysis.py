@@ -650,15 +650,17 @@ def test_promql_of_the_users_is_asked_for_each_arm_and_counted() -> None:
 
 def test_orders_that_stay_away_fail_and_it_is_told_by_how_much_they_may() -> None:
     fewer = spec(metrics=[{"name": "orders", "ratio": {"of": "orders", "to": "all"}, "maxDecrease": "5%"}])
-    texts = analysis.queries(fewer, ARMS)
     at = START.timestamp()
 
     def answers(look: int, rate: float) -> dict[str, Answer]:
         when = at + 2 * look + 2
-        values = (50 * look, 1000 * look, 1000 * rate * look, 1000 * look)
+
+        def growing(name: str, by: float) -> Series:
+            return Series({"__name__": name, "pod": "a"}, ((when - 2, by * max(look - 1, 0)), (when, by * look)))
+
         return {
-            text: (Series({"pod": "a"}, ((when - 2, value * max(look - 1, 0) / max(look, 1)), (when, value))),)
-            for text, value in zip(texts, values, strict=True)
+            text: (growing("orders", orders), growing("all", 1000))
+            for text, orders in zip(analysis.queries(fewer, ARMS), (50, 1000 * rate), strict=True)
         }
 
     status = looked(fewer, [answers(look, 0.02) for look in range(12)])
@@ -686,14 +688,30 @@ def test_what_prometheus_says_of_a_wrong_query_is_shown() -> None:
 
 def test_bad_events_may_be_unknown_to_one_arm_but_not_to_both() -> None:
     wanted = ratio("bad_total", "all_total")
-    stable_bad, stable_all, bad, everything = analysis.queries(wanted, ARMS)
-    some: Answer = (Series({"pod": "a"}, ((START.timestamp() - 1, 1.0), (START.timestamp() + 1, 9.0))),)
-    one: dict[str, Answer] = {stable_bad: (), stable_all: some, bad: some, everything: some}
-    assert looked(wanted, [one]).verdict is Verdict.Inconclusive
-    neither: dict[str, Answer] = {**one, bad: ()}
-    status = looked(wanted, [neither])
+    stable, candidate = analysis.queries(wanted, ARMS)
+    bad, everything = (
+        Series({"__name__": name, "pod": "a"}, ((START.timestamp() - 1, 1.0), (START.timestamp() + 1, 9.0)))
+        for name in ("bad_total", "all_total")
+    )
+    assert looked(wanted, [{stable: (everything,), candidate: (bad, everything)}]).verdict is Verdict.Inconclusive
+    status = looked(wanted, [{stable: (everything,), candidate: (everything,)}])
     assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.NoSeries)
+    assert status.message.startswith("orders no series bad_total{")
     assert "or vector(0)" in status.message
+    nothing = looked(wanted, [{stable: (bad, everything), candidate: (bad,)}, {stable: (bad,), candidate: (bad,)}])
+    assert nothing.message.startswith("orders no series all_total{"), "what all events are must be known of each arm"
+
+
+def test_two_counters_of_a_ratio_are_asked_for_at_once_and_each_is_told_by_its_name() -> None:
+    wanted = ratio("bad_total", "all_total")
+    stable, candidate = analysis.queries(wanted, ARMS)
+    assert stable == '{__name__=~"bad_total|all_total",namespace="shop",pod=~"checkout-6fcbd-[a-z0-9]+"}[20s]'
+    bad = Series({"__name__": "bad_total", "pod": "a"}, ((START.timestamp() + 1, 9.0),))
+    native = replace(bad, labels={"__name__": "all_total", "pod": "a"}, cells={"~1": bad.samples})
+    status = looked(wanted, [{stable: (bad, native), candidate: (bad, native)}])
+    assert (status.verdict, status.reason) == (Verdict.Unknown, Reason.QueryFailed)
+    assert status.message.startswith("orders all_total{"), "the other one has numbers"
+    assert "native histograms, where a number is needed" in status.message
 
 
 def test_requests_without_a_status_label_are_unknown() -> None:

@@ -6,7 +6,6 @@ itself, and where hundreds of releases are looked at there are more than a hundr
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+from pydantic_core import from_json
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from tidegate.adapters.access import Access, Unreadable
@@ -37,7 +37,7 @@ class Response:
 
     def json(self) -> Any:
         """The body as JSON; ValueError where it is none."""
-        return json.loads(self.content)
+        return from_json(self.content)
 
 
 class Session:

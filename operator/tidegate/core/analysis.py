@@ -83,7 +83,7 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
     """
     sources = Journal.sources(status.journal, spec, arms.names) if status and status.journal else {}
     texts = [
-        question.text
+        question.asked
         for metric in spec.metrics
         for side in _sides(metric)
         for question in ask.questions(spec, metric, arms, side, sources.get(metric.name))
@@ -95,7 +95,7 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
 
 def before(spec: AnalysisSpec, arms: Arms) -> tuple[str, ...]:
     """The queries that tell what stable did before."""
-    return tuple(question.text for metric in spec.metrics for question in ask.history(spec, metric, arms))
+    return tuple(question.asked for metric in spec.metrics for question in ask.history(spec, metric, arms))
 
 
 def caveats(spec: AnalysisSpec, arms: Arms, answers: Mapping[str, Answer], now: datetime) -> dict[str, str]:

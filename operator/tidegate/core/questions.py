@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
-from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, Reason, is_counter_name
+from tidegate.api.analysis import AnalysisSpec, CounterSource, MetricSpec, Preset, RatioSpec, Reason, is_counter_name
 from tidegate.core import presets
 from tidegate.core.cells import in_seconds
 from tidegate.core.counters import Answer, Missing, RouterSeries, Series, Uncounted
@@ -125,6 +125,10 @@ class Reads(StrEnum):
     """A level of a gauge."""
 
 
+BY_LABELS = frozenset({Reads.Requests, Reads.Buckets})
+"""What of a series counts as what, or is slow, stands in its labels."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One query for one arm of a metric."""
@@ -215,10 +219,7 @@ def history(spec: AnalysisSpec, metric: MetricSpec, arms: Arms) -> tuple[Questio
         return ()
     span = math.ceil((history_looks(spec, metric) + 1) * spec.interval.total_seconds()) + window(spec)
     if metric.ratio is not None:
-        texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
-        if not all(is_counter_name(text) for _, text in texts):
-            return ()
-        return tuple(Question(_of_pods((text,), arms, Side.Stable, span), reads, "") for reads, text in texts)
+        return _counted(metric.ratio, arms, Side.Stable, span) if _counters(metric.ratio) else ()
     families = _families(metric, arms)
     native = tuple(filter(_is_native, families))
     classic = tuple(itertools.filterfalse(_is_native, families))
@@ -251,7 +252,7 @@ def history_of(
 def by_pods(metric: MetricSpec, arms: Arms, source: str | None) -> bool:
     """Whether the counters that are compared tell pods apart."""
     if metric.ratio is not None:
-        return is_counter_name(metric.ratio.of) and is_counter_name(metric.ratio.to)
+        return _counters(metric.ratio)
     return _chosen(metric, arms, source) is not None
 
 
@@ -273,9 +274,10 @@ def questions(
     if metric.gauge is not None:
         remedy = "is the query right? For pods that have no series add: or vector(0)"
         return (Question(_worded(metric.gauge.query, arms, side), Reads.Level, remedy, single=True),)
+    if metric.ratio is not None and _counters(metric.ratio):
+        return _counted(metric.ratio, arms, side, window(spec))
     if metric.ratio is not None:
-        texts = ((Reads.Of, metric.ratio.of), (Reads.To, metric.ratio.to))
-        return tuple(_own(spec, text, reads, arms, side) for reads, text in texts)
+        return tuple(_own(spec, text, reads, arms, side) for reads, text in _parts(metric.ratio))
     router = _router(metric, arms)
     counted = _of_router(metric, router) if router else {}
     if router and source in counted:
@@ -502,14 +504,35 @@ def _of_families(metric: MetricSpec, families: tuple[Family, ...], arms: Arms, s
     return Question(_of_pods(names, arms, side, seconds), reads, _scrape(" or ".join(classic), arms), families)
 
 
+def _parts(ratio: RatioSpec) -> tuple[tuple[Reads, str], ...]:
+    return (Reads.Of, ratio.of), (Reads.To, ratio.to)
+
+
+def _counters(ratio: RatioSpec) -> bool:
+    """Whether both are counters of pods, and no PromQL."""
+    return is_counter_name(ratio.of) and is_counter_name(ratio.to)
+
+
+def _counted(ratio: RatioSpec, arms: Arms, side: Side, seconds: int) -> tuple[Question, ...]:
+    """Two counters by one query: so both are of the same scrapes."""
+    both = _of_pods((ratio.of, ratio.to), arms, side, seconds)
+    return tuple(_counter(text, reads, arms, side, seconds, both) for reads, text in _parts(ratio))
+
+
+def _counter(name: str, reads: Reads, arms: Arms, side: Side, seconds: int, wider: str = "") -> Question:
+    """A counter of the user's. What is a native histogram is told from one that is not there."""
+    remedy = _scrape(name, arms)
+    if reads is Reads.Of:
+        way = "expose it from the start, at 0" if arms.themselves else "use PromQL that ends with: or vector(0)"
+        remedy += f" If it only appears with the first bad event, {way}"
+    families = tuple(Family(name, tuple(Protocol), native=native) for native in (False, True))
+    return Question(_of_pods((name,), arms, side, seconds), reads, remedy, families, wider=wider)
+
+
 def _own(spec: AnalysisSpec, text: str, reads: Reads, arms: Arms, side: Side) -> Question:
-    """A counter of the user's, or PromQL."""
+    """A counter of the user's beside PromQL, or that."""
     if is_counter_name(text):
-        remedy = _scrape(text, arms)
-        if reads is Reads.Of:
-            way = "expose it from the start, at 0" if arms.themselves else "use PromQL that ends with: or vector(0)"
-            remedy += f" If it only appears with the first bad event, {way}"
-        return Question(_of_pods((text,), arms, side, window(spec)), reads, remedy)
+        return _counter(text, reads, arms, side, window(spec))
     text = _worded(text, arms, side)
     return Question(text, reads, "is the query right? For a counter that may be absent add: or vector(0)", single=True)
 
@@ -554,9 +577,9 @@ def told(
     """What answers the questions of one arm of a metric that goes by these counters, whether they were asked, or wider
     ones in their place."""
     asked = questions(spec, metric, arms, side, source)
-    if not all(question.text in answers for question in asked):
+    if not all(question.asked in answers for question in asked):
         wider = questions(spec, metric, arms, side)
-        asked = tuple(question if question.text in answers else _within(question, wider) for question in asked)
+        asked = tuple(question if question.asked in answers else _within(question, wider) for question in asked)
     return replies(asked, answers)
 
 
@@ -565,7 +588,7 @@ def _within(question: Question, wider: Collection[Question]) -> Question:
     if not question.families:
         return question
     asked = next((one for one in wider if set(question.families) <= set(one.families)), question)
-    return replace(question, wider=asked.text)
+    return replace(question, wider=asked.asked)
 
 
 def _is_meant(question: Question, series: Series) -> bool:
@@ -580,20 +603,18 @@ def columned(reply: Reply) -> Iterator[tuple[str, Series]]:
     """The series with the columns that they count in."""
     question = reply.question
     for series in reply.series:
-        family = question.family(series) if question.families else None
+        family = question.family(series) if question.reads in BY_LABELS else None
         if family is None:
             yield question.reads, series
-        elif question.reads is Reads.Buckets and series.cells is not None:
-            for cell, samples in series.cells.items():
-                yield in_seconds(cell, family.per_second), replace(series, samples=samples, cells=None)
-        elif question.reads is Reads.Buckets:
-            le = series.labels.get("le")
-            if le is not None:
-                yield str(presets.seconds(le, family.per_second)), series
-        else:
+        elif question.reads is Reads.Requests:
             yield Reads.To, series
             if presets.failed(series.labels, family.status_labels):
                 yield Reads.Of, series
+        elif series.cells is not None:
+            for cell, samples in series.cells.items():
+                yield in_seconds(cell, family.per_second), replace(series, samples=samples, cells=None)
+        elif (le := series.labels.get("le")) is not None:
+            yield str(presets.seconds(le, family.per_second)), series
 
 
 def trouble(reply: Reply) -> Trouble | None:
@@ -605,7 +626,7 @@ def trouble(reply: Reply) -> Trouble | None:
         some = " and ".join(_labels(series) for series in answer[:2])
         what = f"{question.text}: {len(answer)} series, such as {some}: sum them, so that it answers one"
         return Trouble(Reason.SeveralSeries, what)
-    if not question.families and any(one.cells is not None for one in answer):
+    if question.reads not in BY_LABELS and any(one.cells is not None for one in answer):
         way = _NUMBERS[question.reads is Reads.Level]
         return Trouble(Reason.QueryFailed, f"{question.text}: native histograms, where a number is needed: {way}")
     if question.reads is Reads.Requests and answer and not _tell_failures(question, answer):

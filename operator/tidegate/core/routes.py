@@ -62,6 +62,18 @@ def weight(route: Json, names: Backends) -> int | None:
     return MIXED if len(said) > 1 or (held and None in said) else said.pop()
 
 
+def unsplittable(route: Json, names: Backends) -> str:
+    """Why the route cannot be split; empty where it can. One that another release holds is left alone."""
+    if _anothers(route, names):
+        return ""
+    try:
+        for refs in _at_rest(route, names).values():
+            _shared(refs, names, 0)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def unmatchable(route: Json, names: Backends, asked: Sequence[Match]) -> str:
     """Why the route cannot have rules for these; empty where it can."""
     return dark.too_many(_rules(route), _led(route, names), asked)
@@ -88,7 +100,7 @@ def patch(route: Json, names: Backends, asked: Share, hold: Hold, *, wished: boo
     left alone: its note is the only memory of what it was. What is put back is what was asked for meanwhile, unless
     that is not ``wished``.
     """
-    if RELEASING in _annotations(route) and not _held(route, names):
+    if _anothers(route, names):
         return []
     rest, wanted = _at_rest(route, names), _wished(route, names)
     asked = asked if rest else AT_REST
@@ -178,6 +190,11 @@ def seize(route: Json, hold: Hold) -> list[Json]:
 def _held(route: Json, names: Backends) -> bool:
     """The release of this Service holds the route: no two releases share a Service, but they may share a route."""
     return RELEASING in _annotations(route) and noted(route).get("service", names.service) == names.service
+
+
+def _anothers(route: Json, names: Backends) -> bool:
+    """Another release holds it."""
+    return RELEASING in _annotations(route) and not _held(route, names)
 
 
 def _as_read(route: Json, changes: list[Json]) -> list[Json]:

@@ -77,7 +77,7 @@ class Recording:
                 for question in ask.questions(spec, metric, arms, side):
                     found = [_as_asked(one, question) for one in self._read(metric, side, question)]
                     window = now - ask.window(spec), now
-                    answers[question.text] = _answer(_cut(found, window, self._origin, epoch))
+                    answers[question.asked] = _answer(_cut(found, window, self._origin, epoch))
         return answers
 
     def history(self, spec: AnalysisSpec, arms: Arms, now: float, epoch: float) -> dict[str, Answer]:
@@ -86,7 +86,7 @@ class Recording:
         for metric in spec.metrics:
             for question in ask.history(spec, metric, arms):
                 found = [_as_asked(one, question) for one in self._read(metric, Side.Stable, question)]
-                answers[question.text] = _answer(_cut(found, (-math.inf, now), self._origin, epoch))
+                answers[question.asked] = _answer(_cut(found, (-math.inf, now), self._origin, epoch))
         return answers
 
     @property
@@ -124,13 +124,13 @@ class Recording:
         return [one for one in found if one.labels.get(_NAME, "") == name]
 
     def _read(self, metric: MetricSpec, side: Side, question: Question | None) -> list[Series]:
-        """The series that a metric reads; of a ratio those of a question, or of any."""
+        """The series that a metric reads; of a ratio those of what is asked, or of any."""
         if metric.preset is Preset.Latency:
             return [one for one in self._arms[side] if "le" in one.labels]
         if metric.ratio is None:
             return self._requests(side)
         names = {Reads.Of: metric.ratio.of, Reads.To: metric.ratio.to}
-        wanted = {names[question.reads]} if question else set(names.values())
+        wanted = {names[question.reads]} if question and not question.wider else set(names.values())
         return [one for one in self._arms[side] if one.labels.get(_NAME) in wanted]
 
 
@@ -177,7 +177,7 @@ def _of(series: Sequence[Series], side: str, pattern: str) -> list[Series]:
 def _as_asked(series: Series, question: Question) -> Series:
     """A recorded series as one that is asked for, whatever it was called where it was recorded."""
     name, families = series.labels.get(_NAME, ""), question.families
-    if not families or any(family.name == name for family in families):
+    if question.reads not in ask.BY_LABELS or any(family.name == name for family in families):
         return series
     labels = {label: value for label, value in series.labels.items() if label != _NAME}
     if question.reads is Reads.Buckets:

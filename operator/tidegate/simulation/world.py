@@ -334,7 +334,7 @@ class World:
             for side in Side:
                 for question in ask.questions(spec, metric, arms, side):
                     readable = self.readable(now)
-                    answers[question.text] = (
+                    answers[question.asked] = (
                         tuple(self._series(metric, side, question, now - ask.window(spec), epoch))
                         if readable
                         else Missing(DOWN)
@@ -347,7 +347,7 @@ class World:
         for metric in spec.metrics:
             for question in ask.history(spec, metric, arms):
                 since = -math.inf if self._past and self.readable(now) else math.inf
-                answers[question.text] = tuple(self._series(metric, Side.Stable, question, since, epoch))
+                answers[question.asked] = tuple(self._series(metric, Side.Stable, question, since, epoch))
         return answers
 
     def _series(
@@ -380,5 +380,8 @@ class World:
         elif question.reads is Reads.Requests:
             yield {"code": "200"}, unit[0] - events
             yield {"code": "500"}, events
+        elif metric.ratio is not None and question.wider:
+            yield {"__name__": metric.ratio.of}, events
+            yield {"__name__": metric.ratio.to}, unit[0]
         else:
             yield {}, events if question.reads is Reads.Of else unit[0]

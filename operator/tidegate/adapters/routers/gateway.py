@@ -247,8 +247,5 @@ def _name(route: Object) -> str:
 
 
 def _unsplittable(route: Object, backends: Backends) -> Problem | None:
-    try:
-        routes.patch(route, backends, Share(50), Hold(""))
-    except ValueError as error:
-        return Problem(Reason.ROUTE_UNSUPPORTED, f"{_name(route)}: {error}")
-    return None
+    why = routes.unsplittable(route, backends)
+    return Problem(Reason.ROUTE_UNSUPPORTED, f"{_name(route)}: {why}") if why else None
