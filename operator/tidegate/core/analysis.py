@@ -7,7 +7,7 @@ status is all that is kept; its journal holds the evidence and the counters last
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -429,9 +429,8 @@ def _event(growth: Growth) -> Tally:
     return Tally(growth.get(Reads.Of, 0.0), growth.get(Reads.To, 0.0))
 
 
-def _events(growths: Iterable[Growth]) -> Tally:
-    each = [_event(growth) for growth in growths]
-    return Tally(sum([one.events for one in each]), sum([one.requests for one in each]))
+def _events(growths: Collection[Growth]) -> Tally:
+    return Tally(*(sum([growth.get(column, 0.0) for growth in growths]) for column in (Reads.Of, Reads.To)))
 
 
 def _tally_of(metric: MetricSpec, latency: Latency) -> Callable[[Growth], Tally] | None:

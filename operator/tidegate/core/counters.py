@@ -487,7 +487,7 @@ class _Walk:
             before, last = samples[many - 1] if many else (-math.inf, 0.0)
             for when, value in samples[many:]:
                 # One that is not exposed until it counts something may be back long after the process.
-                if value < last or any(before < at <= when for at in anew):
+                if value < last or (anew and any(before < at <= when for at in anew)):
                     fell = True
                     risen += 0.0 if self._sums else value
                 else:
