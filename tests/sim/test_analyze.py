@@ -60,9 +60,11 @@ def test_lint_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["analyze", str(file), "--lint"]) == 0
     assert main(["analyze", str(file), "--lint", "--arg", "limit=5"]) == 1
     assert main(["analyze", str(file), "--lint", "--arg", "limit"]) == 1
+    assert main(["analyze", str(file), "--dry-run", "--arg", "limit=5"]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("nothing is wrong with it\nteam: spec.metrics[0]: metric failures: max is ")
     assert "--arg 'limit': write NAME=VALUE" in said.err
+    assert "--arg: goes with --lint" in said.err
     file.write_text("kind: Deployment\n")
     assert main(["analyze", str(file), "--lint"]) == 1
     assert "there is no AnalysisTemplate in it" in capsys.readouterr().err

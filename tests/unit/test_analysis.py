@@ -791,6 +791,11 @@ def test_a_gauge_beyond_its_limits_holds_the_release_and_fails_nothing() -> None
     told = "cpu 120 % vs 50 % stable, allowed: at most 20 % more than stable and at most 90%"
     assert status.message == told
     levels.candidate = 0.5
+    levels.world.down = lambda query: Missing("nobody answers") if "http_requests" in query else levels.level(query)
+    blind = levels.look(1)
+    assert (blind.verdict, blind.reason, blind.held_by) == (Verdict.Unknown, Reason.QueryFailed, ("cpu",))
+    assert blind.message.startswith(f"{told}; errors http_requests_total{{")
+    levels.world.down = levels.level
     assert levels.look(60).held_by == ("cpu",), "until somebody decides"
     levels.world.status = analysis.forgiven(levels.world.spec, levels.world.status)
     assert levels.world.status.held_by == ()

@@ -183,7 +183,9 @@ def overall(
             texts = dict.fromkeys(f"{metric.name} {metric.message}" for metric in held_by)
             return verdict, Reason.Held, "; ".join(texts)
         if found:
-            told = counted if verdict in (Verdict.Inconclusive, Verdict.Pass) else found
+            # What holds the release is told beside what is not known: one who asks to resume needs both.
+            unknown = [*held_by, *found] if verdict is Verdict.Unknown else found
+            told = counted if verdict in (Verdict.Inconclusive, Verdict.Pass) else unknown
             texts = dict.fromkeys(f"{metric.name} {metric.message}" for metric in told)
             return verdict, found[0].reason, "; ".join(texts)
     return Verdict.Pass, Reason.WithinLimits, "no metrics"

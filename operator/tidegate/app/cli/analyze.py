@@ -47,7 +47,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("analyze", help="what a release would measure now, or what is wrong with a template")
     parser.add_argument("name", help="of the release, or Kind/name; with --lint of an AnalysisTemplate, or its file")
     parser.add_argument("-n", "--namespace", help="default: the namespace of the kubeconfig's context")
-    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE", help="an argument of the template")
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE", help="with --lint: an argument")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dry-run", action="store_true", help="ask Prometheus what each query returns now")
     what.add_argument("--lint", action="store_true", help="say what is wrong with an AnalysisTemplate")
@@ -62,6 +62,8 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tell; the exit code is 1 where something is wrong, or cannot be measured."""
     try:
+        if args.arg and not args.lint:
+            raise ValueError("--arg: goes with --lint; a release has its arguments in spec.analysis.templateRefs")
         told, right = asyncio.run(_lint(args) if args.lint else _dry_run(args))
     except (ClusterError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
