@@ -62,8 +62,6 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tell; the exit code is 1 where something is wrong, or cannot be measured."""
     try:
-        if args.arg and not args.lint:
-            raise ValueError("--arg: goes with --lint; a release has its arguments in spec.analysis.templateRefs")
         told, right = asyncio.run(_lint(args) if args.lint else _dry_run(args))
     except (ClusterError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
@@ -113,6 +111,8 @@ async def _dry_run(args: argparse.Namespace) -> tuple[list[str], bool]:
     from tidegate.adapters.clock import SystemClock
     from tidegate.adapters.prometheus import PrometheusSource
 
+    if args.arg:
+        raise ValueError("--arg: goes with --lint; a release has its arguments in spec.analysis.templateRefs")
     settings = replace(
         Settings(), **{name: said for name, said in vars(args).items() if name.startswith(("prometheus", "traefik"))}
     )
