@@ -41,8 +41,9 @@ BEGINS_WITHIN = 120.0
 """Seconds in which all that begin at once must have been looked at: first looks ask what stable did before, too."""
 CALMS = 30.0
 """Seconds after that until looks come as they do in the long run."""
-TARGETS = 20
-"""That all pods' counters are scraped from."""
+TARGETS = 200
+"""That all pods' counters are scraped from: each at a moment of its own, as pods are, and no more than there may be
+connections."""
 LE = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf")
 SPEC: dict[str, Any] = {
     "steps": [{"weight": 25, "bake": "1h"}, {"weight": 100, "bake": "1h"}],

@@ -6,7 +6,7 @@ from tidegate.engine.subject import Subject
 
 STEADY = 1.0
 """Seconds after which a release is looked at again."""
-MOST = 20
+MOST = 15
 """Releases that are looked at in a second, beside those of which something was heard or is due. To read the pods of one
 and to decide takes some milliseconds; that pods are ready no more is heard from their ReplicaSet at once."""
 
