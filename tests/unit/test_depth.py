@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.sim.world import canary
 
-from tidegate.core.depth import LEFT, READ, SPEC, cut, decoded, deeper, loads
+from tidegate.core.depth import LEFT, READ, SPEC, cut, decoded, deeper, dumps, loads
 from tidegate.engine.observe import read_release
 from tidegate.ports.cluster import CANARY_RELEASES, Object
 
@@ -48,6 +48,17 @@ def test_what_is_beside_it_is_read_as_it_is(before: object, after: object, deep:
 def test_what_can_be_read_is_not_cut(deep: int) -> None:
     assert cut(nested(deep)) == nested(deep)
     assert cut(f"[{nested(2)},{nested(4)}]" * 400) == f"[{nested(2)},{nested(4)}]" * 400
+
+
+@given(VALUES, st.sampled_from([2, 198, 202, 254, 258, READ]))
+def test_what_is_written_is_read(value: object, deep: int) -> None:
+    written = {"deep": loads(nested(deep, json.dumps(value))), "value": value, "\u2028": [0.1, -0.0, 1e300, 2**63 - 1]}
+    assert loads(dumps(written)) == json.loads(dumps(written)) == written
+
+
+def test_half_a_sign_is_read_and_written() -> None:
+    assert loads('{"a":"\\ud83d"}') == {"a": "\ud83d"}
+    assert loads(dumps({"a": "\ud83d"})) == {"a": "\ud83d"}
 
 
 def test_of_what_goes_deeper_a_part_is_left() -> None:

@@ -131,7 +131,7 @@ class KubeCluster:
                 raise _error("WATCH", path, code, await response.read(), response.headers.get("Retry-After", ""))
             async for line in lines(response.content.iter_any()):
                 with _readable(f"WATCH {path}"):
-                    event = json.loads(depth.cut(line.decode()))
+                    event = depth.loads(line.decode())
                 yield event
         except (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             raise Unavailable(f"WATCH {path}: {type(error).__name__}: {error}") from error

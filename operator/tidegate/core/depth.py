@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 SPEC = 64
 """Objects and lists within each other that a spec may have."""
 READ = 500
@@ -42,11 +44,25 @@ def cut(text: str) -> str:
 
 
 def loads(text: str) -> Any:
-    """As that of json, of what may go too deep. Raises ValueError."""
+    """As that of json, of what may go too deep. Raises ValueError.
+
+    By pydantic's reader, which takes a third of the time; what goes deeper than its 200 levels by Python's.
+    """
     try:
-        return json.loads(text)
-    except RecursionError:
-        return json.loads(cut(text))
+        return from_json(text)
+    except ValueError:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            return json.loads(cut(text))
+
+
+def dumps(value: object) -> str:
+    """As that of json, without spaces. By pydantic's writer, and what goes deeper than its 255 levels by Python's."""
+    try:
+        return to_json(value).decode()
+    except ValueError:
+        return json.dumps(value, separators=(",", ":"))
 
 
 def decoded(text: str, at: int) -> tuple[Any, int]:

@@ -6,7 +6,6 @@ they are answered: the next decision sees them, though the watch may lag. An old
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +96,7 @@ class _Shelf:
             return False
         if known:
             self._unfile(key, known)
-        text = depth.cut(json.dumps(slim(self._kind, obj), separators=(",", ":")))
+        text = depth.cut(depth.dumps(slim(self._kind, obj)))
         self.kept[key] = _Kept(version, obj["metadata"].get("uid", ""), text, self._file(key, obj))
         self._names[key[0]].add(key[1])
         return True
@@ -117,7 +116,7 @@ class _Shelf:
             return None
         obj: Object | None = self._parsed.get(found.text)
         if obj is None:
-            obj = json.loads(found.text)
+            obj = depth.loads(found.text)
             if self._kind in FEW:
                 self._parsed[found.text] = obj
         return obj
