@@ -58,6 +58,6 @@ def test_bare_counters_are_told_apart_by_their_labels_and_promql_by_its_words() 
     )
     asked = analysis.queries(spec, Arms.of_variants("shop", "new", ("off",), ("a.b", "c")))
     labels = 'namespace="shop",feature_flag_key="new",feature_flag_variant=~"a[.]b|c"'
-    assert f'{{{{__name__=~"errors_total|requests_total",{labels}}}}}[60s]' in asked
+    assert f'{{__name__=~"errors_total|requests_total",{labels}}}[60s]' in asked
     assert 'bad_total{v=~"off",f="new"}' in asked
     assert 'all_total{v=~"a[.]b|c"}' in asked
