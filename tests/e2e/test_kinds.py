@@ -53,7 +53,7 @@ def good_then_bad(app: App) -> dict[str, str]:
     app.await_phase("Idle", 90, outcome="Promoted")
     pods = app.pods()
     app.ship("bad", ERROR_RATE="0.5")
-    app.await_phase("RolledBack", 60, outcome="RolledBack")
+    app.await_phase("RolledBack", 120, outcome="RolledBack")
     return pods
 
 

@@ -161,6 +161,7 @@ def test_deleted_in_mid_release_the_workload_serves_on(managed: App, folder: Pat
 
 def test_aborted_by_the_command_line(managed: App, folder: Path) -> None:
     app = managed
+    app.apply(app.release(**{**FAST, "steps": [{"weight": 50, "bake": "10m"}]}))
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
         wait_until("half of the requests go to v2", lambda: _weight_is(app, 50), 60, pause=0.25)
