@@ -5,10 +5,10 @@ Without it a new reading of a field that is cut off would find nothing, take its
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
+from tidegate.core import depth
 from tidegate.engine.keep import FEW, KEPT, Fields, field
 from tidegate.engine.store import Key, Store
 from tidegate.ports.cluster import Kind, Object
@@ -32,9 +32,9 @@ class StrictStore(Store):
             return None
         text, known = kept.text, self._read.get((kind, key))
         if known is None or known[0] != text:
-            if known and json.dumps(known[1], separators=(",", ":")) != known[0]:
+            if known and depth.dumps(known[1]) != known[0]:
                 raise AssertionError(f"somebody wrote to a {kind.name} of the store: {known[0]}")
-            read = json.loads(text)
+            read = depth.loads(text)
             known = self._read[kind, key] = text, strict(read, KEPT[kind], kind.name) if kind in KEPT else read
         if kind in KEPT or kind in FEW:
             return known[1]

@@ -7,7 +7,6 @@ change by the second, and nothing else of the cluster needs to be watched for th
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -83,13 +82,16 @@ class Observer:
         self._cluster, self._router, self._asker, self._gate, self._clock = cluster, router, asker, gate, clock
         self._checkups, self._jobs, self._calls, self._term = checkups, jobs, calls, term
         self._scrapes, self._unwritten = scrapes, unwritten
-        self._read: OrderedDict[tuple[str, str], Release] = OrderedDict()
-        """By uid and version, the longest ago first: one that is under way is looked at far more often than it
-        changes."""
+        self._read: dict[tuple[Kind, str, str], tuple[str, Release]] = {}
+        """Those under way, with their versions: they are looked at far more often than they change."""
 
     async def observe(self, kind: Kind, namespace: str, name: str) -> tuple[Observed, Scene]:
         """What is known now; NotFound where the release is gone."""
-        obj = await self._cluster.get(kind, namespace, name)
+        try:
+            obj = await self._cluster.get(kind, namespace, name)
+        except NotFound:
+            self._read.pop((kind, namespace, name), None)
+            raise
         read = await with_templates(self._cluster, self._release(kind, obj))
         release, term = replace(read, let_go=await self._gate.let_go()), self._term()
         release = replace(release, status=self._unwritten.onto(release.uid, release.status))
@@ -118,11 +120,13 @@ class Observer:
         return await self._live(obs, scene), scene
 
     def _release(self, kind: Kind, obj: Object) -> Release:
-        key = obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
-        release = self._read.pop(key, None) or read_release(kind, obj)
-        self._read[key] = release
-        if len(self._read) > REMEMBERED:
-            self._read.popitem(last=False)
+        meta = obj["metadata"]
+        key, version = (kind, meta["namespace"], meta["name"]), meta["resourceVersion"]
+        known, release = self._read.pop(key, ("", None))
+        if release is None or known != version:
+            release = read_release(kind, obj)
+        if _under_way(release):
+            self._read[key] = version, release
         return release
 
     async def _deployment(self, release: Release) -> Object | None:
@@ -314,8 +318,6 @@ class Observer:
         return await self._asker.ask(who, release.uid, asked, source)
 
 
-REMEMBERED = 1024
-"""Versions of releases that are not read anew."""
 SOON = timedelta(milliseconds=20)
 """A look that is due so soon is taken now, rather than decided again for."""
 
