@@ -1,4 +1,4 @@
-"""Connections that last 45 s (answers in many parts, WebSockets, gRPC streams) outlive the release of every kind that
+"""Connections that last 60 s (answers in many parts, WebSockets, gRPC streams) outlive the release of every kind that
 takes their pods away, where these have a way to drain; where they have none they are cut, and the release said so.
 
 All releases run at the same time, each under requests and connections of its own.
@@ -28,12 +28,12 @@ from tidegate.core.reading import HASH
 pytestmark = pytest.mark.e2e
 
 SORTS = ("stream", "socket", "call")
-LASTS = 45
+LASTS = 60
 """Seconds of a connection: more than lie between the last request to old pods and their being told to go, where six
 releases share a slow machine."""
 RATE = 30
 """Short requests a second to each application."""
-DRAINS: Json = {"terminationGracePeriodSeconds": 60}
+DRAINS: Json = {"terminationGracePeriodSeconds": 90}
 LEAVES_SLOWLY: Json = {"lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}
 AT_ONCE: Json = {"terminationGracePeriodSeconds": 1}
 """No hook, and no time: whatever is open is cut when the pod is told to go."""
@@ -197,7 +197,7 @@ def await_alone(app: App) -> None:
         others = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"][HASH] != stable]
         return str(others) if others else None
 
-    wait_until(f"the old pods of {app.namespace} are gone", seen, 90, pause=2 * LOOKING)
+    wait_until(f"the old pods of {app.namespace} are gone", seen, 150, pause=2 * LOOKING)
 
 
 def told_to_go(app: App, hash_: str) -> float:
