@@ -1,4 +1,4 @@
-"""Connections that last 60 s (answers in many parts, WebSockets, gRPC streams) outlive the release of every kind that
+"""Connections that last 52 s (answers in many parts, WebSockets, gRPC streams) outlive the release of every kind that
 takes their pods away, where these have a way to drain; where they have none they are cut, and the release said so.
 
 All releases run at the same time, each under requests and connections of its own.
@@ -28,9 +28,9 @@ from tidegate.core.reading import HASH
 pytestmark = pytest.mark.e2e
 
 SORTS = ("stream", "socket", "call")
-LASTS = 60
+LASTS = 52
 """Seconds of a connection: more than lie between the last request to old pods and their being told to go, where six
-releases share a slow machine."""
+releases share a slow machine; and less than the 60 s in which Traefik wants to have read a request."""
 RATE = 30
 """Short requests a second to each application."""
 DRAINS: Json = {"terminationGracePeriodSeconds": 90}
