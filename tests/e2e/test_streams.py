@@ -221,8 +221,6 @@ def test_what_lasts_is_not_cut(told: dict[str, Story], figure: Figure, name: str
         moment = told_to_go(story.app, hash_)
         later = {sort: held.later(version, moment) for sort, held in story.held.items()}
         figure(f"of {version}, ended in full after its pods were told to go", later)
-        if story.outlive and not any(later.values()):
-            pytest.skip("none was cut; but this machine is so slow that all had ended when their pods were told to go")
         assert (min(later.values()) > 0) == story.outlive, "which is what this is about"
 
 
