@@ -247,12 +247,12 @@ def _time(text: str) -> float:
 
 def _spec(app: App) -> dict[str, Any]:
     """Of its Deployment."""
-    return dict(app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"])
+    return dict(app.cluster.get("deployment", app.name, app.namespace)["spec"])
 
 
 def _crash_loops(app: App) -> bool:
     """The kubelet has said by now that a container crashes again and again."""
-    pods = app.cluster.get("pods", "-n", app.namespace)["items"]
+    pods = app.cluster.items("pods", app.namespace)
     states = [state for pod in pods for state in pod["status"].get("containerStatuses", ())]
     return any(
         state["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" or state["restartCount"] >= 2

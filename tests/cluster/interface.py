@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from requests import RequestException
+
+from tests.cluster import network
+from tests.cluster.api import Api, Json, Refused
 
 GATEWAY_PORT = 8000
 ROUTER_API_PORT = 8088
 PROMETHEUS_PORT = 30090
+Result = TypeVar("Result")
 
 
 class ClusterUnavailable(Exception):
@@ -28,6 +33,7 @@ class Cluster(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._api: Api | None = None
 
     @property
     @abstractmethod
@@ -122,6 +128,21 @@ class Cluster(ABC):
         """Run kubectl as administrator."""
         return self.run("kubectl", *arguments, stdin=stdin, timeout=timeout)
 
-    def get(self, *arguments: str) -> Any:
-        """The object, or list, that `kubectl get …` finds."""
-        return json.loads(self.kubectl("get", *arguments, "--output=json"))
+    def get(self, kind: str, name: str, namespace: str = "") -> Json:
+        """An object, of a kind by any name that kubectl knows."""
+        return self._ask(lambda api: api.get(kind, name, namespace))
+
+    def items(self, kinds: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Json]:
+        """The objects of some kinds, as "pods,services", with these labels and fields; without a namespace, of all."""
+        return self._ask(lambda api: list(api.items(kinds, namespace, labels, fields)))
+
+    def _ask(self, what: Callable[[Api], Result]) -> Result:
+        """Ask the API server, from within the cluster's network."""
+        try:
+            kubeconfig = self.kubeconfig.read_text()
+            if self._api is None or self._api.kubeconfig != kubeconfig:
+                self._api = Api(kubeconfig)
+            api = self._api
+            return network.call_in(self.network, lambda: what(api))
+        except (OSError, Refused, RequestException) as error:
+            raise ClusterFailed(f"the API server of {self.name}: {error}") from error

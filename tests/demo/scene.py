@@ -80,7 +80,7 @@ class Scene:
         """Show frame after frame until nothing is missing."""
         deadline = time.monotonic() + seconds
         while True:
-            items = self.cluster.get("-n", NAMESPACE, LISTED)["items"]
+            items = self.cluster.items(LISTED, NAMESPACE)
             now = time.monotonic()
             alone = None if self._killed is None else now - self._killed
             frame = replace(look(now - self._began, items, self.load.counts(), self._shares), alone=alone)
@@ -126,7 +126,7 @@ class Scene:
                 f"{kind} {part}, {act}" for part, was in _parts(self._before[kind]).items() if was != parts[part]
             ]
             self.left += [f"{trace}, {act}" for trace in traces(now[kind])]
-        services = {item["metadata"]["name"] for item in self.cluster.get("services", "-n", NAMESPACE)["items"]}
+        services = {item["metadata"]["name"] for item in self.cluster.items("services", NAMESPACE)}
         self.left += [f"Service {name}, {act}" for name in sorted(services - {self.app.name})]
 
     def deadlines(self) -> tuple[int | None, int | None]:
@@ -138,9 +138,8 @@ class Scene:
 
     def _owned(self) -> dict[str, Json]:
         """What is the user's, by kind."""
-        name = self.app.name
-        names = (f"deployment/{name}", f"service/{name}", f"httproute/{name}")
-        return {item["kind"]: item for item in self.cluster.get("-n", NAMESPACE, *names)["items"]}
+        kinds = ("Deployment", "Service", "HTTPRoute")
+        return {kind: self.cluster.get(kind, self.app.name, NAMESPACE) for kind in kinds}
 
     def _note(self, frame: Frame) -> None:
         step, candidate = frame.status.get("step"), frame.status.get("candidate")

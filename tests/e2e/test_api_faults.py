@@ -195,7 +195,7 @@ def load_on(app: App, folder: Path, of: int) -> Load:
 
 def under_way(cluster: Cluster, namespaces: dict[str, Trouble]) -> str | None:
     """The releases that have not ended, and what they say."""
-    releases = cluster.get("canaryreleases", "--all-namespaces")["items"]
+    releases = cluster.items("canaryreleases")
     said = {
         obj["metadata"]["namespace"]: obj["status"].get("message")
         for obj in releases

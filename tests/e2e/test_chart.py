@@ -93,7 +93,7 @@ def enough(load: Load) -> Result:
 
 def test_the_operator_s_pods_are_ready_unprivileged_and_scraped(chart: Chart, cluster: Cluster) -> None:
     pods = chart.pods()
-    assert len(pods) == cluster.get("deployment", FULL_NAME, HERE)["spec"]["replicas"]
+    assert len(pods) == cluster.get("deployment", FULL_NAME, NAMESPACE)["spec"]["replicas"]
     for pod in pods:
         (container,) = pod["status"]["containerStatuses"]
         assert container["ready"]
@@ -179,7 +179,7 @@ def test_uninstalled_in_mid_release_and_installed_again(app: App, chart: Chart, 
     assert specs(app) == before
     assert chart.objects() == set()
     assert app.pods() == stable
-    release = cluster.get("canaryrelease", app.name, f"--namespace={app.namespace}")
+    release = cluster.get("canaryrelease", app.name, app.namespace)
     assert "finalizers" not in release["metadata"]
     assert release["status"]["phase"] == "LetGo"
     assert (release["status"]["lastRelease"]["outcome"], release["status"]["lastRelease"]["reason"]) == (

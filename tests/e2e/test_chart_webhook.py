@@ -85,14 +85,14 @@ def _answer(cluster: Cluster, bundle: Path, address: str) -> str:
 
 def held(app: App) -> str | None:
     """Whoever sets the route back in mid-release changes no weight; one who was refused was not let through either."""
-    before = app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]["rules"]
+    before = app.cluster.get("httproute", app.name, app.namespace)["spec"]["rules"]
     try:
         app.apply(app.route())
     except ClusterFailed as error:
         answer = str(error)
     else:
         answer = ""
-    assert app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]["rules"] == before
+    assert app.cluster.get("httproute", app.name, app.namespace)["spec"]["rules"] == before
     assert not answer or REFUSED in answer
     return answer or None
 
@@ -118,7 +118,7 @@ def test_a_replica_killed_in_mid_release_leaves_writes_judged(
         app.ship("v2")
         app.await_weight(50)
         assert held(app) is None
-        leader = cluster.get("lease", "tidegate", HERE)["spec"]["holderIdentity"].partition("_")[0]
+        leader = cluster.get("lease", "tidegate", NAMESPACE)["spec"]["holderIdentity"].partition("_")[0]
         (killed,) = (name for pod in chart.pods() if (name := pod["metadata"]["name"]) != leader)
         cluster.kubectl("delete", "pod", killed, HERE, "--grace-period=0", "--force")
         refusals: list[str] = []

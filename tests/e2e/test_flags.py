@@ -228,4 +228,4 @@ def test_a_bad_flag_is_turned_off_at_once(served: FlagGateway, flagged: App, tmp
     assert last
     figure("breach to the last request that it was on for", f"{last - told:.2f} s")
     assert last - told < AT_ONCE
-    assert "rollout" in served.cluster.get("featureflag", "bad", f"--namespace={flagged.namespace}")["spec"]
+    assert "rollout" in served.cluster.get("featureflag", "bad", flagged.namespace)["spec"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.api import Refused
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import FAST
 from tests.gate import CASES
-from tests.gate.api import Refused
 from tests.gate.functions import admitted, asked_for
 from tests.gate.server import Server, furnished
 from tests.rig.app import App
@@ -108,7 +108,7 @@ def _away(operator: Operator) -> Iterator[None]:
 
 
 def _not_refused(app: App) -> str | None:
-    conditions = app.cluster.get("deployment", app.name, "-n", app.namespace)["status"]["conditions"]
+    conditions = app.cluster.get("deployment", app.name, app.namespace)["status"]["conditions"]
     said = [condition["message"] for condition in conditions if condition["reason"] == "ReplicaSetCreateError"]
     return None if any("failed calling webhook" in message for message in said) else str(conditions)
 

@@ -39,7 +39,7 @@ def test_a_candidate_that_does_not_work_is_given_no_traffic(app: App, folder: Pa
     assert "check works: GET http://" in last["message"]
     assert status["health"]["checks"][0]["passed"] == 0
     assert "lifecycle.preStop.sleep.seconds" in status["advice"], "the program waits by itself, which nobody sees"
-    events = app.cluster.get("events", "-n", app.namespace)["items"]
+    events = app.cluster.items("events", app.namespace)
     assert [event["reason"] for event in events].count("NoDrain") == 1
 
 
@@ -57,7 +57,7 @@ def test_a_job_an_answer_and_a_person_say_yes(app: App, folder: Path) -> None:
     for url in ("http://127.0.0.1:8080/", "http://[::1]/", "https://LOCALHOST/", "http://169.254.169.254/latest"):
         with pytest.raises(ClusterFailed, match="url leads to this machine or its own network"):
             app.apply(app.release(gates=[asked(url)]))
-    service = app.cluster.get("service", app.name, "-n", app.namespace)["spec"]["clusterIP"]
+    service = app.cluster.get("service", app.name, app.namespace)["spec"]["clusterIP"]
     gates = [
         asked(f"http://{service}/"),
         smoke("/", "BeforeTraffic"),
@@ -92,5 +92,5 @@ def test_a_job_an_answer_and_a_person_say_yes(app: App, folder: Path) -> None:
     last = status["lastRelease"]
     assert last["reason"] == "GateFailed"
     assert 'container ask exited with code 1: 503 of bad: {"db":"down","cache":"ok"}' in last["message"]
-    jobs = app.cluster.get("jobs", "-n", app.namespace)["items"]
+    jobs = app.cluster.items("jobs", app.namespace)
     assert [f"job/{job['metadata']['name']}" for job in jobs] == [status["gates"][0]["by"]], "the other has gone"

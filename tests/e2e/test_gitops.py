@@ -47,11 +47,10 @@ def manifests(app: App, version: str, *, deadline: int = 120, **env: str) -> lis
 
 def assert_as_in_git(app: App, deadline: int) -> None:
     """What a user wrote is what stands there, with nothing of ours."""
-    here = ("-n", app.namespace)
-    assert app.cluster.get("deployment", app.name, *here)["spec"]["progressDeadlineSeconds"] == deadline
-    services = app.cluster.get("services", *here)["items"]
+    assert app.cluster.get("deployment", app.name, app.namespace)["spec"]["progressDeadlineSeconds"] == deadline
+    services = app.cluster.items("services", app.namespace)
     assert [(s["metadata"]["name"], s["spec"]["selector"]) for s in services] == [(app.name, {"app": app.name})]
-    route = app.cluster.get("httproute", app.name, *here)
+    route = app.cluster.get("httproute", app.name, app.namespace)
     assert [(ref["name"], ref["weight"]) for ref in route["spec"]["rules"][0]["backendRefs"]] == list(REST)
     for obj in (route, *services):
         assert not [note for note in obj["metadata"].get("annotations", {}) if note.startswith("tidegate.dev/")]
@@ -114,5 +113,5 @@ def test_promoted_reverted_and_set_back_while_git_is_applied_all_the_time(
     deadlines = [seconds for seconds, _ in itertools.groupby(s for s in witness.deadlines() if s != 1)]
     assert deadlines == [120, *3 * [HELD_DEADLINE, 300]]
     assert witness.shortfalls() == []
-    assert app.cluster.get("canaryrelease", app.name, "-n", app.namespace)["metadata"].get("finalizers")
+    assert app.cluster.get("canaryrelease", app.name, app.namespace)["metadata"].get("finalizers")
     assert [said for said in tool.refused if "the object has been modified" not in said] == []

@@ -127,7 +127,7 @@ def test_policies_deleted_where_a_pause_would_cost_stable_its_pods(new_app: Call
 
 def braked(app: App) -> bool:
     """Whether its Deployment is paused."""
-    return bool(app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"].get("paused"))
+    return bool(app.cluster.get("deployment", app.name, app.namespace)["spec"].get("paused"))
 
 
 @pytest.fixture

@@ -94,13 +94,13 @@ def test_rolling_batch_by_batch_and_back(new_app: Callable[..., App], folder: Pa
 
 def test_a_canary_by_pods_alone(new_app: Callable[..., App], folder: Path) -> None:
     app = managed(new_app(), BY_PODS)
-    route = app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]
+    route = app.cluster.get("httproute", app.name, app.namespace)["spec"]
     with Load(app.cluster, app.host, folder) as load:
         second = good_then_bad(app)
         result = load.stop()
     assert result.failed(but="bad") == {}
     assert app.pods() == second
-    assert app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"] == route
+    assert app.cluster.get("httproute", app.name, app.namespace)["spec"] == route
 
 
 def test_by_every_router_side_by_side(new_app: Callable[..., App], folder: Path) -> None:
@@ -163,7 +163,7 @@ def from_git(app: App) -> None:
 def specs(app: App) -> list[Json]:
     """Of all that leads to its Service."""
     kinds = "httproutes,ingresses,traefikservices.traefik.io"
-    return [obj["spec"] for obj in app.cluster.get(kinds, "-n", app.namespace)["items"]]
+    return [obj["spec"] for obj in app.cluster.items(kinds, app.namespace)]
 
 
 def test_a_preview_is_tested_and_approved_before_anybody_sees_it(new_app: Callable[..., App], folder: Path) -> None:
@@ -198,9 +198,9 @@ def test_a_preview_is_tested_and_approved_before_anybody_sees_it(new_app: Callab
         result = load.stop()
     assert result.failed() == {}
     assert result.first["v2 200"] > approved
-    route = app.cluster.get("httproute", service, "-n", app.namespace)
+    route = app.cluster.get("httproute", service, app.namespace)
     assert [(ref["name"], ref["weight"]) for ref in route["spec"]["rules"][0]["backendRefs"]] == [(service, 1)]
-    services = app.cluster.get("services", "-n", app.namespace)["items"]
+    services = app.cluster.items("services", app.namespace)
     assert [found["metadata"]["name"] for found in services] == [app.name], "the preview's goes with the release"
 
 
@@ -251,10 +251,8 @@ def test_the_same_promises(new_app: Callable[..., App], operator: Operator, fold
         app.cluster.kubectl("-n", app.namespace, "delete", kind.lower(), app.name, "--timeout=90s")
         result = load.stop()
     assert result.failed() == {}
-    running = app.cluster.get("deployment", app.name, "-n", app.namespace)["spec"]["template"]["spec"]["containers"][0]
+    running = app.cluster.get("deployment", app.name, app.namespace)["spec"]["template"]["spec"]["containers"][0]
     assert {"name": "VERSION", "value": "v2"} in running["env"], "what was not promoted is set back"
     for left in ("deployment", "replicaset", "service", "httproute"):
-        notes = [
-            item["metadata"].get("annotations", {}) for item in app.cluster.get(left, "-n", app.namespace)["items"]
-        ]
+        notes = [item["metadata"].get("annotations", {}) for item in app.cluster.items(left, app.namespace)]
         assert "tidegate.dev" not in json.dumps(notes), left

@@ -88,7 +88,7 @@ class Pair:
 
     def lease_ends(self) -> float:
         """When the Lease may be taken over, in seconds of the epoch."""
-        spec = self.cluster.get("lease", "tidegate", "-n", NAMESPACE)["spec"]
+        spec = self.cluster.get("lease", "tidegate", NAMESPACE)["spec"]
         return datetime.fromisoformat(spec["renewTime"]).timestamp() + float(spec["leaseDurationSeconds"])
 
 

@@ -107,7 +107,7 @@ def baking(app: App, folder: Path) -> Iterator[Load]:
 def pods(app: App, which: str) -> dict[str, str]:
     """Pods of stable or candidate that are not leaving, and their nodes."""
     hash_ = app.status()[which]["hash"]
-    items = app.cluster.get("pods", "-n", app.namespace, "-l", f"{HASH}={hash_}")["items"]
+    items = app.cluster.items("pods", app.namespace, labels=f"{HASH}={hash_}")
     return {
         pod["metadata"]["name"]: pod["spec"].get("nodeName", "")
         for pod in items
@@ -184,7 +184,7 @@ def test_a_kubelet_is_slow_to_report(app: App, operated: LocalCluster, folder: P
 def _waits_for(app: App, node: str) -> str | None:
     """The release waits for candidate pods, and at least one is on that node."""
     status = app.status()
-    there = app.cluster.get("pods", "-n", app.namespace, "-l", f"{HASH}={status['candidate']['hash']}")["items"]
+    there = app.cluster.items("pods", app.namespace, labels=f"{HASH}={status['candidate']['hash']}")
     late = [pod["metadata"]["name"] for pod in there if pod["spec"].get("nodeName") == node and _pending(pod)]
     return None if late and status["journal"]["stage"] == "Scale" else f"{status.get('message')}; late: {late}"
 

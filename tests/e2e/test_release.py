@@ -23,8 +23,7 @@ pytestmark = pytest.mark.e2e
 def specs(app: App) -> dict[str, Any]:
     """What a user wrote, but for the template that a release is about."""
     found = {
-        kind: app.cluster.get(kind, app.name, "-n", app.namespace)["spec"]
-        for kind in ("service", "httproute", "deployment")
+        kind: app.cluster.get(kind, app.name, app.namespace)["spec"] for kind in ("service", "httproute", "deployment")
     }
     del found["deployment"]["template"]
     return found
@@ -59,9 +58,9 @@ def test_a_good_version_promotes_itself(managed: App, folder: Path) -> None:
     assert specs(app) == before, "nothing of ours remains in what the user wrote"
     assert {name.rsplit("-", 1)[0] for name in at_the_end.values()} == {f"checkout-{status['stable']['hash']}"}
     assert len(at_the_end) == 4
-    services = app.cluster.get("services", "-n", app.namespace)["items"]
+    services = app.cluster.items("services", app.namespace)
     assert [service["metadata"]["name"] for service in services] == ["checkout"]
-    route = app.cluster.get("httproute", app.name, "-n", app.namespace)
+    route = app.cluster.get("httproute", app.name, app.namespace)
     assert "tidegate.dev/releasing" not in route["metadata"].get("annotations", {})
 
 
@@ -111,7 +110,7 @@ def test_a_bad_version_reverts_itself(managed: App, folder: Path) -> None:
     }
     with pytest.raises(ClusterFailed, match="exceeded its progress deadline"):
         app.cluster.kubectl("-n", app.namespace, "rollout", "status", "deployment/checkout", "--timeout=20s")
-    reasons = {e["reason"] for e in app.cluster.get("events", "-n", app.namespace)["items"]}
+    reasons = {e["reason"] for e in app.cluster.items("events", app.namespace)}
     assert {"ReleaseStarted", "StepStarted", "AnalysisFailed", "RolledBack"} <= reasons
 
 
@@ -153,9 +152,7 @@ def test_deleted_in_mid_release_the_workload_serves_on(managed: App, folder: Pat
     assert witness.shortfalls() == []
     assert app.pods() == pods, "letting go makes no pod anew"
     for kind in ("deployment", "replicaset", "service", "httproute"):
-        left = json.dumps(
-            [item["metadata"].get("annotations", {}) for item in app.cluster.get(kind, "-n", app.namespace)["items"]]
-        )
+        left = json.dumps([item["metadata"].get("annotations", {}) for item in app.cluster.items(kind, app.namespace)])
         assert "tidegate.dev" not in left, f"{kind}: {left}"
 
 

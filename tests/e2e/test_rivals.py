@@ -84,7 +84,7 @@ def test_rivals_are_refused_and_what_is_deleted_in_mid_release_is_missed(app: Ap
     last = app.status()["lastRelease"]
     assert (last["outcome"], last["reason"]) == ("Aborted", "TargetNotFound")
     assert app.weights() == [{app.name: 1}]
-    services = app.cluster.get("services", *here)["items"]
+    services = app.cluster.items("services", app.namespace)
     assert [(svc["metadata"]["name"], svc["spec"]["selector"]) for svc in services] == [(app.name, {"app": app.name})]
     app.ship("v4")
     app.await_phase("Idle", 60)

@@ -25,7 +25,7 @@ def test_a_good_release_is_promoted_and_a_bad_one_reverted(
     app.apply(app.release(**STEADY, traffic={"propagation": "1s"}))
     status = app.await_phase("Idle", 20)
     assert status["effective"]["traffic"] == {"propagation": "1s", **kind.traffic}
-    before = app.cluster.get(kind.kind, app.name, "-n", app.namespace)["spec"]
+    before = app.cluster.get(kind.kind, app.name, app.namespace)["spec"]
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
         wait_until("25 % to v2", lambda: app.at(25), 60)
@@ -38,8 +38,8 @@ def test_a_good_release_is_promoted_and_a_bad_one_reverted(
     assert result.failed(but="v3") == {}
     assert result.of("v2") > 500
     assert 0 < result.counts["v3 500"] < 0.1 * result.total
-    assert app.cluster.get(kind.kind, app.name, "-n", app.namespace)["spec"] == before
-    left = app.cluster.get(kind.remains, "-n", app.namespace)["items"]
+    assert app.cluster.get(kind.kind, app.name, app.namespace)["spec"] == before
+    left = app.cluster.items(kind.remains, app.namespace)
     assert [obj["metadata"]["name"] for obj in left] == [app.name]
     assert "tidegate.dev/releasing" not in left[0]["metadata"].get("annotations", {})
 

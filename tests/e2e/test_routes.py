@@ -59,13 +59,13 @@ def call(app: App) -> str:
 
 def weights(app: App, kind: str = "httproute") -> list[list[tuple[str, int]]]:
     """Service and weight of each backend, rule by rule."""
-    rules = app.cluster.get(kind, app.name, "-n", app.namespace)["spec"]["rules"]
+    rules = app.cluster.get(kind, app.name, app.namespace)["spec"]["rules"]
     return [[(ref["name"], ref.get("weight", 1)) for ref in rule["backendRefs"]] for rule in rules]
 
 
 def events(app: App, reason: str) -> list[str]:
     """Messages of the Events of its release."""
-    found = app.cluster.get("events", "-n", app.namespace, f"--field-selector=reason={reason}")["items"]
+    found = app.cluster.items("events", app.namespace, fields=f"reason={reason}")
     return [event["message"] for event in found]
 
 
@@ -94,12 +94,12 @@ def test_filters_matches_rules_and_other_services_stay(app: App, folder: Path) -
     ]
     app.apply(other, rich, app.release(**SPEC))
     app.await_phase("Idle", 20)
-    before = app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]
+    before = app.cluster.get("httproute", app.name, app.namespace)["spec"]
     with Load(app.cluster, app.host, folder) as load:
         app.ship("v2")
 
         def at_25() -> str | None:
-            spec = app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"]
+            spec = app.cluster.get("httproute", app.name, app.namespace)["spec"]
             refs = [[(r["name"], r.get("weight", 1)) for r in rule["backendRefs"]] for rule in spec["rules"]]
             wanted = [
                 [("legacy", 1)],
@@ -116,12 +116,12 @@ def test_filters_matches_rules_and_other_services_stay(app: App, folder: Path) -
         app.await_phase("Idle", 60, outcome="Promoted")
         result = load.stop()
     assert result.failed() == {}
-    assert app.cluster.get("httproute", app.name, "-n", app.namespace)["spec"] == before
+    assert app.cluster.get("httproute", app.name, app.namespace)["spec"] == before
 
 
 def test_http_and_grpc_are_promoted_together(app: App, folder: Path) -> None:
     host = call(app)
-    before = app.cluster.get("grpcroute", app.name, "-n", app.namespace)["spec"]
+    before = app.cluster.get("grpcroute", app.name, app.namespace)["spec"]
     app.apply(app.release(**SPEC))
     app.await_phase("Idle", 20)
     with (
@@ -143,7 +143,7 @@ def test_http_and_grpc_are_promoted_together(app: App, folder: Path) -> None:
         assert result.failed() == {}
         assert result.of("v1") > 500
         assert result.of("v2") > 500
-    assert app.cluster.get("grpcroute", app.name, "-n", app.namespace)["spec"] == before
+    assert app.cluster.get("grpcroute", app.name, app.namespace)["spec"] == before
 
 
 def test_a_grpc_application_that_answers_internal_is_reverted(app: App, folder: Path) -> None:

@@ -54,7 +54,7 @@ def await_pods(app: App, wanted: dict[str, int]) -> None:
     """Wait until revisions have exactly their pods, all of them ready."""
 
     def seen() -> str | None:
-        sets = app.cluster.get("replicasets", "-n", app.namespace)["items"]
+        sets = app.cluster.items("replicasets", app.namespace)
         told = {rs["metadata"]["labels"][HASH]: (rs["spec"]["replicas"], rs["status"]) for rs in sets}
         asked = {hash_: told[hash_][0] for hash_ in wanted}
         there = {hash_: told[hash_][1]["replicas"] for hash_ in wanted}
@@ -188,7 +188,7 @@ def autoscaled(app: App, middle: Middle, usage: Usage, folder: Path) -> None:
         app.await_phase("Idle", PATIENCE, outcome="Promoted")
         result = load.stop()
     assert result.failed() == {}, app.kind
-    told = app.cluster.get("hpa", app.name, "-n", app.namespace)["status"]
+    told = app.cluster.get("hpa", app.name, app.namespace)["status"]
     conditions = {condition["type"]: condition["status"] for condition in told["conditions"]}
     assert (conditions["ScalingActive"], told["desiredReplicas"], len(app.pods())) == ("True", 3, 3), app.kind
 

@@ -99,7 +99,7 @@ class Callers(Talking):
 
     def urls(self) -> tuple[str, str]:
         """The Service's own address."""
-        address = self.cluster.get("service", self.name, "-n", self.namespace)["spec"]["clusterIP"]
+        address = self.cluster.get("service", self.name, self.namespace)["spec"]["clusterIP"]
         return f"http://{address}", f"http://{address}:9090"
 
 
@@ -193,7 +193,7 @@ def await_alone(app: App) -> None:
     stable = app.status()["stable"]["hash"]
 
     def seen() -> str | None:
-        pods = app.cluster.get("pods", "-n", app.namespace, "-l", f"app={app.name}")["items"]
+        pods = app.cluster.items("pods", app.namespace, labels=f"app={app.name}")
         others = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"][HASH] != stable]
         return str(others) if others else None
 
@@ -202,7 +202,7 @@ def await_alone(app: App) -> None:
 
 def told_to_go(app: App, hash_: str) -> float:
     """When the last pod of a revision was by then for sure, in seconds of the epoch: events tell whole ones."""
-    events = app.cluster.get("events", "-n", app.namespace, "--field-selector=reason=Killing")["items"]
+    events = app.cluster.items("events", app.namespace, fields="reason=Killing")
     pods = [event for event in events if event["involvedObject"]["name"].startswith(f"{app.name}-{hash_}-")]
     return max(datetime.fromisoformat(event["firstTimestamp"]).timestamp() for event in pods) + 1
 
@@ -231,6 +231,6 @@ def test_without_a_way_to_drain_they_are_cut_and_it_was_said(told: dict[str, Sto
     assert all(cut.values())
     app = story.app
     assert "pods have no way to drain" in app.status()["advice"]
-    events = app.cluster.get("events", "-n", app.namespace, "--field-selector=reason=NoDrain")["items"]
+    events = app.cluster.items("events", app.namespace, fields="reason=NoDrain")
     assert len(events) == 1
     assert "advice" not in told["canary"].app.status()

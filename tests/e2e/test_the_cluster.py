@@ -121,13 +121,13 @@ def run_client(cluster: LocalCluster, name: str, node: str, url: str) -> dict[st
 
 
 def pods_by_node(cluster: LocalCluster) -> dict[str, dict[str, Any]]:
-    return {pod["spec"]["nodeName"]: pod for pod in cluster.get("pods", "--selector=app=demo")["items"]}
+    return {pod["spec"]["nodeName"]: pod for pod in cluster.items("pods", labels="app=demo")}
 
 
 def test_two_clusters_stand_side_by_side(pair: tuple[LocalCluster, LocalCluster]) -> None:
     one, two = pair
     one.kubectl("create", "namespace", "only-in-one")
-    names = [{item["metadata"]["name"] for item in cluster.get("namespaces")["items"]} for cluster in (one, two)]
+    names = [{item["metadata"]["name"] for item in cluster.items("namespaces")} for cluster in (one, two)]
     assert "only-in-one" in names[0]
     assert "only-in-one" not in names[1]
     assert one.running()

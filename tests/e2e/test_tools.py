@@ -86,7 +86,7 @@ def test_kubectl_ships_waits_and_goes_back_after_a_promotion(quick: App, folder:
         result = load.stop()
     assert result.failed() == {}
     assert (status["stable"]["hash"], image_of(status["stable"])) == (first["hash"], IMAGE)
-    steps = [e for e in app.cluster.get("events", "-n", app.namespace)["items"] if e["reason"] == "StepStarted"]
+    steps = [e for e in app.cluster.items("events", app.namespace) if e["reason"] == "StepStarted"]
     assert len(steps) >= 2, "going back after a promotion is a release like any other"
 
 

@@ -46,7 +46,7 @@ def test_a_cure_is_released_while_no_pod_of_stable_serves(managed: App, folder: 
         app.cluster.kubectl("-n", app.namespace, "patch", "pod", pod, "--patch", json.dumps(gone))
 
     def serving() -> str | None:
-        ready = app.cluster.get("deployment", app.name, "-n", app.namespace)["status"].get("readyReplicas", 0)
+        ready = app.cluster.get("deployment", app.name, app.namespace)["status"].get("readyReplicas", 0)
         return f"{ready} pods are ready" if ready else None
 
     wait_until("stable is down", serving, 60)
@@ -60,5 +60,5 @@ def test_a_cure_is_released_while_no_pod_of_stable_serves(managed: App, folder: 
     assert all(key.startswith("router 5") for key in failed), "only where a pod of stable was to answer"
     assert all(result.last[key] < cured for key in failed), "from the end of the release on nobody was turned away"
     assert result.of("v2") + sum(failed.values()) == result.total
-    events = app.cluster.get("events", "-n", app.namespace)["items"]
+    events = app.cluster.items("events", app.namespace)
     assert "StableDown" in {event["reason"] for event in events}

@@ -152,7 +152,7 @@ class App:
 
     def status(self) -> Json:
         """Of its release."""
-        status: Json = self.cluster.get(self.kind.lower(), self.name, "-n", self.namespace).get("status", {})
+        status: Json = self.cluster.get(self.kind.lower(), self.name, self.namespace).get("status", {})
         return status
 
     def await_phase(
@@ -213,18 +213,17 @@ class App:
 
     def weights(self) -> list[dict[str, int]]:
         """Service and weight of each backend of its route, rule by rule."""
-        rules = self.cluster.get("httproute", self.name, "-n", self.namespace)["spec"]["rules"]
+        rules = self.cluster.get("httproute", self.name, self.namespace)["spec"]["rules"]
         return [{ref["name"]: ref.get("weight", 1) for ref in rule["backendRefs"]} for rule in rules]
 
     def events(self, reason: str) -> list[str]:
         """Messages of the Events of its release."""
-        of = f"--field-selector=reason={reason},involvedObject.name={self.name}"
-        found = self.cluster.get("events", "-n", self.namespace, of)["items"]
-        return [event["message"] for event in found]
+        of = f"reason={reason},involvedObject.name={self.name}"
+        return [event["message"] for event in self.cluster.items("events", self.namespace, fields=of)]
 
     def pods(self) -> dict[str, str]:
         """Names of its pods that are not leaving, by uid."""
-        items = self.cluster.get("pods", "-n", self.namespace, "-l", f"app={self.name}")["items"]
+        items = self.cluster.items("pods", self.namespace, labels=f"app={self.name}")
         return {p["metadata"]["uid"]: p["metadata"]["name"] for p in items if "deletionTimestamp" not in p["metadata"]}
 
     def _silent(self) -> str | None:

@@ -16,7 +16,7 @@ from tests.rig.operator import install as install_beside
 NAME, NAMESPACE = "gate", "delivery"
 FULL_NAME = f"{NAME}-tidegate"
 HERE = f"--namespace={NAMESPACE}"
-OF_HELM = f"--selector=app.kubernetes.io/instance={NAME}"
+OF_HELM = f"app.kubernetes.io/instance={NAME}"
 OWN_KINDS = (
     "deployments,services,serviceaccounts,jobs,roles,rolebindings,poddisruptionbudgets,"
     "clusterroles,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,"
@@ -56,12 +56,12 @@ class Chart:
 
     def objects(self) -> set[str]:
         """All that is of this installation, by Kind/name; release objects and their definitions aside."""
-        found = self._cluster.get(OWN_KINDS, "--all-namespaces", OF_HELM)["items"]
+        found = self._cluster.items(OWN_KINDS, labels=OF_HELM)
         return {f"{obj['kind']}/{obj['metadata']['name']}" for obj in found}
 
     def pods(self) -> list[Json]:
         """The operator's pods that are not leaving."""
-        pods: list[Json] = self._cluster.get("pods", HERE, "--selector=app.kubernetes.io/name=tidegate")["items"]
+        pods = self._cluster.items("pods", NAMESPACE, labels="app.kubernetes.io/name=tidegate")
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def refused(self) -> list[str]:
@@ -97,8 +97,7 @@ def installed(cluster: Cluster, operator: Operator, image: Image, *options: str)
 
 def ours(app: App) -> list[str]:
     """All that is Tidegate's in what is the user's."""
-    here = f"--namespace={app.namespace}"
-    objects = app.cluster.get("deployments,replicasets,services,httproutes", here)["items"]
+    objects = app.cluster.items("deployments,replicasets,services,httproutes", app.namespace)
     found = [
         f"{obj['kind']} {obj['metadata']['name']}: {note}"
         for obj in objects
@@ -114,4 +113,4 @@ def ours(app: App) -> list[str]:
 def specs(app: App) -> Json:
     """What the user's objects ask for."""
     kinds = ("deployment", "service", "httproute")
-    return {kind: app.cluster.get(kind, app.name, f"--namespace={app.namespace}")["spec"] for kind in kinds}
+    return {kind: app.cluster.get(kind, app.name, app.namespace)["spec"] for kind in kinds}

@@ -46,7 +46,7 @@ class FlagGateway:
 
     def pods(self) -> list[Json]:
         """Those that are not leaving."""
-        found: list[Json] = self.cluster.get("pods", HERE, f"--selector=app.kubernetes.io/name={NAME}")["items"]
+        found = self.cluster.items("pods", NAMESPACE, labels=f"app.kubernetes.io/name={NAME}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def ask(self, key: str, **context: Any) -> Json:
@@ -84,7 +84,7 @@ def gateway(cluster: Cluster, image: Image) -> Iterator[FlagGateway]:
     cluster.kubectl("apply", "-f-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     try:
         cluster.kubectl("rollout", "status", f"deployment/{NAME}", HERE, "--timeout=120s")
-        service = cluster.get("service", NAME, HERE)
+        service = cluster.get("service", NAME, NAMESPACE)
         made = FlagGateway(cluster, service["spec"]["clusterIP"])
         wait_until("the gateway answers", lambda: _silent(made), 30, pause=LOOKING)
         yield made
@@ -155,7 +155,7 @@ class FlagOnCluster:
 
     def status(self) -> Json:
         """Of it."""
-        status: Json = self.cluster.get("featureflag", self.name, "-n", self.namespace).get("status", {})
+        status: Json = self.cluster.get("featureflag", self.name, self.namespace).get("status", {})
         return status
 
     def await_phase(self, phase: str, seconds: float = 60, *words: str) -> Json:

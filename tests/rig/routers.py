@@ -23,7 +23,7 @@ class ByIngress(App):
 
     def at(self, weight: int) -> str | None:
         """Why its canary has not this weight."""
-        found = self.cluster.get("ingresses", "-n", self.namespace)["items"]
+        found = self.cluster.items("ingresses", self.namespace)
         said = {obj["metadata"]["name"]: obj["metadata"].get("annotations", {}) for obj in found}
         told = said.get(f"{self.name}-canary", {}).get("nginx.ingress.kubernetes.io/canary-weight")
         return None if told == str(weight) else f"{told}: {self.status().get('message')}"
@@ -68,7 +68,7 @@ class ByTraefikService(App):
 
     def at(self, weight: int) -> str | None:
         """Why it has not this weight."""
-        found = self.cluster.get("traefikservice", self.name, "-n", self.namespace)["spec"]["weighted"]["services"]
+        found = self.cluster.get("traefikservice", self.name, self.namespace)["spec"]["weighted"]["services"]
         wanted = [("checkout-stable", 9 * (100 - weight)), ("checkout-canary", 9 * weight), ("legacy", 100)]
         told = [(entry["name"], entry["weight"]) for entry in found]
         return None if told == wanted else f"{told}: {self.status().get('message')}"

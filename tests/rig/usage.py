@@ -54,7 +54,7 @@ class Usage:
         return self._pods(parts[1], parse_qs(asked.query).get("labelSelector", [""])[0])
 
     def _pods(self, namespace: str, selector: str) -> Json:
-        pods = self._cluster.get("pods", f"--namespace={namespace}", f"--selector={selector}")["items"]
+        pods = self._cluster.items("pods", namespace, labels=selector)
         running = [pod for pod in pods if pod["status"]["phase"] == "Running"]
         serving = [pod["metadata"]["name"] for pod in running if _serves(pod)]
         share = self.millicores.get(namespace, 0) * 1_000_000 // max(1, len(serving))
