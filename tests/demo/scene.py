@@ -24,8 +24,8 @@ PATIENCE = 30
 """Seconds that a client waits for an answer, as many do. Late, on a busy machine, is not failed."""
 NAMESPACE = "shop"
 LISTED = "canaryreleases,deployments,replicasets,pods,events"
-PAUSE = 0.8
-"""Seconds between two looks; each is one kubectl, on a machine that may have two cores for all of this."""
+PAUSE = 0.4
+"""Seconds between two looks: what the terminal shows is rarely more than one line newer."""
 
 
 class Scene:

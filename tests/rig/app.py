@@ -12,8 +12,8 @@ from typing import Any
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 
-LOOKING = 0.25
-"""Seconds between two looks by kubectl."""
+LOOKING = 0.1
+"""Seconds between two looks at the cluster, or at what a program tells."""
 IMAGE = "localhost/tidegate-demo"
 GATEWAY = {"name": "tidegate", "namespace": "tidegate-demo"}
 RELEASES = "canaryreleases,bluegreenreleases,rollingreleases"
