@@ -28,11 +28,11 @@ class Managed:
     """A Deployment as Tidegate would adopt it, with Tidegate's own writes made by hand."""
 
     def __init__(self, at: Cluster, namespace: str) -> None:
-        self._at, self._here = at, f"--namespace={namespace}"
+        self._at, self._namespace = at, namespace
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """As a user."""
-        return self._at.kubectl(*arguments, self._here, stdin=stdin)
+        return self._at.kubectl(*arguments, f"--namespace={self._namespace}", stdin=stdin)
 
     def create(self, version: str, replicas: int) -> None:
         """The Deployment, rolled out."""
@@ -75,12 +75,12 @@ class Managed:
 
     def sets(self) -> dict[str, Json]:
         """The ReplicaSets by version."""
-        found = self._at.get("replicasets", self._here)["items"]
+        found = self._at.items("replicasets", self._namespace)
         return {rs["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"]: rs for rs in found}
 
     def pods(self) -> set[str]:
         """All pods that are not going."""
-        found = self._at.get("pods", self._here)["items"]
+        found = self._at.items("pods", self._namespace)
         return {pod["metadata"]["uid"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
 
     def name_of(self, version: str) -> str:
@@ -91,7 +91,7 @@ class Managed:
         """Wait until the controller has seen all and left these sizes, with as many pods ready."""
 
         def seen() -> str | None:
-            deployment, sets = self._at.get("deployment", "checkout", self._here), self.sets()
+            deployment, sets = self._at.get("deployment", "checkout", self._namespace), self.sets()
             if deployment["status"].get("observedGeneration") != deployment["metadata"]["generation"]:
                 return "the controller has not seen the newest generation"
             newest = max(sets, key=lambda version: int(sets[version]["metadata"]["annotations"][REVISION]))

@@ -60,6 +60,7 @@ class Story:
     candidate: Pod
     arms: Arms
     spec: AnalysisSpec
+    prometheus: Prometheus
     source: PrometheusSource
     status: AnalysisStatus
     name: str
@@ -89,9 +90,20 @@ class Story:
                 break
 
     async def settles(self) -> None:
-        """All that was served has been scraped, and counted."""
-        await asyncio.sleep(3 * EVERY)
+        """All that was served is counted."""
+        self.scraped()
         await self.look()
+
+    def scraped(self) -> None:
+        """Waits until Prometheus has all that was served."""
+        for pod in (self.stable, self.candidate):
+            of = f'{self.name.partition("{")[0]}{{namespace="{pod.namespace}",pod="{pod.name}"}}'
+            served = len(pod.native[self.name].seen)
+            eventually(
+                lambda: self.prometheus.value(f"sum(histogram_count({of}))") == served,  # noqa: B023  # waited for
+                f"{served} of {pod.name} are scraped",
+                30,
+            )
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -116,12 +128,14 @@ def story(scraped: dict[tuple[str, str], Pod], prometheus: Prometheus) -> Any:
         spec = AnalysisSpec.model_validate({"interval": "1s", "warmup": "0s", "minRequests": 0, "metrics": [metric]})
         source = PrometheusSource(asked.url, clock=SystemClock())
         status = analysis.begin(spec, arms, datetime.now(UTC), 100, 5)
-        one = Story(stable, candidate, arms, spec, source, status, name, random.Random(7))
+        one = Story(stable, candidate, arms, spec, asked, source, status, name, random.Random(7))
         one.serve(stable, 2000)
-        count = f'sum(histogram_count({name.partition("{")[0]}{{namespace="{namespace}"}}))'
-        eventually(lambda: asked.value(count) == 2000, "the histograms are scraped", 30)
-        one.status = analysis.begin(spec, arms, datetime.now(UTC), 100, 5)
-        await asyncio.sleep(2 * EVERY)
+        one.scraped()
+        began = datetime.now(UTC)
+        one.status = analysis.begin(spec, arms, began, 100, 5)
+        # What grows between two scrapes is of this step if both are.
+        up = f'min(timestamp(up{{namespace="{namespace}"}}))'
+        eventually(lambda: (asked.value(up) or 0) > began.timestamp(), "a scrape since the beginning", 30)
         try:
             yield one
         finally:
