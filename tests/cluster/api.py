@@ -109,8 +109,8 @@ class Api:
             for known in version.get("resources", ()):
                 kind, plural = known["responseKind"]["kind"], known["resource"]
                 resource = Resource(path, plural, kind, known["scope"] == "Namespaced")
-                for word in (plural, known.get("singularResource"), kind.lower(), *known.get("shortNames", ())):
-                    yield word, resource
+                words = (plural, known.get("singularResource"), kind.lower(), *known.get("shortNames", ()))
+                yield from ((word, resource) for word in (*words, f"{plural}.{name}"))
 
     def _read(self, path: str, *, accept: str = "application/json", **params: str) -> Json:
         asked = {key: value for key, value in params.items() if value}
