@@ -42,8 +42,8 @@ oracle: install ## FLAGS=100000 random flags: SDKs that evaluate in process answ
 	$(BIN)/python -m tests.oracle --flags $(or $(FLAGS),100000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: e2e
-e2e: install ## The tests on a real cluster
-	$(BIN)/python -m pytest -m "e2e or slow_cluster"
+e2e: install ## The tests on real clusters, some at a time where the machine has room
+	workers=$$($(CLUSTER) prepare) && $(BIN)/python -m pytest -m "e2e or slow_cluster" --numprocesses $$workers --dist loadfile
 
 .PHONY: bench
 bench: install ## Measure the bars on a real cluster

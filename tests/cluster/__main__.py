@@ -1,4 +1,4 @@
-"""The command line: python -m tests.cluster up|down|status|build|run."""
+"""The command line: python -m tests.cluster up|down|status|build|prepare|run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.cluster.local import LocalCluster
 from tests.cluster.provider import cluster
 
 DEFAULT = "dev"
+MOST = 4
+"""Clusters that tests use at a time, each with some 2 GiB: more wait for the one longest file of tests."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="remove it and every trace of it")
     commands.add_parser("status", help="say what there is")
     commands.add_parser("build", help="compile and fetch what clusters are made from")
+    commands.add_parser("prepare", help="build what tests need, print how many clusters they may have")
     run = commands.add_parser("run", help="run a command in its network")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD")
     return parser
@@ -44,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "build":
         artifacts.build()
+        return 0
+    if options.command == "prepare":
+        print(_prepared(options.name))
         return 0
     chosen = cluster(options.name)
     match options.command:
@@ -60,6 +66,17 @@ def _run(options: argparse.Namespace) -> int:
         case "run":
             _replace_by(chosen, options.words)
     return 0
+
+
+def _prepared(name: str) -> int:
+    """How many clusters stand side by side here, with all that they are made from; 0: no more than one."""
+    try:
+        if not isinstance(cluster(name), LocalCluster):
+            return 0
+        artifacts.build()
+    except ClusterUnavailable:
+        return 0  # the tests skip themselves, and say why
+    return min(MOST, os.cpu_count() or 1)
 
 
 def _print(chosen: Cluster) -> None:

@@ -36,12 +36,14 @@ def _enterable(cluster: Cluster) -> Path | None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A cluster that runs, with the tests in its network and its kubeconfig in their environment.
+    """A cluster that runs, with the tests in its network and its kubeconfig in their environment. Each process of
+    pytest-xdist has one of its own.
 
     One that ran before is used and left running; one that had to be started ends with the tests, unless KEEP=1.
     """
     try:
-        found = find(os.environ.get("TIDEGATE_CLUSTER", DEFAULT))
+        worker = os.environ.get("PYTEST_XDIST_WORKER")
+        found = find("-".join(filter(None, (os.environ.get("TIDEGATE_CLUSTER", DEFAULT), worker))))
         started = not found.running()
         found.up()
         space = _enterable(found)

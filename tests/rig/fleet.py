@@ -24,6 +24,7 @@ from tidegate.ports.cluster import (
     Conflict,
     Kind,
     Object,
+    Unavailable,
 )
 
 NAMESPACES = Kind("api/v1", "namespaces", "Namespace", namespaced=False)
@@ -190,10 +191,17 @@ async def _client(cluster: Cluster) -> AsyncIterator[KubeCluster]:
 
 
 async def _make(kube: KubeCluster, kind: Kind, body: Json) -> None:
-    try:
-        await kube.create(kind, body["metadata"].get("namespace", ""), body)
-    except Conflict:
-        return
+    """One that is there; the operator's client waits 5 s for an answer, and a machine that makes many may take more."""
+    for left in reversed(range(5)):
+        try:
+            await kube.create(kind, body["metadata"].get("namespace", ""), body)
+        except Conflict:
+            return
+        except Unavailable:
+            if not left:
+                raise
+        else:
+            return
 
 
 async def _each(what: Iterable[Coroutine[Any, Any, object]]) -> None:
