@@ -12,7 +12,7 @@ from typing import Any
 from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 
-LOOKING = 0.1
+LOOKING = 0.25
 """Seconds between two looks at the cluster, or at what a program tells."""
 IMAGE = "localhost/tidegate-demo"
 GATEWAY = {"name": "tidegate", "namespace": "tidegate-demo"}
