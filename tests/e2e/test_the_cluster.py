@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster import artifacts, network, places
 from tests.cluster.images import docker_archive
-from tests.cluster.interface import ClusterUnavailable
+from tests.cluster.interface import ClusterFailed, ClusterUnavailable
 from tests.cluster.local import LocalCluster
 from tests.cluster.provider import cluster as find
 from tests.cluster.waiting import wait_until
@@ -124,6 +124,10 @@ def pods_by_node(cluster: LocalCluster) -> dict[str, dict[str, Any]]:
     return {pod["spec"]["nodeName"]: pod for pod in cluster.items("pods", labels="app=demo")}
 
 
+def by_uid(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {obj["metadata"]["uid"]: obj for obj in objects}
+
+
 def test_two_clusters_stand_side_by_side(pair: tuple[LocalCluster, LocalCluster]) -> None:
     one, two = pair
     one.kubectl("create", "namespace", "only-in-one")
@@ -132,6 +136,30 @@ def test_two_clusters_stand_side_by_side(pair: tuple[LocalCluster, LocalCluster]
     assert "only-in-one" not in names[1]
     assert one.running()
     assert two.running()
+
+
+@pytest.mark.parametrize("kinds", ["pods", "svc,deployment.apps", "HTTPRoute,gateways", "crd", "events"])
+def test_what_is_read_is_what_kubectl_reads(pair: tuple[LocalCluster, LocalCluster], kinds: str) -> None:
+    _, two = pair
+
+    def other() -> str | None:
+        found = two.items(kinds)
+        one_by_one = [
+            two.get(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", "")) for obj in found
+        ]
+        said = two.kubectl("get", kinds, "--all-namespaces", "--show-managed-fields", "--output=json")
+        by_kubectl = json.loads(said)["items"]
+        return None if by_uid(found) == by_uid(one_by_one) == by_uid(by_kubectl) else f"{found} and {by_kubectl}"
+
+    wait_until("kubectl reads the same", other, 30)
+
+
+def test_what_is_not_there_is_told(pair: tuple[LocalCluster, LocalCluster]) -> None:
+    _, two = pair
+    with pytest.raises(ClusterFailed, match='404: pods "nobody" not found'):
+        two.get("po", "nobody", "default")
+    with pytest.raises(ClusterFailed, match="knows no nonsense"):
+        two.items("nonsense")
 
 
 def test_a_second_node_takes_pods_that_reach_the_others(
