@@ -15,9 +15,8 @@ demo: install ## Set up, then five acts under load: promoted, reverted, git reve
 	$(BIN)/python -m tests.demo
 
 .PHONY: test
-test: ## Set up, then all tests: the quick ones first, then those on a real cluster
-	$(MAKE) unit
-	$(MAKE) e2e
+test: install ## Set up, then all tests: those on a real cluster, and with what these leave of the machine the others
+	$(BIN)/python -m tests.whole
 
 ## @ Checks
 .PHONY: lint
@@ -42,7 +41,7 @@ oracle: install ## FLAGS=100000 random flags: SDKs that evaluate in process answ
 	$(BIN)/python -m tests.oracle --flags $(or $(FLAGS),100000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: e2e
-e2e: install ## The tests on real clusters, some at a time where the machine has room
+e2e: install ## The tests on real clusters, some at a time where there are cores for it
 	workers=$$($(CLUSTER) prepare) && $(BIN)/python -m pytest -m "e2e or slow_cluster" --numprocesses $$workers --dist loadfile
 
 .PHONY: bench

@@ -15,6 +15,8 @@ from tests.cluster.provider import cluster
 DEFAULT = "dev"
 MOST = 4
 """Clusters that tests use at a time, each with some 2 GiB: more wait for the one longest file of tests."""
+CORES = 2
+"""For each of them: two that share two cores are no quicker than one."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +78,8 @@ def _prepared(name: str) -> int:
         artifacts.build()
     except ClusterUnavailable:
         return 0  # the tests skip themselves, and say why
-    return min(MOST, os.cpu_count() or 1)
+    alone = (os.cpu_count() or 1) // CORES
+    return min(MOST, alone) if alone > 1 else 0
 
 
 def _print(chosen: Cluster) -> None:

@@ -139,7 +139,7 @@ class Load(Generator):
         host: str,
         folder: Path,
         *,
-        rate: int = 300,
+        rate: int = 200,
         workers: int = 8,
         timeout: int = 5,
         grpc: bool = False,
