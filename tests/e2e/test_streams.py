@@ -31,6 +31,8 @@ SORTS = ("stream", "socket", "call")
 LASTS = 52
 """Seconds of a connection: more than lie between the last request to old pods and their being told to go, where six
 releases share a slow machine; and less than the 60 s in which Traefik wants to have read a request."""
+OPENED = 0.5
+"""Of each sort a second, for each application: hundreds are open at a time, and each beats once a second."""
 RATE = 30
 """Short requests a second to each application."""
 DRAINS: Json = {"terminationGracePeriodSeconds": 90}
@@ -185,7 +187,7 @@ def short(app: Talking, folder: Path, of: int) -> Load:
 def long(app: Talking, sort: str, folder: Path) -> Lasting:
     """Connections of a sort."""
     host, url = (app.calls, app.urls()[1]) if sort == "call" else (app.host, app.urls()[0])
-    return Lasting(app.cluster, sort, host, folder, last=LASTS, url=url)
+    return Lasting(app.cluster, sort, host, folder, rate=OPENED, last=LASTS, url=url)
 
 
 def await_alone(app: App) -> None:
