@@ -110,7 +110,7 @@ class Api:
                 kind, plural = known["responseKind"]["kind"], known["resource"]
                 resource = Resource(path, plural, kind, known["scope"] == "Namespaced")
                 words = (plural, known.get("singularResource"), kind.lower(), *known.get("shortNames", ()))
-                yield from ((word, resource) for word in (*words, f"{plural}.{name}"))
+                yield from ((found, resource) for word in words for found in (word, f"{word}.{name}"))
 
     def _read(self, path: str, *, accept: str = "application/json", **params: str) -> Json:
         asked = {key: value for key, value in params.items() if value}
