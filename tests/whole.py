@@ -17,20 +17,28 @@ import time
 # Linux groups processes by session and compares niceness within a group only; the first 19 is that of the group.
 NICELY = "{ echo 19 >/proc/self/autogroup; } 2>/dev/null; exec nice -n 19 make unit"
 PAUSE = 0.2
+"""Seconds between two looks at what was said: until its end, as pytest's own deadlines are the tests'."""
 
 
 def main() -> int:
     """Run all; the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryFile() as told:
         _say("make unit runs beside make e2e; what it says comes last")
         unit = subprocess.Popen(["sh", "-c", NICELY], stdout=told, stderr=told, start_new_session=True)
         threading.Thread(target=lambda: _say(f"make unit has ended with {unit.wait()}"), daemon=True).start()
+        e2e = subprocess.Popen(["make", "e2e"])
+
+        def stop(*_: object) -> None:
+            e2e.terminate()  # Ctrl-C it has had itself, and takes its cluster down
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, stop)
         try:
-            on_a_cluster = subprocess.run(["make", "e2e"], check=False).returncode
+            on_a_cluster = e2e.wait()
             _say("what make unit says")
             return int(_followed(unit, told.fileno()) != 0 or on_a_cluster != 0)
         except KeyboardInterrupt:
+            e2e.wait()
             return 130
         finally:
             _end(unit)
@@ -38,15 +46,16 @@ def main() -> int:
 
 def _followed(process: subprocess.Popen[bytes], told: int) -> int:
     """Print what a process has said and says, until its end; its exit code."""
-    at, code = 0, None
-    while code is None:
+    at = 0
+    while True:
         code = process.poll()
         while said := os.pread(told, 1 << 16, at):
             at += len(said)
             sys.stdout.buffer.write(said)
             sys.stdout.buffer.flush()
+        if code is not None:
+            return code
         time.sleep(PAUSE)
-    return code
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -52,7 +52,7 @@ class Api:
     def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
         config = yaml.safe_load(kubeconfig)
-        self.host: str = config["clusters"][0]["cluster"]["server"]
+        self._host: str = config["clusters"][0]["cluster"]["server"]
         self._folder = TemporaryDirectory()
         self._resources: dict[str, Resource] = {}
         files = {
@@ -64,11 +64,11 @@ class Api:
         for name, data in files.items():
             paths[name].touch(mode=0o600)
             paths[name].write_bytes(base64.b64decode(data))
-        self.session = requests.Session()
-        self.session.mount("https://", HTTPAdapter(pool_maxsize=32, max_retries=_AGAIN))
+        self._session = requests.Session()
+        self._session.mount("https://", HTTPAdapter(pool_maxsize=32, max_retries=_AGAIN))
         # No proxy of the machine's leads into the cluster's network.
-        self.session.trust_env = False
-        self.session.verify, self.session.cert = str(paths["ca"]), (str(paths["certificate"]), str(paths["key"]))
+        self._session.trust_env = False
+        self._session.verify, self._session.cert = str(paths["ca"]), (str(paths["certificate"]), str(paths["key"]))
 
     def __enter__(self) -> Self:
         return self
@@ -78,27 +78,28 @@ class Api:
 
     def close(self) -> None:
         """Let go of connections and keys."""
-        self.session.close()
+        self._session.close()
         self._folder.cleanup()
 
     def get(self, kind: str, name: str, namespace: str) -> Json:
         """One object; its kind by any name that kubectl knows."""
-        return self._read(self._resource(kind).url(namespace, name))
+        return self._read(self.resource(kind).url(namespace, name))
 
     def items(self, kinds: str, namespace: str, labels: str, fields: str) -> Iterator[Json]:
         """All objects of these kinds, as "pods,services", that have these labels and fields."""
         chosen = {"labelSelector": labels, "fieldSelector": fields}
         for kind in kinds.split(","):
-            of = self._resource(kind)
+            of = self.resource(kind)
             yield from ({**of.head, **item} for item in self._read(of.url(namespace), **chosen)["items"])
 
-    def _resource(self, kind: str) -> Resource:
+    def resource(self, kind: str) -> Resource:
+        """By any name that kubectl knows."""
         if kind.lower() not in self._resources:
             self._resources = dict(self._discovered())
         try:
             return self._resources[kind.lower()]
         except KeyError:
-            raise Refused(f"{self.host} knows no {kind}") from None
+            raise Refused(f"{self._host} knows no {kind}") from None
 
     def _discovered(self) -> Iterator[tuple[str, Resource]]:
         """Every name of every resource; of two that share one, the server's first comes last, and so wins."""
@@ -109,8 +110,8 @@ class Api:
             for known in version.get("resources", ()):
                 kind, plural = known["responseKind"]["kind"], known["resource"]
                 resource = Resource(path, plural, kind, known["scope"] == "Namespaced")
-                words = (plural, known.get("singularResource"), kind.lower(), *known.get("shortNames", ()))
-                yield from ((found, resource) for word in words for found in (word, f"{word}.{name}"))
+                words = {plural, known.get("singularResource", plural), kind.lower(), *known.get("shortNames", ())}
+                yield from ((found, resource) for word in words for found in (word, f"{word}.{name or ''}"))
 
     def _read(self, path: str, *, accept: str = "application/json", **params: str) -> Json:
         asked = {key: value for key, value in params.items() if value}
@@ -118,7 +119,7 @@ class Api:
 
     def ask(self, verb: str, path: str, **how: Any) -> Json:
         """What it answers; Refused unless that is a success."""
-        answer = self.session.request(verb, f"{self.host}/{path}", timeout=TIMEOUT, **how)
+        answer = self._session.request(verb, f"{self._host}/{path}", timeout=TIMEOUT, **how)
         said: Json = answer.json()
         if not answer.ok:
             raise Refused(f"{answer.status_code}: {said.get('message')}")

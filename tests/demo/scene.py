@@ -25,7 +25,7 @@ PATIENCE = 30
 NAMESPACE = "shop"
 LISTED = "canaryreleases,deployments,replicasets,pods,events"
 PAUSE = 0.4
-"""Seconds between two looks: what the terminal shows is rarely more than one line newer."""
+"""Seconds between two looks."""
 
 
 class Scene:

@@ -55,7 +55,7 @@ def test_a_value_is_kept_as_it_was_given(cluster: Cluster, operator: object) -> 
     variants = [{"name": name, "value": value} for name, value in values.items()]
     _apply(cluster, "kept", {"type": "Object", "variants": variants, "offVariant": "b"})
     try:
-        stored = json.loads(cluster.kubectl("-n", "default", "get", "featureflag", "kept", "-o", "json"))
+        stored = cluster.get("featureflag", "kept", "default")
         assert stored["spec"]["variants"] == variants
     finally:
         cluster.kubectl("-n", "default", "delete", "featureflag", "kept")

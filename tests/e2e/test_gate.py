@@ -45,7 +45,7 @@ def test_kubectl_replace_keeps_a_deployment_under_management(server: Server) -> 
     managed = deployments.deployment(deployments.MANAGED)
     server.create({**managed, "metadata": {**managed["metadata"], "name": "replaced"}})
     server.kubectl("replace", "--filename=-", stdin=json.dumps({**manifest, "metadata": {"name": "replaced"}}))
-    left = json.loads(server.kubectl("get", "deployment/replaced", "--output=json"))
+    left = server.get("deployment", "replaced")
     assert left["metadata"]["annotations"] == deployments.RELEASED
     assert left["spec"]["template"]["spec"]["containers"][0]["image"] == "none:2"
 
@@ -60,7 +60,7 @@ def test_the_way_out_of_a_deployment_is_open(server: Server) -> None:
     server.create({**held, "metadata": {**held["metadata"], "name": "out"}})
     server.kubectl("annotate", "deployment/out", f"{RELEASE}-", f"{DEADLINE_WISH}-")
     server.kubectl("patch", "deployment/out", '--patch={"spec":{"progressDeadlineSeconds":600}}')
-    left = json.loads(server.kubectl("get", "deployment/out", "--output=json"))
+    left = server.get("deployment", "out")
     assert left["spec"]["progressDeadlineSeconds"] == 600
     assert not set(left["metadata"]["annotations"]) & {RELEASE, DEADLINE_WISH}
 
@@ -73,7 +73,7 @@ def test_the_way_out_of_a_service_and_a_route_is_open_once_the_binding_is_gone(g
         for kind in ("service", "httproute"):
             wait_until(f"the note of the {kind} may be removed", partial(_noted, server, kind), 10)
         server.kubectl("patch", "service/out", f'--patch={{"spec":{{"selector":{{"{HASH}":null}}}}}}')
-        left = json.loads(server.kubectl("get", "service/out", "--output=json"))
+        left = server.get("service", "out")
         assert left["spec"]["selector"] == services.WIDE
         server.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=json.dumps(_at_rest()))
         assert "checkout-canary" not in server.kubectl("get", "httproute/out", "--output=json")
@@ -86,5 +86,5 @@ def _at_rest() -> Json:
 
 def _noted(server: Server, kind: str) -> str | None:
     server.kubectl("annotate", f"{kind}/out", f"{RELEASING}-")
-    left = json.loads(server.kubectl("get", f"{kind}/out", "--output=json"))
+    left = server.get(kind, "out")
     return "it stays" if RELEASING in left["metadata"].get("annotations", {}) else None

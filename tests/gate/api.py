@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.cluster import api
 from tests.cluster.api import Json
 from tests.cluster.interface import Cluster
-
-PATHS = {
-    "Service": "api/v1",
-    "Deployment": "apis/apps/v1",
-    "ReplicaSet": "apis/apps/v1",
-    "HTTPRoute": "apis/gateway.networking.k8s.io/v1",
-    "GRPCRoute": "apis/gateway.networking.k8s.io/v1",
-    "TraefikService": "apis/traefik.io/v1alpha1",
-}
 
 
 class Api(api.Api):
@@ -35,12 +28,12 @@ class Api(api.Api):
         subresource: str = "",
     ) -> Json:
         """What POST, PUT or PATCH (a merge patch) of an object would store. Nothing is."""
-        path = PATHS[kind] if not version else f"{PATHS[kind].rpartition('/')[0]}/{version}"
-        parts = (path, "namespaces", namespace, f"{kind.lower()}s", name, subresource)
+        of = self.resource(kind)
+        if version:
+            of = replace(of, path=f"{of.path.rpartition('/')[0]}/{version}")
+        path = "/".join(part for part in (of.url(namespace, name), subresource) if part)
         media = "application/merge-patch+json" if verb == "PATCH" else "application/json"
         # Impersonation is of a user and its groups; this group may do everything.
         user = {"Impersonate-User": as_user, "Impersonate-Group": "system:masters"} if as_user else {}
         headers = {"Content-Type": media, **user}
-        return self.ask(
-            verb, "/".join(part for part in parts if part), params={"dryRun": "All"}, headers=headers, json=body
-        )
+        return self.ask(verb, path, params={"dryRun": "All"}, headers=headers, json=body)

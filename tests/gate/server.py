@@ -50,6 +50,10 @@ class Server:
         """As an administrator, in the namespace."""
         return self._cluster.kubectl(*arguments, f"--namespace={self.namespace}", stdin=stdin)
 
+    def get(self, kind: str, name: str) -> Json:
+        """An object of the namespace."""
+        return self._cluster.get(kind, name, self.namespace)
+
     def name_of(self, case: str) -> str:
         """What the object of a case is called."""
         return self._names[case]

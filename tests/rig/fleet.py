@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from kubernetes.aio import client, config
@@ -192,13 +192,12 @@ async def _client(cluster: Cluster) -> AsyncIterator[KubeCluster]:
 
 async def _make(kube: KubeCluster, kind: Kind, body: Json) -> None:
     """One that is there; the operator's client waits 5 s for an answer, and a machine that makes many may take more."""
-    for left in reversed(range(5)):
+    for last in (False, False, False, False, True):
         try:
-            await kube.create(kind, body["metadata"].get("namespace", ""), body)
-        except Conflict:
-            return
+            with suppress(Conflict):
+                await kube.create(kind, body["metadata"].get("namespace", ""), body)
         except Unavailable:
-            if not left:
+            if last:
                 raise
         else:
             return

@@ -97,14 +97,11 @@ class Story:
 
     def scraped(self) -> None:
         """Waits until Prometheus has all that was served."""
-        for pod in (self.stable, self.candidate):
-            of = f'{self.name.partition("{")[0]}{{namespace="{pod.namespace}",pod="{pod.name}"}}'
-            served = len(pod.native[self.name].seen)
-            eventually(
-                lambda: self.prometheus.value(f"sum(histogram_count({of}))") == served,  # noqa: B023  # waited for
-                f"{served} of {pod.name} are scraped",
-                30,
-            )
+        eventually(lambda: self._has(self.stable) and self._has(self.candidate), "the histograms are scraped", 30)
+
+    def _has(self, pod: Pod) -> bool:
+        of = f'{self.name.partition("{")[0]}{{namespace="{pod.namespace}",pod="{pod.name}"}}'
+        return self.prometheus.value(f"sum(histogram_count({of}))") == len(pod.native[self.name].seen)
 
     async def counts(self, candidate: int, stable: int, within: float = 20.0) -> None:
         """Looks until so much is counted, and once more: what is scraped in the midst of a look waits for the next."""
