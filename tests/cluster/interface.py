@@ -28,6 +28,10 @@ class ClusterFailed(Exception):
     """A cluster that should have come up did not; the message says what was seen last."""
 
 
+class AttemptFailed(ClusterFailed):
+    """A command in the cluster's network, or a question to its API server, failed; the next one may not."""
+
+
 class Cluster(ABC):
     """One cluster by name. Clusters of different names share nothing but the machine."""
 
@@ -121,7 +125,7 @@ class Cluster(ABC):
         )
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
-            raise ClusterFailed(f"{' '.join(command[:8])} ended with {done.returncode}: {said}")
+            raise AttemptFailed(f"{' '.join(command[:8])} ended with {done.returncode}: {said}")
         return done.stdout
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
@@ -145,4 +149,4 @@ class Cluster(ABC):
             api = self._api
             return network.call_in(self.network, lambda: what(api))
         except (OSError, Refused, RequestException) as error:
-            raise ClusterFailed(f"the API server of {self.name}: {error}") from error
+            raise AttemptFailed(f"the API server of {self.name}: {error}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.interface import Cluster, ClusterFailed
+from tests.cluster.interface import Cluster
 from tests.cluster.waiting import wait_until
 from tests.e2e.conftest import STEADY
 from tests.rig import audit
@@ -220,12 +220,8 @@ def write(app: App, stage: str) -> None:
     patch = json.dumps({"status": {"journal": {"stage": stage}}})
     here = ("-n", app.namespace, app.kind.lower(), app.name)
 
-    def refused() -> str | None:
-        try:
-            app.cluster.kubectl("patch", *here, "--subresource=status", "--type=merge", f"--patch={patch}")
-        except ClusterFailed as error:
-            return str(error)
-        return None
+    def refused() -> None:
+        app.cluster.kubectl("patch", *here, "--subresource=status", "--type=merge", f"--patch={patch}")
 
     wait_until(f"the API server takes stage {stage}", refused, 30, pause=LOOKING)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.interface import Cluster, ClusterFailed
+from tests.cluster.interface import AttemptFailed, Cluster
 from tests.cluster.local import LocalCluster
 from tests.cluster.operator_image import Image
 from tests.cluster.waiting import wait_until
@@ -114,7 +114,7 @@ def beside(cluster: LocalCluster, folder: Path) -> Iterator[str]:
 def _refused(cluster: Cluster, command: list[str], log: Path) -> str | None:
     try:
         cluster.run(*command)
-    except ClusterFailed as error:
+    except AttemptFailed as error:
         return f"{error}; {log.read_text()[-500:]}"
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import process
-from tests.cluster.interface import ClusterFailed
+from tests.cluster.interface import AttemptFailed, ClusterFailed
 from tests.cluster.waiting import wait_until
 
 SLEEP = ("sleep", "300")
@@ -70,3 +70,30 @@ def test_a_dead_daemon_is_named_with_the_end_of_its_log(daemon: process.Daemon) 
 def test_waiting_ends_with_what_was_seen_last() -> None:
     with pytest.raises(ClusterFailed, match="the moon: not within 0 s; seen last: clouds"):
         wait_until("the moon", lambda: "clouds", 0)
+
+
+def test_waiting_tries_again_after_an_attempt_that_failed() -> None:
+    fails = iter(("connection refused", "timed out", ""))
+
+    def probe() -> None:
+        if why := next(fails):
+            raise AttemptFailed(why)
+
+    wait_until("an answer", probe, 10)
+    assert next(fails, None) is None
+
+
+def test_waiting_ends_with_the_attempt_that_failed_last() -> None:
+    def probe() -> None:
+        raise AttemptFailed("connection refused")
+
+    with pytest.raises(ClusterFailed, match="an answer: not within 0 s; seen last: connection refused"):
+        wait_until("an answer", probe, 0)
+
+
+def test_waiting_does_not_go_on_after_what_no_further_look_mends() -> None:
+    def probe() -> None:
+        raise ClusterFailed("etcd died")
+
+    with pytest.raises(ClusterFailed, match=r"^etcd died$"):
+        wait_until("the API server", probe, 10)
