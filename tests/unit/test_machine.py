@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tidegate.api.analysis import AnalysisStatus
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
+from tidegate.api.gates import GateState, GateStatus
 from tidegate.api.release import (
     Journal,
     Outcome,
@@ -523,6 +524,23 @@ def test_nobody_is_read_over_and_over_for_answers_that_are_on_their_way() -> Non
     assert plan.watched
     assert plan.wake
     assert plan.wake >= NOW + timedelta(minutes=9)
+
+
+@pytest.mark.parametrize(
+    "way", [{"manual": {}}, {"http": {"url": "http://tests.shop/smoke"}}], ids=lambda way: next(iter(way))
+)
+def test_hundreds_that_wait_for_people_are_looked_at_in_their_turn(way: dict[str, Any]) -> None:
+    settled = {"settled_at": NOW - timedelta(minutes=1)}
+    known = status(Stage.SCALE, journal=settled, gates=(GateStatus(name="ok"),))
+    ready = {"bounds": exactly(25), "replicas": 1, "current": 1, "ready": 1}
+    service = Service("checkout-canary", NEW, frozenset("e"))
+    route = Route("HTTPRoute/checkout", 0, True, servers={"checkout-canary": frozenset()})
+    gates = {"gates": [{"name": "ok", "at": "BeforeTraffic", **way}]}
+    obs = observed(known, spec=gates, candidate=ready, canary_service=service, routes=(route,))
+    plan = decide(obs, NOW)
+    assert plan.status.gates[0].state is GateState.RUNNING
+    person = "manual" in way
+    assert (plan.watched, plan.wake) == (person, None if person else NOW + timedelta(seconds=1))
 
 
 def test_at_rest_a_change_of_scale_flaps_no_condition() -> None:

@@ -104,10 +104,13 @@ def passed(draft: Draft, *points: GateAt) -> bool:
             break
     if not shut:
         return True
-    # Whatever is to come meanwhile is looked at once a second: a person may take days.
-    draft.wake = None
-    draft.wake_in(STEADY)
     people = bool(_held(draft)) or all(_manual(draft.obs, known) for known in shut)
+    # Whatever is to come meanwhile is looked at once a second, but not of hundreds that wait: a person may take days.
+    draft.wake = None
+    if people:
+        draft.watch()
+    else:
+        draft.wake_in(STEADY)
     phase = Phase.WAITING if people else Phase.PROGRESSING
     draft.say(phase, Reason.GATE_WAITING, "; ".join(f"gate {known.name}: {known.message}" for known in shut))
     return False
