@@ -501,6 +501,24 @@ def test_no_history_is_no_trouble(answer: Answer) -> None:
     assert 1.0 < first.dispersion < 1.2, "of what little stable's pods have shown since"
 
 
+@pytest.mark.parametrize("metrics", [ERRORS_ONLY, LATENCY_ONLY])
+def test_what_stable_did_before_is_known_to_a_release_that_began_in_an_outage(
+    metrics: list[dict[str, object]],
+) -> None:
+    stable = arm("stable", 90, errors=0.05, pods=9)
+    stable.noise = 1.0
+    measured = spec(interval="15s", metrics=metrics)
+    world = World(stable, arm("candidate", 10), measured, scrape=15, before=3700.0)
+    world.down = lambda _: Missing("connection refused")
+    for _ in range(3):
+        assert world.look().reason is Reason.QueryFailed
+    world.down = lambda _: None
+    known = metric(world.look(), str(metrics[0]["name"])).dispersion
+    assert known is not None
+    assert (known > 1.4) if metrics is ERRORS_ONLY else (known < 1.2)
+    assert not set(analysis.before(measured, ARMS)) & set(analysis.queries(measured, ARMS, world.status))
+
+
 def test_what_a_look_shows_does_not_decide_what_it_is_worth() -> None:
     """Two worlds that differ only in what single pods of stable did since the last look."""
     worlds = [World(arm("stable", 900, pods=3), arm("candidate", 100), spec(), seed=5) for _ in range(2)]

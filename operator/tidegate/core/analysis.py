@@ -78,8 +78,8 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
     """The distinct PromQL queries whose answers a look takes: the same ones at every look that found whose counters
     there are. Without the last ``status``, those for all that it might be, whose answers do as well.
 
-    The first look after ``begin``, which has made the ``status``, also takes what stable did before. That is done
-    without where it is not answered.
+    The first look that is answered after ``begin``, which has made the ``status``, also takes what stable did before.
+    Where the rest is answered and that is not, it is done without.
     """
     sources = Journal.sources(status.journal, spec, arms.names) if status and status.journal else {}
     texts = [
@@ -108,8 +108,8 @@ def caveats(spec: AnalysisSpec, arms: Arms, answers: Mapping[str, Answer], now: 
 
 
 def is_first(status: AnalysisStatus) -> bool:
-    """Whether nobody has looked yet."""
-    return not status.metrics
+    """Whether no look has been answered yet: none was taken, or all were while Prometheus was away."""
+    return all(metric.reason is Reason.QueryFailed for metric in status.metrics)
 
 
 def look(
