@@ -280,6 +280,13 @@ def test_ingress_nginx_tells_a_canary_by_its_label() -> None:
     assert looked(arms, kept) == found, "where Prometheus keeps the word namespace for the controller's own"
 
 
+def test_a_dot_of_an_ingress_name_is_a_dot() -> None:
+    dotted = presets.of_nginx("shop", "web.example", "checkout", ("shop-checkout-canary-80",))
+    own = [nginx(labels.get("canary", ""), labels["status"], rate, ingress="web.example") for labels, rate in OF_NGINX]
+    another = nginx("", "500", 1000, ingress="web-example")
+    assert looked(replace(ARMS, router=dotted), [*own, another]).stable == 0
+
+
 def test_an_ingress_nginx_that_does_not_tell_its_canaries_apart_is_no_evidence() -> None:
     found = looked(replace(ARMS, router=NGINX), [nginx("", "200", 99), nginx("", "502", 1)])
     assert (found.verdict, found.reason) == (Verdict.Unknown, Reason.NoSeries)
