@@ -34,6 +34,7 @@ class Server:
         self.trickle = False
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.connections: set[object] = set()
         outer = self
 
@@ -43,6 +44,7 @@ class Server:
             def do_GET(self) -> None:
                 query = {name: values[0] for name, values in parse_qs(urlparse(self.path).query).items()}
                 outer.asked.append(query)
+                outer.paths.append(urlparse(self.path).path)
                 outer.headers.append(dict(self.headers))
                 outer.connections.add(self.client_address)
                 time.sleep(outer.delay)
@@ -116,6 +118,20 @@ async def test_raw_samples_come_with_their_own_times(server: Server, source: Pro
     server.reply = lambda _: (200, {"status": "success", "data": {"resultType": "matrix", "result": matrix}})
     answers = await source.fetch(["x[10s]"])
     assert answers == {"x[10s]": (Series({"pod": "a"}, ((1700000000.123, 5.0), (1700000002.123, 7.0))),)}
+
+
+@pytest.mark.parametrize("path", ["", "/", "/select/0/prometheus"])
+async def test_what_the_url_asks_for_goes_with_each_query(server: Server, clock: Time, path: str) -> None:
+    wants = "extra_filters[]={cluster=%22eu%22}&extra_filters[]={x!=%22%22}&extra_label=cluster%3Deu"
+    source = PrometheusSource(f"{server.url}{path}?{wants}", clock=clock)
+    assert all(not isinstance(answer, Missing) for answer in (await source.fetch(["x", "y"])).values())
+    await source.close()
+    assert {asked["query"] for asked in server.asked} == {"x", "y"}
+    for asked in server.asked:
+        assert asked["extra_label"] == "cluster=eu"
+        assert asked["extra_filters[]"] == '{cluster="eu"}'
+        assert "timeout" in asked
+    assert set(server.paths) == {f"{path.rstrip('/')}/api/v1/query"}
 
 
 async def test_no_series_is_an_answer(server: Server, source: PrometheusSource) -> None:
@@ -341,6 +357,8 @@ async def test_nobody_is_sent_elsewhere_with_our_credentials(server: Server, clo
     [
         ({}, ""),
         ({"prometheus": "https://mimir.example/prometheus"}, ""),
+        ({"prometheus": "https://vm.example/select/0/prometheus?extra_label=cluster=eu-1"}, ""),
+        ({"prometheus": "http://prometheus?time=5&limit=1"}, "asks for time, which is asked for with each query"),
         ({"prometheus": "prometheus:9090"}, "'prometheus:9090' is no URL of http or https"),
         ({"prometheus": "http://me:s3cret@prometheus"}, "credentials in it, which others see"),
         ({"prometheus": "ftp://me:s3cret@prometheus"}, "'prometheus' is no URL"),

@@ -262,14 +262,24 @@ async def test_two_replicas_behind_one_address_count_once(
         both.close()
 
 
-def ask(source: PrometheusSource) -> Answer:
+def ask(source: PrometheusSource, query: str = "vector(7)") -> Answer:
     async def asked() -> Answer:
         try:
-            return (await source.fetch(["vector(7)"]))["vector(7)"]
+            return (await source.fetch([query]))[query]
         finally:
             await source.close()
 
     return asyncio.run(asked())
+
+
+def test_what_the_url_asks_for_goes_with_each_query(prometheus: Prometheus) -> None:
+    two = 'vector(1) or label_replace(vector(2), "a", "b", "", "")'
+    alone, limited = (
+        ask(PrometheusSource(f"{prometheus.url}{beside}", clock=SystemClock()), two) for beside in ("/", "/?limit=1")
+    )
+    assert not isinstance(alone, Missing)
+    assert len(alone) == 2
+    assert limited == Missing("a partial answer: results truncated due to limit")
 
 
 def test_one_that_is_away_is_unknown_and_goes_on_from_where_it_was(

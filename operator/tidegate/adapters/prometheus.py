@@ -81,17 +81,19 @@ class PrometheusSource:
         clock: Clock,
     ) -> None:
         """``timeout`` in seconds for an answer. ``parallel`` queries at once; others wait for their turn before that.
+        What stands after a ``?`` of the URL goes with each of them: of a store of several clusters, the one that is
+        meant.
 
         Proxies and credentials of the environment are not used, and no redirect is followed with ours.
         """
-        self._url, self._timeout, self._clock = url.rstrip("/"), timeout, clock
+        self._url, self._timeout, self._clock = url.partition("?")[0].rstrip("/"), timeout, clock
         self._access = access or Access()
         self._breaker = _Breaker(clock)
         self._asked: OrderedDict[tuple[str, float | None], _Asked] = OrderedDict()
         """The longest ago first."""
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="prometheus")
         self._turns = asyncio.Semaphore(parallel)
-        self._session = Session(self._url, self._access, parallel=parallel, most=MOST_READ)
+        self._session = Session(url, self._access, parallel=parallel, most=MOST_READ)
         session: Any = self._session  # the client calls request, mount and close of it, and no more
         self._client = PrometheusConnect(self._url, session=session)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import urllib3
 from pydantic_core import from_json
@@ -43,6 +43,8 @@ class Response:
 class Session:
     """Requests to one server, by any thread: with headers that are read at each, without proxies and credentials of the
     environment, and without following redirects. Raises what urllib3 raises, Unreadable of its headers, and TooLarge.
+
+    The query of the server's URL is part of each request.
     """
 
     verify = cert = None
@@ -50,6 +52,7 @@ class Session:
 
     def __init__(self, url: str, access: Access, *, parallel: int, most: int) -> None:
         self._access, self._most = access, most
+        self._always = parse_qsl(urlsplit(url).query, keep_blank_values=True)
         trusts = {"ca_certs": access.ca or DEFAULT_CA_BUNDLE_PATH} if url.startswith("https:") else {}
         self._pool = urllib3.connection_from_url(url, maxsize=parallel, **trusts)
         # Within a cluster, packing takes both sides longer than the bytes would.
@@ -72,7 +75,7 @@ class Session:
         The body is read in time and size: a timeout of the socket is that of each part, and the memory ours.
         """
         self._heard.response = None
-        path = f"{urllib3.util.parse_url(url).path}?{urlencode(params)}"
+        path = f"{urllib3.util.parse_url(url).path}?{urlencode([*params.items(), *self._always])}"
         try:
             answer = self._pool.urlopen(
                 method,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from tidegate.adapters.access import Access, headers
 from tidegate.app.options import add_options, settings_of
+
+_OURS = {"query", "time", "timeout"}
+"""Parameters of a query that are worked out."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Settings:
             return f"--prometheus: {self.prometheus.rpartition('@')[2]!r} is no URL of http or https"
         if address.username is not None or address.password is not None:
             return "--prometheus has credentials in it, which others see: give --prometheus-basic-auth FOLDER"
+        if ours := sorted(_OURS & dict(parse_qsl(address.query, keep_blank_values=True)).keys()):
+            return f"--prometheus asks for {ours[0]}, which is asked for with each query: leave it out"
         if self.prometheus_basic_auth and self.prometheus_token:
             return "--prometheus-basic-auth and --prometheus-token: give one of them"
         if self.prometheus_ca and not Path(self.prometheus_ca).is_file():
@@ -67,7 +72,7 @@ class Settings:
 
 
 HELP = {
-    "prometheus": "URL of Prometheus",
+    "prometheus": "URL of Prometheus; what follows a ? goes with each query, such as ?extra_label=cluster=eu-1",
     "prometheus_ca": "file with the authorities of its certificate; default: the system's",
     "prometheus_basic_auth": "folder with files username and password, such as a mounted Secret",
     "prometheus_token": "file with a bearer token, read at each query",
