@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAME, NAMESPACE, World, canary
-from tidegate.api.flag import FlagStatus
+from tidegate.api.flagstatus import FlagStatus
 from tidegate.api.gates import GateState
 from tidegate.api.release import RequestAction, Stage
 from tidegate.core.asked import REQUEST

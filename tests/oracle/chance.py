@@ -7,7 +7,7 @@ from copy import deepcopy
 from random import Random
 from typing import Any
 
-from tidegate.api.flag import FlagStatus, Override, RolloutStatus
+from tidegate.api.flagstatus import FlagStatus, Override, RolloutStatus
 from tidegate.core.flags.check import read
 from tidegate.core.flags.effective import EVERYBODY, Declared, rollout_digest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.environments import Environment
-from tidegate.api.flag import BucketingRevision
+from tidegate.api.bucketing import BucketingRevision
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent

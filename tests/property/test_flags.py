@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.oracle.chance import Chance
 
-from tidegate.api.flag import FlagSpec, FlagStatus, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.core.flags.compile import Answer, Evaluate, compile_set
 from tidegate.core.flags.effective import Declared, rollout_digest
 from tidegate.core.flags.flagset import flag_set

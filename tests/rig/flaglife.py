@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.api.flag import FlagStatus, RolloutStatus
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.api.release import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags import telemetry

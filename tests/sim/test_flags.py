@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.cluster import TIDEGATE
 from tests.fakes.virtual import EPOCH
 from tests.sim.world import NAMESPACE, USER, World
-from tidegate.api.flag import FlagStatus
+from tidegate.api.flagstatus import FlagStatus
 from tidegate.api.release import RequestAction
 from tidegate.app.cli.request import ask
 from tidegate.core.counters import Answer, Series

@@ -16,7 +16,7 @@ from tidegate.api import analysis
 from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanaryRelease, CanarySpec
 from tidegate.api.conditions import ConditionType, Reason
-from tidegate.api.flag import FlagPhase
+from tidegate.api.flagstatus import FlagPhase
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.release import Outcome, Phase, ReleaseSpec, ReleaseStatus
 from tidegate.api.rolling import RollingSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.api.flag import BucketingRevision
+from tidegate.api.bucketing import BucketingRevision
 from tidegate.core.flags.attributes import key_of
 from tidegate.core.flags.bucketing import _cbor, bucket
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.api.flag import FlagSpec, FlagStatus, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.core.flags.compile import Answer, Reason, compile_set
 from tidegate.core.flags.effective import Declared, rollout_digest
 from tidegate.core.flags.flagset import flag_set

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.api.flag import FlagSpec, FlagStatus, Override, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, Override, RolloutStatus
 from tidegate.core.flags.check import read, typed
 from tidegate.core.flags.effective import Choice, Declared, choice, rollout_digest
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.rig.flaglife import MONDAY, STEPS, Life, counted
 
-from tidegate.api.flag import FlagPhase
+from tidegate.api.flagstatus import FlagPhase
 from tidegate.api.release import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags.check import read

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.api.flag import FlagSpec, FlagStatus, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.core.flags import flagset
 from tidegate.core.flags.check import read
 from tidegate.core.flags.compile import Reason, compile_set

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.api.flag import FlagSpec, FlagStatus, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.core.flags.effective import Declared, rollout_digest
 from tidegate.core.flags.flagset import flag_set
 from tidegate.core.flags.trace import Trace, trace

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.api.flag import Window
+from tidegate.api.rollout import Window
 from tidegate.core.flags import windows
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.api.flag import FlagSpec, FlagStatus, Override, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus, Override, RolloutStatus
 from tidegate.core.flags.effective import Declared, rollout_digest
 from tidegate.core.flags.flagd import document
 from tidegate.core.flags.flagset import flag_set

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tidegate.api.analysis import DEFAULT_METRICS, AnalysisSpec
-from tidegate.api.flag import Rollout
+from tidegate.api.rollout import Rollout
 from tidegate.core import templates
 
 TEAM = {

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from tidegate.api.flag import FlagStatus
+from tidegate.api.flagstatus import FlagStatus
 from tidegate.core import reading
 from tidegate.core.asked import REQUEST
 from tidegate.core.flags import telemetry

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.api import analysis
 from tidegate.api.conditions import Reason
-from tidegate.api.flag import FlagPhase, FlagStatus
+from tidegate.api.flagstatus import FlagPhase, FlagStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
 from tidegate.core import clamp

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.api.flag import FlagStatus
+from tidegate.api.flagstatus import FlagStatus
 from tidegate.core.flags.check import shallow
 from tidegate.core.flags.compile import compile_set
 from tidegate.core.flags.effective import Choice, Declared, choice, declared_of

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.api.crd import mistyped
-from tidegate.api.flag import FeatureFlag, FlagStatus, RolloutStatus
+from tidegate.api.flag import FeatureFlag
+from tidegate.api.flagstatus import FlagStatus, RolloutStatus
 from tidegate.api.flagwords import FlagCondition
 from tidegate.app.cli.manifests import Wrong, documents
 from tidegate.core.flags.check import read

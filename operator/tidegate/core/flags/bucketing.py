@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mmh3 import mmh3_32_uintdigest as murmur3
 
-from tidegate.api.flag import BucketingRevision
+from tidegate.api.bucketing import BucketingRevision
 
 Bucket = Callable[[str], int]
 """From a key to a number below the total."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import NamedTuple
 
-from tidegate.api.flag import InnerWhen, Test, When
+from tidegate.api.flagrules import InnerWhen, Test, When
 from tidegate.core.flags.attributes import Context, is_number, key_of, reader
 from tidegate.core.flags.program import Branch, Hash, Program, Split
 from tidegate.core.flags.versions import comparison

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tidegate.api.conditions import ConditionStatus
-from tidegate.api.flag import REMIND_AFTER, Exposure, FlagPhase
+from tidegate.api.flag import REMIND_AFTER
+from tidegate.api.flagstatus import Exposure, FlagPhase
 from tidegate.api.flagwords import FlagReason
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.draft import Draft

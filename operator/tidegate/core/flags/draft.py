@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tidegate.api.flag import FlagPhase, FlagSpec, FlagStatus, Override, Rollout, RolloutStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagPhase, FlagStatus, Override, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
+from tidegate.api.rollout import Rollout
 from tidegate.core.counters import Answer
 from tidegate.core.flags.check import Problem
 from tidegate.core.flags.effective import EVERYBODY, Declared

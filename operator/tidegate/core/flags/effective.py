@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.api.flag import FlagSpec, FlagStatus
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagStatus
 from tidegate.core.flags.check import Problem, read
 
 EVERYBODY = 100_000

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tidegate.api.flag import InnerWhen, Test, When
+from tidegate.api.flagrules import InnerWhen, Test, When
 from tidegate.core.flags.attributes import KEYS_BELOW
 from tidegate.core.flags.program import Branch, Hash, Need, Program, Split
 from tidegate.core.flags.versions import split as version_split

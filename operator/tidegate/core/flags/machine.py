@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tidegate.api.conditions import ConditionStatus, set_conditions
-from tidegate.api.flag import FlagPhase, FlagSpec, Override
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagstatus import FlagPhase, Override
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.core.flags import debt, requests, rollout, telemetry, windows
 from tidegate.core.flags.check import Problem, read

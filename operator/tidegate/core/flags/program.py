@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidegate.api.flag import FlagSpec, When
+from tidegate.api.flag import FlagSpec
+from tidegate.api.flagrules import When
 from tidegate.core.flags.bucketing import Bucket, bucket
 from tidegate.core.flags.check import typed
 from tidegate.core.flags.effective import EVERYBODY, Effective

@@ -9,8 +9,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import Advance, AnalysisSpec, Verdict, WhenUnknown
-from tidegate.api.flag import Approval, FlagPhase, Rollout, RolloutStatus
+from tidegate.api.flagstatus import FlagPhase, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
+from tidegate.api.rollout import Approval, Rollout
 from tidegate.core.flags import telemetry, windows
 from tidegate.core.flags.draft import Draft, arms, served
 from tidegate.core.flags.effective import EVERYBODY, rollout_digest

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.api.flag import InnerWhen, Test, When
+from tidegate.api.flagrules import InnerWhen, Test, When
 from tidegate.core.flags.attributes import Context, key_of, reader
 from tidegate.core.flags.compile import Answer, compile_set, question
 from tidegate.core.flags.program import Branch, Hash, Program, Split

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tidegate.api.flag import Weekday, Window
+from tidegate.api.rollout import Weekday, Window
 from tidegate.core.flags.check import MOST_TOLD, Problem
 
 _DAYS = tuple(Weekday)
