@@ -29,7 +29,7 @@ from tidegate.adapters.clock import SystemClock
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.api.analysis import Verdict
 from tidegate.api.canary import CanarySpec
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.releasestatus import ReleaseStatus
 from tidegate.core import analysis
 from tidegate.ports.cluster import CANARY_RELEASES, PODS
 

@@ -19,7 +19,7 @@ from tests.rig.app import LOOKING, App
 from tests.rig.load import Load
 from tests.rig.operator import Operator
 from tests.rig.witness import listening
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import CANARY_RELEASES
 
 pytestmark = pytest.mark.e2e

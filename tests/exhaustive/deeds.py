@@ -17,7 +17,8 @@ from tests.fakes.line import Point, When
 from tests.fakes.traffic import APPLIES
 from tests.sim.process import Process
 from tests.sim.world import NAME, NAMESPACE, USER, World, canary, deployment, ingress, route, service
-from tidegate.api.release import RequestAction, Stage
+from tidegate.api.releasestatus import Stage
+from tidegate.api.requests import RequestAction
 from tidegate.core.asked import REQUEST
 from tidegate.core.gate import CEILING, FLOOR, RELEASE
 from tidegate.core.reading import HASH

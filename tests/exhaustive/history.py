@@ -22,7 +22,8 @@ from tests.sim.world import MANIFESTS, NAME, NAMESPACE, World, canary, deploymen
 from tidegate.api.bluegreen import APPROVED
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateState
-from tidegate.api.release import Phase, RequestAction
+from tidegate.api.releasestatus import Phase
+from tidegate.api.requests import RequestAction
 from tidegate.core.jobs import JOB_NAME
 from tidegate.engine.operator import WATCHED
 from tidegate.ports.cluster import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.controllers import Version
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,
     CANARY_RELEASES,

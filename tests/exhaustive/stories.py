@@ -11,7 +11,8 @@ from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAME, NAMESPACE, World, canary
 from tidegate.api.flagstatus import FlagStatus
 from tidegate.api.gates import GateState
-from tidegate.api.release import RequestAction, Stage
+from tidegate.api.releasestatus import Stage
+from tidegate.api.requests import RequestAction
 from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,

@@ -10,7 +10,7 @@ import pytest
 from tests.exhaustive.chance import check, told
 from tests.exhaustive.deeds import ARGUMENTS, Deed, History
 from tests.exhaustive.scenes import SCENES
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.forward import FORWARD
 
 TAKEN_BACK = (Stage.REVERT, Stage.DRAIN)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from tests.fakes.cluster import TIDEGATE, FakeCluster, Write, copied, merge
 from tidegate.api.base import GROUP
 from tidegate.api.conditions import ConditionType
-from tidegate.api.release import Outcome, Phase, ReleaseStatus, Stage
+from tidegate.api.releasestatus import Outcome, Phase, ReleaseStatus, Stage
 from tidegate.core import dark
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FLOOR, RELEASE

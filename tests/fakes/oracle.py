@@ -16,7 +16,7 @@ from tests.fakes.traefik import NOBODY
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import VirtualClock
 from tidegate.api.base import GROUP
-from tidegate.api.release import Phase, ReleaseStatus, Stage
+from tidegate.api.releasestatus import Phase, ReleaseStatus, Stage
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FLOOR, RELEASE
 from tidegate.core.reading import HASH

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.rig.flaglife import STEPS, Life, counted
 
 from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 
 Json = dict[str, Any]
 BAKES = st.sampled_from(["0s", "10m", "2h"])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.api.flagstatus import FlagStatus, RolloutStatus
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.draft import Flag, FlagPlan, Observed

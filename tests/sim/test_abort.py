@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.sim.world import NAME, QUICK, World, route
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.asked import REQUEST
 from tidegate.core.forward import FORWARD
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, GATEWAYS

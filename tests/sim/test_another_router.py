@@ -9,7 +9,8 @@ from typing import Any
 from tests.fakes.controllers import Version
 from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World
-from tidegate.api.release import Share, Step
+from tidegate.api.release import Step
+from tidegate.api.traffic import Share
 from tidegate.core.hold import RELEASING, Hold, holder, noted_share, noting, renoted
 from tidegate.core.observed import Backends, Route
 from tidegate.ports.cluster import Cluster, Kind, Object

@@ -10,7 +10,8 @@ from tests.exhaustive.stories import ask
 from tests.fakes.controllers import Version, Work
 from tests.sim.world import World, canary, deployment, route
 from tidegate.api.gates import GateState
-from tidegate.api.release import RequestAction, Stage
+from tidegate.api.releasestatus import Stage
+from tidegate.api.requests import RequestAction
 from tidegate.core.reading import HASH
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, PODS
 
 CHECK: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.engine.gate import READ_IN
 from tidegate.ports.cluster import DEPLOYMENTS, HTTPROUTES, SERVICES
 

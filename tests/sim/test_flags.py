@@ -13,7 +13,7 @@ from tests.fakes.cluster import TIDEGATE
 from tests.fakes.virtual import EPOCH
 from tests.sim.world import NAMESPACE, USER, World
 from tidegate.api.flagstatus import FlagStatus
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.app.cli.request import ask
 from tidegate.core.counters import Answer, Series
 from tidegate.core.flags.effective import Declared

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from tests.sim.world import NAMESPACE, USER, World, canary, deployment, route, service
-from tidegate.api.release import ReleaseStatus, Stage
+from tidegate.api.releasestatus import ReleaseStatus, Stage
 from tidegate.core.counters import Answer, Missing
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, EVENTS, HTTPROUTES, SERVICES
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from tests.fakes.controllers import GRACE, Version
 from tests.sim.world import QUICK, USER, Json, World, route, service
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.gate import HELD_DEADLINE
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, REPLICASETS, SERVICES
 

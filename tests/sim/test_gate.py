@@ -12,7 +12,8 @@ from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World, deployment
 from tidegate.api.gates import GateState
-from tidegate.api.release import RequestAction, Stage
+from tidegate.api.releasestatus import Stage
+from tidegate.api.requests import RequestAction
 from tidegate.core.standing import NUMBER
 from tidegate.engine.gate import READ_IN, STANDING_BY, needed
 from tidegate.ports.cluster import (

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.controllers import Version, Work
 from tests.sim.world import NAMESPACE, QUICK, World
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.asked import REQUEST
 from tidegate.core.asking import Reply
 from tidegate.core.forward import KUBE_PROXY

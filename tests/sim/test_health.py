@@ -19,7 +19,7 @@ from tests.cluster.interface import ClusterUnavailable
 from tests.fakes.controllers import Version
 from tests.rig.health import CHECKS, argo_script, judged
 from tests.sim.world import QUICK, World
-from tidegate.api.release import Phase, Stage
+from tidegate.api.releasestatus import Phase, Stage
 from tidegate.app.cli.let_go import mark
 from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES

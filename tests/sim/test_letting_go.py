@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World, canary, route, template
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,
     CANARY_RELEASES,

@@ -10,7 +10,7 @@ from tests.fakes.controllers import Version
 from tests.fakes.traffic import APPLIES, READS
 from tests.sim.test_abort import on_stable
 from tests.sim.world import NAME, QUICK, World
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.releasestatus import ReleaseStatus
 from tidegate.core.metric import Journal
 from tidegate.core.questions import Reads, Side
 from tidegate.ports.cluster import DEPLOYMENTS

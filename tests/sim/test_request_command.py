@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.world import NAME, NAMESPACE, QUICK, World, canary
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.app.cli.request import ask
 from tidegate.ports.cluster import BLUE_GREEN_RELEASES, NotFound, Rejected
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import QUICK, World
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.asked import REQUEST
 from tidegate.core.forward import FORWARD, PROMOTION
 from tidegate.ports.cluster import CANARY_RELEASES

@@ -9,7 +9,8 @@ import pytest
 from tests.exhaustive.stories import ask
 from tests.fakes.controllers import Version, Work
 from tests.sim.world import World
-from tidegate.api.release import RequestAction, Stage
+from tidegate.api.releasestatus import Stage
+from tidegate.api.requests import RequestAction
 from tidegate.ports.cluster import HTTPROUTES, PODS, ROLLING_RELEASES
 
 BATCHES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from tests.fakes.cluster import TIDEGATE
 from tests.fakes.controllers import Version
 from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World, route, service
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.forward import FORWARD
 from tidegate.ports.cluster import GRPCROUTES, HTTPROUTES, SERVICES, TRAEFIK_SERVICES, Kind, Object, Rejected
 

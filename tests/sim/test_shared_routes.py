@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import NAMESPACE, QUICK, World, canary, deployment, route, service
-from tidegate.api.release import ReleaseStatus, Stage
+from tidegate.api.releasestatus import ReleaseStatus, Stage
 from tidegate.core.asked import REQUEST
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.controllers import Version
 from tests.sim.world import NAME, NAMESPACE, QUICK, World, canary, route
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.app.cli.let_go import let_go, mark
 from tidegate.engine.act import FINALIZER
 from tidegate.ports.cluster import CANARY_RELEASES, POLICIES

@@ -42,7 +42,7 @@ from tests.fakes.virtual import TICK, VirtualClock
 from tests.sim.process import Process
 from tidegate.api.base import GROUP
 from tidegate.api.gates import GateStatus
-from tidegate.api.release import ReleaseRecord, ReleaseStatus, Stage
+from tidegate.api.releasestatus import ReleaseRecord, ReleaseStatus, Stage
 from tidegate.core.reading import HASH
 from tidegate.engine.gate import needed
 from tidegate.engine.meters import Meters

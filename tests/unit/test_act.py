@@ -10,7 +10,8 @@ import pytest
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.virtual import VirtualClock
 
-from tidegate.api.release import AT_REST, Share, Step
+from tidegate.api.release import Step
+from tidegate.api.traffic import AT_REST, Share
 from tidegate.core.gate import DEADLINE_WISH, FREE, HELD, RELEASE, exactly
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import Backends

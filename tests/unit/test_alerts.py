@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from tests.rig.prometheus import Pod, Pods, Prometheus, eventually, exposing, running
 
 from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
-from tidegate.api.release import Phase, ReleaseStatus, StepStatus
+from tidegate.api.releasestatus import Phase, ReleaseStatus, StepStatus
 from tidegate.engine.meters import Meters
 
 RULES = yaml.safe_load((Path(__file__).parents[2] / "charts/tidegate/alerts.yaml").read_text())["groups"]

@@ -18,7 +18,8 @@ from tidegate.api.canary import CanaryRelease, CanarySpec
 from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.flagstatus import FlagPhase
 from tidegate.api.flagwords import FlagCondition, FlagReason
-from tidegate.api.release import Outcome, Phase, ReleaseSpec, ReleaseStatus
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import Outcome, Phase, ReleaseStatus
 from tidegate.api.rolling import RollingSpec
 from tidegate.app.settings import HELP
 from tidegate.engine.meters import Meters

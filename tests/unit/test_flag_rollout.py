@@ -12,7 +12,7 @@ import pytest
 from tests.rig.flaglife import MONDAY, STEPS, Life, counted
 
 from tidegate.api.flagstatus import FlagPhase
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags.check import read
 from tidegate.core.flags.draft import Flag

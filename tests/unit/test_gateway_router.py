@@ -16,7 +16,8 @@ from tidegate.adapters.routers.envoygateway import EnvoyGateway
 from tidegate.adapters.routers.gateway import GatewayRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import AT_REST, Share, Step, Stickiness
+from tidegate.api.release import Step
+from tidegate.api.traffic import AT_REST, Share, Stickiness
 from tidegate.core import sticky
 from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold

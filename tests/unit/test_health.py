@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Journal, ReleaseStatus, RevisionStatus, Stage
+from tidegate.api.releasestatus import Journal, ReleaseStatus, RevisionStatus, Stage
 from tidegate.core import health
 from tidegate.core.draft import Draft
 from tidegate.core.observed import Observed, Pod, Release, ReplicaSet

@@ -15,18 +15,18 @@ from tidegate.api.analysis import AnalysisStatus
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateState, GateStatus
-from tidegate.api.release import (
+from tidegate.api.releasestatus import (
     Journal,
     Outcome,
     Phase,
     ReleaseRecord,
     ReleaseStatus,
     RevisionStatus,
-    Share,
     Stage,
     StepStatus,
     TrafficStatus,
 )
+from tidegate.api.traffic import Share
 from tidegate.core import analysis
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly

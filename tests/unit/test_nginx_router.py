@@ -14,7 +14,8 @@ from tests.fakes.virtual import VirtualClock, VirtualLoop
 from tidegate.adapters.routers.nginx import IngressRouter
 from tidegate.adapters.routers.serving import Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import AT_REST, Match, Share, Stay, Step, Stickiness
+from tidegate.api.release import Step
+from tidegate.api.traffic import AT_REST, Match, Share, Stay, Stickiness
 from tidegate.core import ingresses
 from tidegate.core.counters import RouterSeries
 from tidegate.core.hold import Hold, holder

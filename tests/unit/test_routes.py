@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.cluster import patched
 
-from tidegate.api.release import AT_REST, Match, Share
+from tidegate.api.traffic import AT_REST, Match, Share
 from tidegate.core import dark, routes, wishes
 from tidegate.core.hold import RELEASING, Hold
 from tidegate.core.observed import INTRODUCED, MIXED, Backends

@@ -10,7 +10,8 @@ import pytest
 
 from tidegate.adapters.routers.several import Routers
 from tidegate.api.conditions import Reason
-from tidegate.api.release import AT_REST, Share, Step, TrafficSpec
+from tidegate.api.release import Step
+from tidegate.api.traffic import AT_REST, Share, TrafficSpec
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route

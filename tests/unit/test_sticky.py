@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.cluster import patched
 from tests.unit.test_routes import NAMES, route, to
 
-from tidegate.api.release import ALL_STABLE, AT_REST, Match, Share, Stay
+from tidegate.api.traffic import ALL_STABLE, AT_REST, Match, Share, Stay
 from tidegate.core import dark, routes
 from tidegate.core.hold import RELEASING, Hold, noted_share
 from tidegate.core.observed import INTRODUCED, MIXED

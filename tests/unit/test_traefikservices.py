@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.fakes.cluster import patched
 
-from tidegate.api.release import Share, Stay
+from tidegate.api.traffic import Share, Stay
 from tidegate.core import traefikservices as lists
 from tidegate.core import wishes
 from tidegate.core.hold import RELEASING, Hold, holder

@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.api.analysis import AnalysisStatus, Source
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Journal, ReleaseStatus, Stage
+from tidegate.api.releasestatus import Journal, ReleaseStatus, Stage
 from tidegate.core.plan import Event, Plan, Seize
 from tidegate.core.unwritten import EVERY, may_wait
 from tidegate.engine.unwritten import Unwritten

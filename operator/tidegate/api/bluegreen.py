@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules
 from tidegate.api.gates import Gate, GateAt, ManualGate
-from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, Step
+from tidegate.api.releasestatus import ReleaseStatus
 
 
 class PreviewSpec(Model):

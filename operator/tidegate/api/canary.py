@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from tidegate.api.base import Duration, Model, Rules, Weight
-from tidegate.api.release import OF_EVERY_KIND, Matches, ReleaseSpec, ReleaseStatus, Step, Stickiness
+from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, Step
+from tidegate.api.releasestatus import ReleaseStatus
+from tidegate.api.traffic import Matches, Stickiness
 
 ENOUGH_PODS = "replicas must be at least the step's weight: fewer pods would be asked to do more than stable's do"
 POD_SHARES = (

@@ -11,7 +11,7 @@ from tidegate.api.analysis import AnalysisStatus
 from tidegate.api.base import Duration, Model, Time
 from tidegate.api.bucketing import BucketingRevision
 from tidegate.api.conditions import Condition
-from tidegate.api.release import RequestStatus
+from tidegate.api.requests import RequestStatus
 
 
 class FlagPhase(StrEnum):

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from tidegate.api.base import Duration, Model, Rules
-from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, ReleaseStatus, Step
+from tidegate.api.release import OF_EVERY_KIND, ReleaseSpec, Step
+from tidegate.api.releasestatus import ReleaseStatus
 
 
 class OnFailure(StrEnum):

@@ -12,7 +12,7 @@ from datetime import datetime
 from pydantic import BaseModel, ValidationError
 
 from tidegate.api.base import GROUP
-from tidegate.api.release import RequestAction, RequestOutcome, RequestStatus
+from tidegate.api.requests import RequestAction, RequestOutcome, RequestStatus
 
 REQUEST = f"{GROUP}/request"
 """The annotation on a release or a flag."""

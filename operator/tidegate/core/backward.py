@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import ALL_STABLE, AT_REST, Outcome, Phase, Stage
+from tidegate.api.releasestatus import Outcome, Phase, Stage
+from tidegate.api.traffic import ALL_STABLE, AT_REST
 from tidegate.core import brake
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.forward import applied, behind, ensure_services, hash_of, lagging, overdue, reached, split_is, steps

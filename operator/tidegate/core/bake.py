@@ -7,7 +7,8 @@ from datetime import timedelta
 from tidegate.api.analysis import Advance, AnalysisStatus, Verdict
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import Outcome, Phase, ReleaseSpec, Stage, StepStatus
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import Outcome, Phase, Stage, StepStatus
 from tidegate.core import checks, gates
 from tidegate.core.draft import Draft
 from tidegate.core.forward import (

@@ -13,7 +13,7 @@ import math
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Stage
+from tidegate.api.releasestatus import Stage
 from tidegate.core.draft import Draft
 from tidegate.core.forward import FORWARD, PROMOTION, hash_of, steps, switching
 from tidegate.core.observed import Deployment, Observed, Problem, ReplicaSet, Route

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from tidegate.api.conditions import Reason
 from tidegate.api.health import CheckStatus, HealthCheck, HealthStatus
-from tidegate.api.release import ReleaseSpec, Stage
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import Stage
 from tidegate.core.asking import Call
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.observed import Deployment, Observed, Pod

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tidegate.api.release import Match
+from tidegate.api.traffic import Match
 
 PREFIX = "tidegate-canary-"
 """How the names of these rules begin, which no other rule's may."""

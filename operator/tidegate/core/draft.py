@@ -12,15 +12,7 @@ from typing import Literal
 from tidegate.api.analysis import Verdict
 from tidegate.api.conditions import ConditionStatus, ConditionType, Reason, set_conditions
 from tidegate.api.gates import GateAt
-from tidegate.api.release import (
-    Journal,
-    Outcome,
-    Phase,
-    ReleaseRecord,
-    ReleaseStatus,
-    RevisionStatus,
-    Stage,
-)
+from tidegate.api.releasestatus import Journal, Outcome, Phase, ReleaseRecord, ReleaseStatus, RevisionStatus, Stage
 from tidegate.core.gate import SERVING, Bounds
 from tidegate.core.observed import Observed, ReplicaSet
 from tidegate.core.plan import Action, Bound, Event, Plan

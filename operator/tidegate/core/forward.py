@@ -9,7 +9,9 @@ from datetime import timedelta
 
 from tidegate.api.conditions import ConditionType, Reason
 from tidegate.api.gates import GateAt
-from tidegate.api.release import ALL_STABLE, Outcome, Phase, Share, Stage, Step, StepStatus, TrafficStatus
+from tidegate.api.release import Step
+from tidegate.api.releasestatus import Outcome, Phase, Stage, StepStatus, TrafficStatus
+from tidegate.api.traffic import ALL_STABLE, Share
 from tidegate.core import checks, gates, health
 from tidegate.core.draft import STEADY, Draft
 from tidegate.core.gate import HELD_DEADLINE, exactly, owners_note

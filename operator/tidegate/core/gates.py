@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from tidegate.api.conditions import Reason
 from tidegate.api.gates import Gate, GateAt, GateState, GateStatus, HttpGate
-from tidegate.api.release import Outcome, Phase, ReleaseStatus, Share, Stage
+from tidegate.api.releasestatus import Outcome, Phase, ReleaseStatus, Stage
+from tidegate.api.traffic import Share
 from tidegate.core import jobs
 from tidegate.core.asking import Call, amiss, excerpt
 from tidegate.core.draft import STEADY, Draft

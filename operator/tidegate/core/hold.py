@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidegate.api.base import GROUP
-from tidegate.api.release import AT_REST, Match, Share, Stay
+from tidegate.api.traffic import AT_REST, Match, Share, Stay
 
 RELEASING = f"{GROUP}/releasing"
 """The annotation. On a route it tells the backendRefs at rest as well."""

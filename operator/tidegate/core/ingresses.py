@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tidegate.api.release import AT_REST, Match, Share, Stickiness
+from tidegate.api.traffic import AT_REST, Match, Share, Stickiness
 from tidegate.core.gate import RELEASE
 from tidegate.core.hold import RELEASING, Hold, noted, noted_share, noting
 from tidegate.core.observed import INTRODUCED, MIXED, Backends

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Source, Verdict
 from tidegate.api.conditions import Reason, known
-from tidegate.api.release import Journal, Outcome, Phase, ReleaseStatus, Stage, StepStatus
+from tidegate.api.releasestatus import Journal, Outcome, Phase, ReleaseStatus, Stage, StepStatus
 from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
 from tidegate.core.draft import Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE

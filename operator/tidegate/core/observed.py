@@ -11,7 +11,9 @@ from datetime import datetime
 
 from tidegate.api.canary import CanaryRelease
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Match, ReleaseSpec, ReleaseStatus, Share, Stay
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import ReleaseStatus
+from tidegate.api.traffic import Match, Share, Stay
 from tidegate.core.asking import Asked
 from tidegate.core.counters import Answer, RouterSeries, Uncounted
 from tidegate.core.draining import GRACE

@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from tidegate.api.release import ReleaseRecord, ReleaseStatus, Share
+from tidegate.api.releasestatus import ReleaseRecord, ReleaseStatus
+from tidegate.api.traffic import Share
 from tidegate.core.gate import Bounds
 
 

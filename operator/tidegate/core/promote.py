@@ -6,7 +6,8 @@ The user's Service is never without a ready endpoint: it is widened before it is
 from __future__ import annotations
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import AT_REST, Outcome, Phase, Stage
+from tidegate.api.releasestatus import Outcome, Phase, Stage
+from tidegate.api.traffic import AT_REST
 from tidegate.core import health
 from tidegate.core.draft import Draft
 from tidegate.core.forward import (

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Outcome, RequestAction, Stage
+from tidegate.api.releasestatus import Outcome, Stage
+from tidegate.api.requests import RequestAction
 from tidegate.core import asked, gates
 from tidegate.core.asked import Request
 from tidegate.core.draft import Draft

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tidegate.api.release import AT_REST, Match, Share
+from tidegate.api.traffic import AT_REST, Match, Share
 from tidegate.core import dark, sticky, wishes
 from tidegate.core.hold import RELEASING, Hold, annotate, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tidegate.api.release import Match, Stay
+from tidegate.api.traffic import Match, Stay
 from tidegate.core import dark
 from tidegate.core.observed import Backends
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tidegate.api.release import AT_REST, Share, Stay
+from tidegate.api.traffic import AT_REST, Share, Stay
 from tidegate.core import wishes
 from tidegate.core.hold import RELEASING, Hold, annotate, noted, noted_share, noting, renoted
 from tidegate.core.observed import INTRODUCED, MIXED, Backends

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import Source
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.releasestatus import ReleaseStatus
 from tidegate.core.plan import Plan
 
 EVERY = timedelta(seconds=5)

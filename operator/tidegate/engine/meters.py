@@ -12,7 +12,7 @@ from tidegate.api import analysis
 from tidegate.api.conditions import Reason
 from tidegate.api.flagstatus import FlagPhase, FlagStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
-from tidegate.api.release import Phase, ReleaseRecord, ReleaseStatus
+from tidegate.api.releasestatus import Phase, ReleaseRecord, ReleaseStatus
 from tidegate.core import clamp
 from tidegate.ports.cluster import FEATURE_FLAGS
 

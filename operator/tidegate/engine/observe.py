@@ -18,17 +18,10 @@ from pydantic import ValidationError
 from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.api.conditions import Reason
-from tidegate.api.release import (
-    LONGEST_NAME,
-    PodShare,
-    ReleaseSpec,
-    ReleaseStatus,
-    Stage,
-    Step,
-    TrafficSpec,
-    unfit,
-)
+from tidegate.api.release import LONGEST_NAME, ReleaseSpec, Step, unfit
+from tidegate.api.releasestatus import ReleaseStatus, Stage
 from tidegate.api.rolling import RollingSpec
+from tidegate.api.traffic import PodShare, TrafficSpec
 from tidegate.core import checks, depth, gates, machine, reading, templates
 from tidegate.core.asked import REQUEST
 from tidegate.core.observed import Backends, Observed, Pod, Problem, Release, Service

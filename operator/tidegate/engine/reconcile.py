@@ -10,7 +10,7 @@ import logging
 import time
 from datetime import datetime, timedelta
 
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.releasestatus import ReleaseStatus
 from tidegate.core import unreadable
 from tidegate.core.machine import decide
 from tidegate.core.observed import Release

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate.api.release import TrafficSpec
+from tidegate.api.traffic import TrafficSpec
 from tidegate.core.flags.effective import Declared, accepted_spec
 from tidegate.core.hold import RELEASING
 from tidegate.core.reading import HASH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.api.analysis import AnalysisStatus
-from tidegate.api.release import ReleaseStatus
+from tidegate.api.releasestatus import ReleaseStatus
 
 
 class Unwritten:

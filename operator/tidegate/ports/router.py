@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Matches, Share, Step, Stickiness
+from tidegate.api.release import Step
+from tidegate.api.traffic import Matches, Share, Stickiness
 from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem, Route

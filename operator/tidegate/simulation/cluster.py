@@ -13,7 +13,9 @@ from datetime import datetime
 from tidegate.api.analysis import CounterSource
 from tidegate.api.bluegreen import Approval, BlueGreenSpec, SwitchSpec
 from tidegate.api.health import HealthSpec
-from tidegate.api.release import AT_REST, Journal, ReleaseSpec, ReleaseStatus, RevisionStatus
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import Journal, ReleaseStatus, RevisionStatus
+from tidegate.api.traffic import AT_REST
 from tidegate.core.counters import Answer
 from tidegate.core.gate import HELD, SERVING
 from tidegate.core.hold import Hold

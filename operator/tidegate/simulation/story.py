@@ -15,7 +15,8 @@ from functools import cached_property
 from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
 from tidegate.api.conditions import ConditionType
 from tidegate.api.conditions import Reason as Told
-from tidegate.api.release import ReleaseSpec, Stage, StepStatus
+from tidegate.api.release import ReleaseSpec
+from tidegate.api.releasestatus import Stage, StepStatus
 from tidegate.core import analysis, machine, ruling
 from tidegate.core.bake import AHEAD
 from tidegate.core.counters import Answer, Counted

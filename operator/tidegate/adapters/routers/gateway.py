@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from tidegate.adapters.routers.granting import granted
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Share, Step
+from tidegate.api.release import Step
+from tidegate.api.traffic import Share
 from tidegate.core import parents, routes, sticky
 from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.hold import Hold, holder, holds

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from tidegate.adapters.routers.serving import Patience, Serving
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Share, Step
+from tidegate.api.release import Step
+from tidegate.api.traffic import Share
 from tidegate.core import ingresses, presets
 from tidegate.core.counters import RouterSeries, joined
 from tidegate.core.hold import RELEASING, Hold, holder, renoted

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from tidegate.api.conditions import Reason
-from tidegate.api.release import Share, Step
+from tidegate.api.release import Step
+from tidegate.api.traffic import Share
 from tidegate.core.counters import RouterSeries, Uncounted, joined
 from tidegate.core.hold import Hold
 from tidegate.core.observed import Backends, Problem

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from tidegate.api.base import format_duration, parse_duration
-from tidegate.api.release import Phase
+from tidegate.api.releasestatus import Phase
 from tidegate.engine.act import FINALIZER
 from tidegate.engine.gate import FORMS, LET_GO, Form
 from tidegate.ports.clock import Clock

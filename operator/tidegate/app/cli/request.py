@@ -14,7 +14,7 @@ import sys
 import uuid
 from typing import Any
 
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.app.cli.connected import connected
 from tidegate.core.asked import REQUEST
 from tidegate.ports.clock import Clock

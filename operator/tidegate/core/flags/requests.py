@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tidegate.api.flagwords import FlagReason
-from tidegate.api.release import RequestAction
+from tidegate.api.requests import RequestAction
 from tidegate.core import asked
 from tidegate.core.asked import Request
 from tidegate.core.flags import rollout
