@@ -20,7 +20,7 @@ from tests.sim.world import NAME, NAMESPACE, World
 from tidegate.adapters.clock import SystemClock
 from tidegate.api.canary import CanarySpec
 from tidegate.core import analysis
-from tidegate.core.questions import Arms
+from tidegate.core.arms import Arms
 from tidegate.engine.operator import WATCHED
 from tidegate.ports.cluster import (
     CANARY_RELEASES,

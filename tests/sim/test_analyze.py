@@ -14,8 +14,8 @@ from tidegate.app.cli.analyze import _measured, report
 from tidegate.app.main import main
 from tidegate.app.settings import Settings
 from tidegate.core import analysis
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Series
-from tidegate.core.questions import Arms
 from tidegate.ports.cluster import ANALYSIS_TEMPLATES, Rejected
 
 

@@ -11,8 +11,9 @@ from tests.fakes.traffic import APPLIES, READS
 from tests.sim.test_abort import on_stable
 from tests.sim.world import NAME, QUICK, World
 from tidegate.api.releasestatus import ReleaseStatus
+from tidegate.core.answered import Reads
+from tidegate.core.arms import Side
 from tidegate.core.metric import Journal
-from tidegate.core.questions import Reads, Side
 from tidegate.ports.cluster import DEPLOYMENTS
 
 Json = dict[str, Any]

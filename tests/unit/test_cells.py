@@ -15,9 +15,9 @@ import pytest
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Verdict
 from tidegate.core import analysis, cells, presets
+from tidegate.core.arms import Arms
 from tidegate.core.cells import Bucket
 from tidegate.core.counters import Answer, Ledger, RouterSeries, Series, count
-from tidegate.core.questions import Arms
 from tidegate.core.verdict import histogram
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

@@ -8,11 +8,11 @@ from tests.rig.flaglife import MONDAY, counted
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, RatioSpec
 from tidegate.core import analysis
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Missing
 from tidegate.core.flags import telemetry
 from tidegate.core.flags.effective import Declared
 from tidegate.core.flags.telemetry import Role, Users
-from tidegate.core.questions import Arms
 
 
 def test_what_is_asked_is_known_again() -> None:

@@ -23,9 +23,9 @@ from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Reason, Verdict
 from tidegate.app.cli.analyze import report
 from tidegate.core import analysis
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Missing
 from tidegate.core.metric import Journal
-from tidegate.core.questions import Arms
 
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
 NAME = "http_request_duration_seconds"

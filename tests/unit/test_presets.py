@@ -13,9 +13,9 @@ import pytest
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricStatus, Reason, Verdict
 from tidegate.core import analysis, presets
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Answer, RouterSeries, Series, Uncounted
 from tidegate.core.presets import Protocol
-from tidegate.core.questions import Arms
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 ARMS = Arms.of_revisions("shop", ("6fcbd", "checkout-6fcbd-[a-z0-9]+"), ("7d9f5", "checkout-7d9f5-[a-z0-9]+"))

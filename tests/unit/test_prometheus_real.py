@@ -25,8 +25,8 @@ from tidegate.adapters.clock import SystemClock
 from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Reason, Verdict
 from tidegate.core import analysis
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import Answer, Counted, Missing
-from tidegate.core.questions import Arms, Side
 
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
 learnt = analysis._learnt

@@ -10,9 +10,9 @@ import pytest
 
 from tidegate.api.analysis import AnalysisSpec, Verdict
 from tidegate.core import analysis
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Answer, Ledger, Missing, Partly, Series, count
 from tidegate.core.presets import Protocol
-from tidegate.core.questions import Arms
 from tidegate.core.scraping import Exposed, Target
 from tidegate.engine import scrapes
 from tidegate.engine.scrapes import MOST_OF_ONE, MOST_PODS, Scrapes, sampled

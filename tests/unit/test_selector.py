@@ -8,8 +8,8 @@ import pytest
 
 from tidegate.api.analysis import AnalysisSpec
 from tidegate.core import analysis
+from tidegate.core.arms import Arms
 from tidegate.core.presets import Protocol
-from tidegate.core.questions import Arms
 from tidegate.core.selector import Matcher, parse
 
 ARMS = Arms.of_revisions("shop", ("6fcbd", "web-6fcbd-[a-z0-9]+"), ("7d9f5", "web-7d9f5-[a-z0-9]+")).asked_themselves()

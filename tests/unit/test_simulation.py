@@ -14,8 +14,8 @@ from tidegate.api.bluegreen import BlueGreenSpec
 from tidegate.api.canary import CanarySpec
 from tidegate.api.release import ReleaseSpec
 from tidegate.api.rolling import RollingSpec
+from tidegate.core.arms import Arms
 from tidegate.core.metric import Journal
-from tidegate.core.questions import Arms
 from tidegate.simulation import recording, scenario, story
 from tidegate.simulation.many import Share, many, worse
 from tidegate.simulation.story import End, Setting

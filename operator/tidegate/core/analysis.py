@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, MetricSpec, OnFail, Preset, Reason, Source, Verdict
-from tidegate.core import caveat, findings, history
+from tidegate.core import answered, caveat, findings, history, sourcing
 from tidegate.core import questions as ask
+from tidegate.core.answered import Question, Reads, Reply, Trouble
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import (
     Answer,
     Counted,
@@ -26,7 +28,6 @@ from tidegate.core.counters import (
     scrape_period,
 )
 from tidegate.core.metric import Journal, Known, cuts, plan, rule
-from tidegate.core.questions import Arms, Question, Reads, Reply, Side, Trouble
 from tidegate.core.verdict import decision, gauge, histogram
 from tidegate.core.verdict.decision import Plan
 from tidegate.core.verdict.evidence import Counts, Evidence
@@ -168,7 +169,9 @@ def look_at(
     """
     view = _View(spec, arms, history or {}, now, journal, tests)
     if history is not None:
-        begun = {one.name: replace(journal.metrics[one.name], source=ask.classic(one, arms)) for one in spec.metrics}
+        begun = {
+            one.name: replace(journal.metrics[one.name], source=sourcing.classic(one, arms)) for one in spec.metrics
+        }
         view = view.knowing(begun)
         view = view.knowing({one.name: _with_history(view, one, begun[one.name]) for one in spec.metrics})
     metrics = {}
@@ -276,7 +279,7 @@ def plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
 
 
 def _sides(metric: MetricSpec) -> tuple[Side, ...]:
-    return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
+    return tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,)
 
 
 def _clocked(view: _View, told: Mapping[str, Mapping[Side, tuple[Reply, ...]]]) -> Journal:
@@ -303,7 +306,7 @@ def _of_source(view: _View, metric: MetricSpec) -> Known:
     Evidence from other counters than those that it may go by now is void: they count the same requests again.
     """
     known = view.journal.metrics[metric.name]
-    if known.source is not None and known.source not in ask.sources(metric, view.arms):
+    if known.source is not None and known.source not in sourcing.sources(metric, view.arms):
         known = Known.nothing(metric)
     if known.source is not None:
         return known
@@ -399,9 +402,9 @@ def _trouble(view: _View, known: Known, told: Mapping[Side, tuple[Reply, ...]]) 
     """Why the metric cannot be measured now, if it cannot."""
     for side, replies in told.items():
         if not replies:
-            return Trouble(Reason.NoSeries, ask.unroutable(view.arms))
+            return Trouble(Reason.NoSeries, sourcing.unroutable(view.arms))
         for reply in replies:
-            found, question = ask.trouble(reply), reply.question
+            found, question = answered.trouble(reply), reply.question
             if found:
                 return found
             # Its events may never have happened to one arm; a name that is wrong finds them in neither.
@@ -411,7 +414,7 @@ def _trouble(view: _View, known: Known, told: Mapping[Side, tuple[Reply, ...]]) 
                 continue
             ledger = known.ledgers[side]
             if not ledger.marks:
-                return ask.unanswered(question)
+                return answered.unanswered(question)
             if view.stale(ledger):
                 return Trouble(Reason.Stale, f"no new samples of {question.text}: {question.remedy}")
     return None
@@ -419,7 +422,7 @@ def _trouble(view: _View, known: Known, told: Mapping[Side, tuple[Reply, ...]]) 
 
 def _count(view: _View, ledger: Ledger, side: Side, replies: tuple[Reply, ...]) -> Counted:
     """What one arm's counters grew by. New processes of the candidate began to count within this release."""
-    columned = evened([(one.question.single, list(ask.columned(one))) for one in replies])
+    columned = evened([(one.question.single, list(answered.columned(one))) for one in replies])
     reaches = all(view.reaches_start(reply.question) for reply in replies)
     newborn = side is Side.Candidate and (ledger.answered or reaches)
     return count(ledger, columned, opens=view.opens, born_at_zero=newborn)
@@ -444,7 +447,7 @@ def _tally_of(metric: MetricSpec, latency: Latency) -> Callable[[Growth], Tally]
 def _pods(view: _View, metric: MetricSpec, known: Known, stable: Counted, latency: Latency) -> dict[str, Tally]:
     """What each of stable's pods did; nothing where they are not told apart."""
     of_pod = _tally_of(metric, latency)
-    if of_pod is None or not ask.by_pods(metric, view.arms, known.source):
+    if of_pod is None or not sourcing.by_pods(metric, view.arms, known.source):
         return {}
     return {key: of_pod(growth) for key, growth in stable.growths.items()}
 
@@ -452,10 +455,10 @@ def _pods(view: _View, metric: MetricSpec, known: Known, stable: Counted, latenc
 def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
     """With what stable's pods did before the release. What is not there, or cannot be read, is done without."""
     asked = ask.history_of(view.spec, metric, view.arms, known.source, view.answers)
-    replies = ask.replies(asked, view.answers)
-    if any(ask.trouble(reply) for reply in replies):
+    replies = answered.replies(asked, view.answers)
+    if any(answered.trouble(reply) for reply in replies):
         return known
-    columned = [pair for reply in replies for pair in ask.columned(reply)]
+    columned = [pair for reply in replies for pair in answered.columned(reply)]
     looks = ask.history_looks(view.spec, metric)
     pods = history.growths(columned, view.started, view.spec.interval.total_seconds(), looks)
     before = known.latency
@@ -483,11 +486,11 @@ def _with_history(view: _View, metric: MetricSpec, known: Known) -> Known:
 
 def _phi(view: _View, metric: MetricSpec, known: Known, candidate: Counted, requests: float, p: float) -> float:
     """By what this look's evidence is divided. ``p`` is stable's rate, from the past."""
-    if not ask.needs_stable(metric):
+    if not sourcing.needs_stable(metric):
         return 1.0
     pods = sum(any(growth.values()) for growth in candidate.growths.values())
     # A router's instances are no pods: how many of these answer for the candidate is not known.
-    told_apart = pods and ask.by_pods(metric, view.arms, known.source)
+    told_apart = pods and sourcing.by_pods(metric, view.arms, known.source)
     return known.dispersion.phi(p * requests / pods if told_apart else 0.0)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, MetricStatus, OnFail, Preset, Reason, Verdict
 from tidegate.core import metric as held
+from tidegate.core.arms import Arms
 from tidegate.core.metric import Known
-from tidegate.core.questions import Arms, needs_stable
+from tidegate.core.sourcing import needs_stable
 from tidegate.core.verdict import decision
 from tidegate.core.verdict.decision import Outcome, Plan
 from tidegate.core.verdict.histogram import edge_from, quantile, requests

@@ -14,13 +14,13 @@ from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Source, Verdict
 from tidegate.api.conditions import Reason, known
 from tidegate.api.releasestatus import Journal, Outcome, Phase, ReleaseStatus, Stage, StepStatus
 from tidegate.core import backward, bake, brake, checks, draining, forward, gates, health, promote, requests
+from tidegate.core.arms import Arms
 from tidegate.core.draft import Draft, revision
 from tidegate.core.forward import FORWARD, PROMOTION, ROUTER_DEADLINE
 from tidegate.core.gate import FREE, HELD
 from tidegate.core.observed import Deployment, Observed, Pod, Problem, ReplicaSet, Route
 from tidegate.core.plan import Bound, Manage, Plan, Seize, SetFinalizer, SetImages
 from tidegate.core.presets import Protocol
-from tidegate.core.questions import Arms
 from tidegate.core.scraping import Target
 
 STAGES: Mapping[Stage, Callable[[Draft], Stage | None]] = {

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, OnFail, Preset
+from tidegate.core.answered import Trouble
+from tidegate.core.arms import Side
 from tidegate.core.counters import Ledger
-from tidegate.core.questions import Side, Trouble
 from tidegate.core.verdict.decision import Family, Plan
 from tidegate.core.verdict.dispersion import Dispersion
 from tidegate.core.verdict.evidence import Evidence, Rule

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset, is_counter_name
+from tidegate.core import answered, sourcing
 from tidegate.core import questions as ask
+from tidegate.core.answered import Question, Reads, Reply
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import Answer, Ledger, Missing, Series, count
 from tidegate.core.presets import BUCKETS, STATUS_LABELS, Family, seconds
-from tidegate.core.questions import Arms, Question, Reads, Reply, Side
 from tidegate.simulation.scenario import Wrong
 from tidegate.simulation.world import Truth
 
@@ -109,7 +111,7 @@ class Recording:
         name = next((one.labels.get(_NAME, "") for one in cut), "")
         question = Question("", Reads.Requests, "", (Family(name, (), STATUS_LABELS),))
         grown = count(
-            Ledger(), ask.columned(Reply(question, cut)), opens=self._origin, born_at_zero=False
+            Ledger(), answered.columned(Reply(question, cut)), opens=self._origin, born_at_zero=False
         ).growths.values()
         return sum(one.get(Reads.To, 0.0) for one in grown), sum(one.get(Reads.Of, 0.0) for one in grown)
 
@@ -177,7 +179,7 @@ def _of(series: Sequence[Series], side: str, pattern: str) -> list[Series]:
 def _as_asked(series: Series, question: Question) -> Series:
     """A recorded series as one that is asked for, whatever it was called where it was recorded."""
     name, families = series.labels.get(_NAME, ""), question.families
-    if question.reads not in ask.BY_LABELS or any(family.name == name for family in families):
+    if question.reads not in answered.BY_LABELS or any(family.name == name for family in families):
         return series
     labels = {label: value for label, value in series.labels.items() if label != _NAME}
     if question.reads is Reads.Buckets:
@@ -189,7 +191,7 @@ def _as_asked(series: Series, question: Question) -> Series:
 
 
 def _sides(metric: MetricSpec) -> tuple[Side, ...]:
-    return tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,)
+    return tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,)
 
 
 def _telling(series: Series) -> list[str]:

@@ -18,11 +18,12 @@ from tidegate.api.conditions import Reason as Told
 from tidegate.api.release import ReleaseSpec
 from tidegate.api.releasestatus import Stage, StepStatus
 from tidegate.core import analysis, machine, ruling
+from tidegate.core.answered import Trouble
+from tidegate.core.arms import Arms, Side
 from tidegate.core.bake import AHEAD
 from tidegate.core.counters import Answer, Counted
 from tidegate.core.metric import Journal
 from tidegate.core.plan import Plan
-from tidegate.core.questions import Arms, Side, Trouble
 from tidegate.simulation.cluster import IdealCluster
 from tidegate.simulation.recording import Recording
 from tidegate.simulation.scenario import Scenario

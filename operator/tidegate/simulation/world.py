@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tidegate.api.analysis import AnalysisSpec, MetricSpec, Preset
 from tidegate.core import questions as ask
+from tidegate.core.answered import Question, Reads
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import Answer, Counted, Growth, Ledger, Mark, Missing, RouterSeries, Series, sources
-from tidegate.core.questions import Arms, Question, Reads, Side
 from tidegate.simulation.scenario import ERRORS, OutageOf, Scenario
 
 Floats = NDArray[np.float64]

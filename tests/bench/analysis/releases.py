@@ -14,8 +14,8 @@ from tests.bench.analysis.worlds import Random
 from tidegate.api.analysis import AnalysisSpec, AnalysisStatus, Verdict
 from tidegate.api.canary import DEFAULT_STEPS
 from tidegate.core import analysis, ruling
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Answer, Sample, Series
-from tidegate.core.questions import Arms
 from tidegate.core.ruling import Bake, Word
 
 _ARMS = Arms.of_revisions("shop", ("6fcbd", "checkout-6fcbd-[a-z0-9]+"), ("7d9f5", "checkout-7d9f5-[a-z0-9]+"))

@@ -17,11 +17,12 @@ from typing import Any
 from tidegate.api.analysis import AnalysisSpec, Preset, Source
 from tidegate.app.cli.connected import connected
 from tidegate.app.settings import Settings, add_flags
-from tidegate.core import analysis, machine, reading, templates
+from tidegate.core import analysis, answered, machine, reading, sourcing, templates
 from tidegate.core import questions as ask
+from tidegate.core.answered import Reads, Reply
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import Answer, Missing
 from tidegate.core.observed import Backends, Observed
-from tidegate.core.questions import Arms, Reads, Reply, Side
 from tidegate.core.verdict import histogram
 from tidegate.engine.observe import read_release, with_templates
 from tidegate.engine.store import Cached, Store
@@ -203,15 +204,15 @@ def report(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer]) -> Iterat
         unit = (
             " (durations in ms)" if metric.preset is Preset.Latency and "milliseconds" in (choice.source or "") else ""
         )
-        unit += ", native histograms" if ask.are_native(metric, arms, choice.source) else ""
+        unit += ", native histograms" if sourcing.are_native(metric, arms, choice.source) else ""
         yield f"{metric.name}: {choice.source or 'no counters yet' if metric.preset else 'your own'}{unit}", True
         if choice.trouble:
             yield f"  {choice.trouble.reason}: {choice.trouble.message}", metric.optional
             continue
-        for side in tuple(Side) if ask.needs_stable(metric) else (Side.Candidate,):
+        for side in tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,):
             told = ask.told(spec, metric, arms, side, choice.source, answers)
             if not told:
-                yield f"  {side}: {ask.unroutable(arms)}", False
+                yield f"  {side}: {sourcing.unroutable(arms)}", False
             for reply in told:
                 yield from _answered(side, reply, optional=metric.optional)
 
@@ -223,7 +224,7 @@ def warnings(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer], now: da
 
 
 def _answered(side: Side, reply: Reply, *, optional: bool) -> Iterator[tuple[str, bool]]:
-    question, answer, found = reply.question, reply.answer, ask.trouble(reply)
+    question, answer, found = reply.question, reply.answer, answered.trouble(reply)
     yield f"  {side}: {question.text}", True
     if found or isinstance(answer, Missing):
         yield f"    {found.reason}: {found.message}" if found else "    no answer", False
@@ -234,7 +235,7 @@ def _answered(side: Side, reply: Reply, *, optional: bool) -> Iterator[tuple[str
         yield f"    {len(answer)} series, {sum(levels) / len(levels):g} on average now", True
     else:
         sums: dict[str, float] = {}
-        for column, series in ask.columned(reply):
+        for column, series in answered.columned(reply):
             sums[column] = sums.get(column, 0.0) + series.samples[-1][1]
         pods = len({series.labels.get("pod") or series.labels.get("instance", "") for series in answer})
         if question.reads is Reads.Buckets:

@@ -11,12 +11,12 @@ from tidegate.api.flag import FlagSpec
 from tidegate.api.flagstatus import FlagPhase, FlagStatus, Override, RolloutStatus
 from tidegate.api.flagwords import FlagCondition, FlagReason
 from tidegate.api.rollout import Rollout
+from tidegate.core.arms import Arms
 from tidegate.core.counters import Answer
 from tidegate.core.flags.check import Problem
 from tidegate.core.flags.effective import EVERYBODY, Declared
 from tidegate.core.flags.telemetry import Answers
 from tidegate.core.plan import Event
-from tidegate.core.questions import Arms
 
 
 @dataclass(frozen=True)

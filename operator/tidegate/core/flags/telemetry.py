@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tidegate.core.arms import FLAG_LABEL, VARIANT_LABEL
 from tidegate.core.counters import Answer, Missing, Series
 from tidegate.core.flags.effective import EVERYBODY, Declared
-from tidegate.core.questions import FLAG_LABEL, VARIANT_LABEL
 
 EVALUATIONS = "tidegate_flag_evaluations_total"
 """Of a gateway: by flag_set, flag and variant."""
