@@ -31,7 +31,8 @@ from tidegate.core import analysis
 from tidegate.core.forward import FORWARD
 from tidegate.core.gate import FREE, HELD, HELD_DEADLINE, SERVING, Bounds, exactly
 from tidegate.core.hold import Hold
-from tidegate.core.machine import arms, decide, pods_of
+from tidegate.core.looking import arms, pods_of
+from tidegate.core.machine import decide
 from tidegate.core.observed import INTRODUCED, Deployment, Observed, Pod, Problem, Release, ReplicaSet, Route, Service
 from tidegate.core.plan import (
     Bound,

@@ -22,7 +22,7 @@ from tidegate.api.release import LONGEST_NAME, ReleaseSpec, Step, unfit
 from tidegate.api.releasestatus import ReleaseStatus, Stage
 from tidegate.api.rolling import RollingSpec
 from tidegate.api.traffic import PodShare, TrafficSpec
-from tidegate.core import checks, depth, gates, machine, reading, templates
+from tidegate.core import checks, depth, gates, looking, reading, templates
 from tidegate.core.asked import REQUEST
 from tidegate.core.observed import Backends, Observed, Pod, Problem, Release, Service
 from tidegate.engine.act import FINALIZER
@@ -289,23 +289,23 @@ class Observer:
 
     async def _answers(self, obs: Observed, scene: Scene, pods: Awaitable[tuple[Pod, ...]]) -> Mapping[str, Any] | None:
         """What the metrics answer, if it is time to look. Where pods are asked themselves, that takes to know them."""
-        release, sides, now = obs.release, machine.arms(obs), self._clock.now()
+        release, sides, now = obs.release, looking.arms(obs), self._clock.now()
         if (
             release.spec is None
             or sides is None
             or release.status.analysis is None
-            or not machine.looks_at(obs, release.status)
+            or not looking.looks_at(obs, release.status)
         ):
             return None
         from tidegate.core import analysis  # and numpy with it: most of the time nobody needs them
 
-        if machine.look_due(release.spec.analysis, release.status.analysis, release.status.step) > now + SOON:
+        if looking.look_due(release.spec.analysis, release.status.analysis, release.status.step) > now + SOON:
             return None
         if self._asker.awaits(release.uid):
             return None
         source = None
-        if machine.by_pods(obs):
-            source = self._scrapes.of(release.uid, release.namespace, machine.scraped(obs, await pods))
+        if looking.by_pods(obs):
+            source = self._scrapes.of(release.uid, release.namespace, looking.scraped(obs, await pods))
         asked = analysis.queries(release.spec.analysis, sides, release.status.analysis)
         who = Subject(scene.kind, release.namespace, release.name)
         return await self._asker.ask(who, release.uid, asked, source)

@@ -17,7 +17,7 @@ from tidegate.api.conditions import ConditionType
 from tidegate.api.conditions import Reason as Told
 from tidegate.api.release import ReleaseSpec
 from tidegate.api.releasestatus import Stage, StepStatus
-from tidegate.core import analysis, machine, ruling
+from tidegate.core import analysis, looking, machine, ruling
 from tidegate.core.answered import Trouble
 from tidegate.core.arms import Arms, Side
 from tidegate.core.bake import AHEAD
@@ -176,12 +176,12 @@ class _Run:
     def due(self) -> datetime | None:
         """When the next look is due, if there is to be one."""
         found = self.cluster.status.analysis
-        watched = found is not None and machine.looks_at(self._began, self.cluster.status)
-        return machine.look_due(self.rules, found, self.cluster.status.step) if watched and found else None
+        watched = found is not None and looking.looks_at(self._began, self.cluster.status)
+        return looking.look_due(self.rules, found, self.cluster.status.step) if watched and found else None
 
     @cached_property
     def _arms(self) -> Arms:
-        found = machine.arms(self.cluster.observed(START))
+        found = looking.arms(self.cluster.observed(START))
         assert found is not None
         return found
 
@@ -332,7 +332,7 @@ class _Brief(_Run):
             sampled=None if sampled is None else round((_EPOCH + sampled) * 1000),
             period=round(self._drawn.period * 1000),
         )
-        index = machine.looked_step(status)
+        index = looking.looked_step(status)
         seen, self._journal = analysis.look_at(
             self.rules,
             self._tests,

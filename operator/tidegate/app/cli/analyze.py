@@ -17,7 +17,7 @@ from typing import Any
 from tidegate.api.analysis import AnalysisSpec, Preset, Source
 from tidegate.app.cli.connected import connected
 from tidegate.app.settings import Settings, add_flags
-from tidegate.core import analysis, answered, machine, reading, sourcing, templates
+from tidegate.core import analysis, answered, looking, reading, sourcing, templates
 from tidegate.core import questions as ask
 from tidegate.core.answered import Reads, Reply
 from tidegate.core.arms import Arms, Side
@@ -156,7 +156,7 @@ async def _measured(cluster: Cluster, namespace: str, name: str, settings: Setti
         obs = Observed(
             replace(release, status=both), replicasets=known, routes=routing.routes, router_series=routing.series
         )
-    arms = machine.arms(obs)
+    arms = looking.arms(obs)
     if arms is None:
         raise Rejected(f"{kind.name} {name}: a revision that it compares has no ReplicaSet any more")
     return release.spec.analysis, arms
