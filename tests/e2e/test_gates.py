@@ -43,11 +43,6 @@ def test_a_candidate_that_does_not_work_is_given_no_traffic(app: App, folder: Pa
     assert [event["reason"] for event in events].count("NoDrain") == 1
 
 
-def state(app: App, gate: str) -> str:
-    """Where a gate stands."""
-    return next((known["state"] for known in app.status().get("gates", ()) if known["name"] == gate), "unknown")
-
-
 def asked(url: str) -> Json:
     """A request before all."""
     return {"name": "window", "at": "BeforeStart", "http": {"url": url}}
@@ -67,9 +62,8 @@ def test_a_job_an_answer_and_a_person_say_yes(app: App, folder: Path) -> None:
     app.await_phase("Idle", 20)
     with Load(app.cluster, app.host, folder, rate=300) as load:
         app.ship("v2")
-        status = app.await_phase("Waiting", 60)
-        assert "kubectl tidegate approve checkout --gate cab" in status["message"]
-        assert state(app, "cab") == "Running"
+        app.await_question("cab")
+        assert "kubectl tidegate approve checkout --gate cab" in app.status()["message"]
         approve = [sys.executable, "-m", "tidegate.app.main", "approve", app.name, "-n", app.namespace, "--gate", "cab"]
         assert "Approve: Done" in app.cluster.run(*approve)
         status = app.await_phase("Idle", 60, outcome="Promoted")
