@@ -440,14 +440,18 @@ def test_pods_that_differ_from_scrape_to_scrape_are_no_regression() -> None:
         assert not any(world.look().verdict is Verdict.Pass and world.status.step_requests < 2000 for _ in range(5))
 
 
+def world_of_noisy_pods(metrics: list[dict[str, object]]) -> World:
+    """Stable has served for an hour, with errors that differ from pod to pod; its durations do not."""
+    stable = arm("stable", 90, errors=0.05, pods=9)
+    stable.noise = 1.0
+    return World(stable, arm("candidate", 10), spec(interval="15s", metrics=metrics), scrape=15, before=3700.0)
+
+
 @pytest.mark.parametrize("metrics", [ERRORS_ONLY, LATENCY_ONLY])
 def test_the_first_look_knows_how_pods_differ_even_if_the_candidate_was_not_scraped_yet(
     metrics: list[dict[str, object]],
 ) -> None:
-    stable = arm("stable", 90, errors=0.05, pods=9)
-    stable.noise = 1.0
-    measured = spec(interval="15s", metrics=metrics)
-    world = World(stable, arm("candidate", 10), measured, scrape=15, before=3700.0)
+    world = world_of_noisy_pods(metrics)
     first = metric(world.look(), str(metrics[0]["name"]))
     assert first.reason is Reason.NoSeries
     journal = json.loads(world.status.journal)["metrics"][str(metrics[0]["name"])]
@@ -505,10 +509,7 @@ def test_no_history_is_no_trouble(answer: Answer) -> None:
 def test_what_stable_did_before_is_known_to_a_release_that_began_in_an_outage(
     metrics: list[dict[str, object]],
 ) -> None:
-    stable = arm("stable", 90, errors=0.05, pods=9)
-    stable.noise = 1.0
-    measured = spec(interval="15s", metrics=metrics)
-    world = World(stable, arm("candidate", 10), measured, scrape=15, before=3700.0)
+    world = world_of_noisy_pods(metrics)
     world.down = lambda _: Missing("connection refused")
     for _ in range(3):
         assert world.look().reason is Reason.QueryFailed
@@ -516,7 +517,7 @@ def test_what_stable_did_before_is_known_to_a_release_that_began_in_an_outage(
     known = metric(world.look(), str(metrics[0]["name"])).dispersion
     assert known is not None
     assert (known > 1.4) if metrics is ERRORS_ONLY else (known < 1.2)
-    assert not set(analysis.before(measured, ARMS)) & set(analysis.queries(measured, ARMS, world.status))
+    assert not set(analysis.before(world.spec, ARMS)) & set(analysis.queries(world.spec, ARMS, world.status))
 
 
 def test_what_a_look_shows_does_not_decide_what_it_is_worth() -> None:

@@ -86,7 +86,7 @@ def queries(spec: AnalysisSpec, arms: Arms, status: AnalysisStatus | None = None
     texts = [
         question.asked
         for metric in spec.metrics
-        for side in _sides(metric)
+        for side in sourcing.sides(metric)
         for question in ask.questions(spec, metric, arms, side, sources.get(metric.name))
     ]
     if status is not None and is_first(status):
@@ -262,7 +262,9 @@ class _View:
 
     def told(self, metric: MetricSpec, source: str | None) -> dict[Side, tuple[Reply, ...]]:
         """What was answered of each arm of a metric that goes by these counters."""
-        return {side: ask.told(self.spec, metric, self.arms, side, source, self.answers) for side in _sides(metric)}
+        return {
+            side: ask.told(self.spec, metric, self.arms, side, source, self.answers) for side in sourcing.sides(metric)
+        }
 
     def reaches_start(self, question: Question) -> bool:
         """Whether the samples asked for would show a series that is older than the analysis."""
@@ -276,10 +278,6 @@ class _View:
 def plans(spec: AnalysisSpec) -> dict[OnFail, Plan]:
     """The weights of all tests, by what is done when they fail."""
     return {on_fail: plan(spec, on_fail) for on_fail in OnFail}
-
-
-def _sides(metric: MetricSpec) -> tuple[Side, ...]:
-    return tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,)
 
 
 def _clocked(view: _View, told: Mapping[str, Mapping[Side, tuple[Reply, ...]]]) -> Journal:

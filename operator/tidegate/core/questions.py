@@ -140,8 +140,7 @@ def choose(
     open_to = sourcing.sources(metric, arms)
     if len(open_to) == 1:
         return Choice(open_to[0], settled=True)
-    sides = tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,)
-    asked = {side: questions(spec, metric, arms, side) for side in sides}
+    asked = {side: questions(spec, metric, arms, side) for side in sourcing.sides(metric)}
     for its_questions in asked.values():
         if missing := next((found for one in its_questions if (found := answered.missing(one, answers))), None):
             return Choice(trouble=missing)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from tidegate.api.analysis import CounterSource, MetricSpec, Preset, RatioSpec, is_counter_name
 from tidegate.core import presets
-from tidegate.core.arms import Arms
+from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import RouterSeries, Uncounted
 from tidegate.core.presets import Family, Protocol
 
@@ -25,6 +25,11 @@ def needs_stable(metric: MetricSpec) -> bool:
     """Whether stable is asked at all: not for a limit alone, but for errors, whose gross breaker compares."""
     compared = metric.max_increase is not None or metric.max_decrease is not None
     return compared or metric.preset is Preset.ErrorRatio
+
+
+def sides(metric: MetricSpec) -> tuple[Side, ...]:
+    """The arms that a metric asks."""
+    return tuple(Side) if needs_stable(metric) else (Side.Candidate,)
 
 
 def sources(metric: MetricSpec, arms: Arms) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class Recording:
         self._origin = min(one.samples[0][0] for one in self._arms[Side.Candidate])
         self.ends = max(one.samples[-1][0] for one in self._arms[Side.Candidate]) - self._origin
         for metric in spec.metrics:
-            if not metric.optional and not all(self._read(metric, side, None) for side in _sides(metric)):
+            if not metric.optional and not all(self._read(metric, side, None) for side in sourcing.sides(metric)):
                 told = (
                     f" with a label for the status ({', '.join(STATUS_LABELS)})"
                     if metric.preset is Preset.ErrorRatio
@@ -188,10 +188,6 @@ def _as_asked(series: Series, question: Question) -> Series:
     elif not any(label in labels for label in families[0].status_labels):
         labels[families[0].status_labels[0]] = next(labels[label] for label in STATUS_LABELS if label in labels)
     return replace(series, labels=labels)
-
-
-def _sides(metric: MetricSpec) -> tuple[Side, ...]:
-    return tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,)
 
 
 def _telling(series: Series) -> list[str]:

@@ -209,7 +209,7 @@ def report(spec: AnalysisSpec, arms: Arms, answers: dict[str, Answer]) -> Iterat
         if choice.trouble:
             yield f"  {choice.trouble.reason}: {choice.trouble.message}", metric.optional
             continue
-        for side in tuple(Side) if sourcing.needs_stable(metric) else (Side.Candidate,):
+        for side in sourcing.sides(metric):
             told = ask.told(spec, metric, arms, side, choice.source, answers)
             if not told:
                 yield f"  {side}: {sourcing.unroutable(arms)}", False
