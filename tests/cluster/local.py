@@ -293,14 +293,10 @@ class LocalCluster(Cluster):
         start("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false")
         start("coredns", str(corefile))
 
-    def _not_ready(self) -> str | None:
+    def _not_ready(self) -> None:
         self._daemon("etcd").must_run()
         self._daemon("kube-apiserver").must_run()
-        try:
-            self.kubectl("get", "--raw=/readyz", timeout=20)
-        except ClusterFailed as error:
-            return str(error).splitlines()[-1]
-        return None
+        self.kubectl("get", "--raw=/readyz", timeout=20)
 
     def _give_to_user(self) -> None:
         """What root made with sudo is for the user who called sudo to read."""
