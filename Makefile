@@ -15,7 +15,7 @@ demo: install ## Set up, then five acts under load: promoted, reverted, git reve
 	$(BIN)/python -m tests.demo
 
 .PHONY: test
-test: install ## Set up, then all tests: those on a real cluster, and with what these leave of the machine the others
+test: install ## Set up, then all tests
 	$(BIN)/python -m tests.whole
 
 ## @ Checks
@@ -27,8 +27,15 @@ lint: install ## Formatting, lint, types, layers
 	$(BIN)/lint-imports
 
 .PHONY: unit
-unit: install ## The tests that need no cluster
-	$(BIN)/python -m pytest -m "not e2e and not slow_cluster" --numprocesses auto --dist worksteal
+unit: realtime virtual ## The tests that need no cluster
+
+.PHONY: realtime
+realtime: install ## Those of them that go by the machine's clock: with sockets, processes, a real Prometheus
+	$(BIN)/python -m pytest -m realtime --numprocesses auto --dist worksteal
+
+.PHONY: virtual
+virtual: install ## The others, which may be as slow as they like
+	$(BIN)/python -m pytest -m "not e2e and not slow_cluster and not realtime" --numprocesses auto --dist worksteal
 
 .PHONY: histories
 histories: install ## A crash at every await, every event in every phase, HISTORIES=1000 random ones from a printed SEED (SCENE="quiet switch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import settings
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
 
+_HAVE_THE_MACHINE = ("e2e", "slow_cluster", "bench", "realtime")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, so that a broken core is known before a cluster is built; benches only when asked for."""
@@ -19,6 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(item: pytest.Item) -> int:
     return next((rank for mark, rank in (("slow_cluster", 2), ("e2e", 1)) if item.get_closest_marker(mark)), 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process or thread answers in is time of the machine: those that are not marked so have little."""
+    if any(map(request.node.get_closest_marker, _HAVE_THE_MACHINE)):
+        return
+
+    def refused(*_: object) -> None:
+        pytest.fail("a test that connects goes by the machine's clock: pytestmark = pytest.mark.realtime")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

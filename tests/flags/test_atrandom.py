@@ -7,6 +7,8 @@ import pytest
 from tests.flags.atrandom import ask
 from tests.rig.environments import Unavailable
 
+pytestmark = pytest.mark.realtime
+
 
 async def test_what_is_asked_at_random_is_answered_as_described() -> None:
     try:

@@ -14,6 +14,8 @@ from tests.flags.clients import CLIENTS, NODE, Asked, Client
 from tests.flags.running import SERVER, STEPS, Running, flag, running
 from tests.rig.environments import Unavailable
 
+pytestmark = pytest.mark.realtime
+
 Json = dict[str, Any]
 BETA: Json = {"name": "beta", "when": {"attribute": "plan", "equals": "beta"}, "serve": "on"}
 VALUES: dict[str, list[Any]] = {

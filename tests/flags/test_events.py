@@ -15,6 +15,8 @@ import pytest
 from tests.flags.running import CLIENT, SERVER, Running, flag, running, until
 from tidegate.flags import events
 
+pytestmark = pytest.mark.realtime
+
 
 @asynccontextmanager
 async def listening(gateway: Running, *, token: str = CLIENT, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:

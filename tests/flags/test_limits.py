@@ -20,6 +20,8 @@ from tidegate.flags import connections
 from tidegate.flags.descriptors import MANY, RESERVE, shares
 from tidegate.flags.rates import MOST, Rates
 
+pytestmark = pytest.mark.realtime
+
 HEAD = f"POST /ofrep/v1/evaluate/flags/one HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SERVER}\r\n".encode()
 
 

@@ -96,7 +96,7 @@ async def tell(*story: object, clock: Clock | None = None) -> tuple[Seen, Server
     clock, seen = clock or Clock(), Seen()
     server = Server(clock, *story)
     watching = asyncio.create_task(ListWatch(server, FEATURE_FLAGS, "", seen, clock).run())  # type: ignore[arg-type]  # it is like one
-    await asyncio.wait({watching}, timeout=5)
+    await asyncio.wait({watching}, timeout=60)
     assert watching.cancelled()
     return seen, server, clock
 

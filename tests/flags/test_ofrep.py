@@ -13,6 +13,8 @@ from tests.flags.running import CLIENT, SERVER, STEPS, flag, running
 from tidegate.core.flags.attributes import Context
 from tidegate.core.flags.compile import Answer
 
+pytestmark = pytest.mark.realtime
+
 Json = dict[str, Any]
 BETA: Json = {"name": "beta", "when": {"attribute": "plan", "equals": "beta"}, "serve": "on"}
 FLAGS = (flag("new", rules=[BETA], owner="team", clientSide=True), flag("inner", rollout=STEPS, milli=50_000))

@@ -15,6 +15,8 @@ from tidegate.app.flag_wiring import Told, keep, load
 from tidegate.flags import snapshot
 from tidegate.flags.catalog import Catalog
 
+pytestmark = pytest.mark.realtime
+
 
 async def test_a_gateway_begins_with_what_another_kept_and_says_how_old_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

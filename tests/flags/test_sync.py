@@ -16,6 +16,8 @@ from tidegate.flags import grpc_sync
 from tidegate.flags.grpc_sync import OPTIONS, SERVICE, texts
 from tidegate.flags.served import Served, encoded
 
+pytestmark = pytest.mark.realtime
+
 SHOP = "flagSetId=shop"
 
 

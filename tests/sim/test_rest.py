@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.virtual import VirtualLoop
+
+pytestmark = pytest.mark.realtime
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,6 +19,8 @@ from tidegate.api.analysis import AnalysisStatus, Reason, Verdict
 from tidegate.api.releasestatus import Phase, ReleaseStatus, StepStatus
 from tidegate.engine.meters import Meters
 
+pytestmark = pytest.mark.realtime
+
 RULES = yaml.safe_load((Path(__file__).parents[2] / "charts/tidegate/alerts.yaml").read_text())["groups"]
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 RELEASES = 50

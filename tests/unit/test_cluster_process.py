@@ -13,6 +13,8 @@ from tests.cluster import process
 from tests.cluster.interface import AttemptFailed, ClusterFailed
 from tests.cluster.waiting import wait_until
 
+pytestmark = pytest.mark.realtime
+
 SLEEP = ("sleep", "300")
 STUBBORN = (sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=1); signal.pause()")
 

@@ -15,6 +15,8 @@ from tests.rig.web import serving
 from tidegate.adapters.http import HttpProber
 from tidegate.core.asking import MOST_READ, Call, Reply
 
+pytestmark = pytest.mark.realtime
+
 
 async def _long(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()

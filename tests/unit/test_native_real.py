@@ -27,6 +27,8 @@ from tidegate.core.arms import Arms
 from tidegate.core.counters import Missing
 from tidegate.core.metric import Journal
 
+pytestmark = pytest.mark.realtime
+
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
 NAME = "http_request_duration_seconds"
 STORIES = ("slower", "alike", "anew", "coarser", "both", "query", "zero", "otel", "converted")

@@ -15,6 +15,8 @@ from tests.rig.web import serving
 from tidegate.adapters.podmetrics import MOST_READ, TIMEOUT, HttpPodReader
 from tidegate.ports.metrics import Exposition
 
+pytestmark = pytest.mark.realtime
+
 TEXT = 'http_requests_total{code="200"} 7\n'
 BOMB = gzip.compress(b"#" * 30_000_000, 1)
 seen: list[dict[str, str]] = []

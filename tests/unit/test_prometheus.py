@@ -21,6 +21,8 @@ from tidegate.adapters.prometheus import PrometheusSource
 from tidegate.app.settings import Settings
 from tidegate.core.counters import Missing, Series
 
+pytestmark = pytest.mark.realtime
+
 Reply = tuple[int, object]
 
 

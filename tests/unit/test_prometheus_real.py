@@ -28,6 +28,8 @@ from tidegate.core import analysis
 from tidegate.core.arms import Arms, Side
 from tidegate.core.counters import Answer, Counted, Missing
 
+pytestmark = pytest.mark.realtime
+
 STABLE, CANDIDATE = "checkout-6fcbd", "checkout-7d9f5"
 learnt = analysis._learnt
 STORIES = ("quiet", "reset", "born", "gone", "gap", "slow", "away", "warned", "behind", "odd")

@@ -17,6 +17,8 @@ from tidegate.adapters import watch as watches
 from tidegate.adapters.watch import BURST, PACE, Pace, _Forgetful, watch
 from tidegate.ports.cluster import SERVICES, Kind, Object
 
+pytestmark = pytest.mark.realtime
+
 Json = dict[str, Any]
 Stream = Callable[[web.StreamResponse], Awaitable[None]]
 MUTE = [Kind("api/v1", name, name.capitalize()) for name in ("pods", "events", "endpoints", "secrets", "configmaps")]

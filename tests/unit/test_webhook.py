@@ -26,6 +26,8 @@ from tidegate.engine.gate import WEBHOOK, needed
 from tidegate.engine.meters import Meters
 from tidegate.ports.cluster import WEBHOOKS
 
+pytestmark = pytest.mark.realtime
+
 Json = dict[str, Any]
 TIDEGATE = "system:serviceaccount:tidegate-system:tidegate"
 SERVICE = "tidegate-webhook.tidegate-system.svc"
