@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.bench.analysis.measure import bounds
 from tests.bench.bars import Row
 
 
@@ -60,6 +61,12 @@ def percent(share: float) -> str:
         if hundred < 10
         else f"{hundred:.0f}"
     )
+
+
+def known(share: float, runs: int, *where: str) -> str:
+    """How exactly a share of so many runs is known, and where it was found."""
+    low, high = bounds(share * runs, runs)
+    return "; ".join([f"{percent(low)} to {percent(high)} %", *where])
 
 
 def minutes(delay: float) -> str:
