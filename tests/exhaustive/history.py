@@ -14,7 +14,7 @@ from random import Random
 
 from tests.exhaustive.deeds import DEEDS, OF_PEOPLE, Course, Deed, History, ask
 from tests.exhaustive.scenes import BAD, PROBE, SCENES, VERSIONS
-from tests.fakes.controllers import Version, leaving
+from tests.fakes.kubelet import Version, leaving
 from tests.fakes.line import Point
 from tests.fakes.oracle import remains
 from tests.sim.process import Process

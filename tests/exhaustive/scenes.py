@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import (
     BLUE_GREEN_RELEASES,

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.fakes.controllers import Version, Work
+from tests.fakes.jobs import Work
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAME, NAMESPACE, World, canary
 from tidegate.api.flagstatus import FlagStatus
 from tidegate.api.gates import GateState

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import Version, Versions, images
+from tests.fakes.kubelet import Version, Versions, images
 from tests.fakes.traffic import Router
 from tests.fakes.virtual import EPOCH
 from tidegate.core.counters import Answer, Missing, Series

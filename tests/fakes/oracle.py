@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import Versions, leaving, ready
+from tests.fakes.kubelet import Versions, leaving, ready
 from tests.fakes.laws import Laws
 from tests.fakes.traefik import NOBODY
 from tests.fakes.traffic import Router

@@ -9,7 +9,7 @@ from collections import Counter
 from yarl import URL
 
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import Version, Versions, address
+from tests.fakes.kubelet import Version, Versions, address
 from tests.fakes.metrics import FakeMetrics
 from tidegate.core.asking import Call, Reply
 from tidegate.ports.cluster import PODS, Object

@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.fakes import traefik
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import Controller, address
+from tests.fakes.controllers import Controller
+from tests.fakes.kubelet import address
 from tests.fakes.virtual import TICK
 from tidegate.adapters.routers.serving import Serving
 from tidegate.adapters.routers.traefik import read_ingress, read_traefik_service

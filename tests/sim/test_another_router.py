@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World
 from tidegate.api.release import Step

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import DeploymentController, Version
+from tests.fakes.deployments import DeploymentController
+from tests.fakes.kubelet import Version
 from tests.sim.world import QUICK, World, route
 from tidegate.ports.cluster import DEPLOYMENTS, REPLICASETS
 

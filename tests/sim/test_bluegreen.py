@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.exhaustive.stories import ask
-from tests.fakes.controllers import Version, Work
+from tests.fakes.jobs import Work
+from tests.fakes.kubelet import Version
 from tests.sim.world import World, canary, deployment, route
 from tidegate.api.gates import GateState
 from tidegate.api.releasestatus import Stage

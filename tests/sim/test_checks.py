@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.releasestatus import Stage
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, PODS

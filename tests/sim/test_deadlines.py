@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import QUICK, World
 from tidegate.api.releasestatus import Stage
 from tidegate.engine.gate import READ_IN

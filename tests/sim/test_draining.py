@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.test_gates import ask
 from tests.sim.test_rolling import begin
 from tests.sim.world import QUICK, World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.fakes.controllers import GRACE, Version
+from tests.fakes.kubelet import GRACE, Version
 from tests.sim.world import QUICK, USER, Json, World, route, service
 from tidegate.api.releasestatus import Stage
 from tidegate.core.gate import HELD_DEADLINE

@@ -9,7 +9,7 @@ import pytest
 
 from tests.exhaustive.stories import ask
 from tests.fakes.cluster import TIDEGATE
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAMESPACE, QUICK, World, deployment
 from tidegate.api.gates import GateState
 from tidegate.api.releasestatus import Stage

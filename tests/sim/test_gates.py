@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version, Work
+from tests.fakes.jobs import Work
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAMESPACE, QUICK, World
 from tidegate.api.releasestatus import Stage
 from tidegate.core.asked import REQUEST

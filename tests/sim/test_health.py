@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster import artifacts
 from tests.cluster.interface import ClusterUnavailable
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.rig.health import CHECKS, argo_script, judged
 from tests.sim.world import QUICK, World
 from tidegate.api.releasestatus import Phase, Stage

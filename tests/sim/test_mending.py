@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World, canary, deployment, route, service
 from tidegate.ports.cluster import CANARY_RELEASES, DEPLOYMENTS, HTTPROUTES, SERVICES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import World
 
 BY_PODS: dict[str, Any] = {

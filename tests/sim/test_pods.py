@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.fakes.traffic import APPLIES, READS
 from tests.sim.test_abort import on_stable
 from tests.sim.world import NAME, QUICK, World

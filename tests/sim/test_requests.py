@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import QUICK, World
 from tidegate.api.releasestatus import Stage
 from tidegate.core.asked import REQUEST

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.cluster import TIDEGATE
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import QUICK, World, ingress, listed, route
 from tidegate.core.asked import REQUEST
 from tidegate.ports.cluster import (

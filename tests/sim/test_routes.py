@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.cluster import TIDEGATE
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.fakes.oracle import remains
 from tests.sim.world import QUICK, World, route, service
 from tidegate.api.releasestatus import Stage

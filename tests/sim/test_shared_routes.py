@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAMESPACE, QUICK, World, canary, deployment, route, service
 from tidegate.api.releasestatus import ReleaseStatus, Stage
 from tidegate.core.asked import REQUEST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import QUICK, World
 from tidegate.ports.cluster import ANALYSIS_TEMPLATES
 

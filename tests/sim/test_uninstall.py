@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes.controllers import Version
+from tests.fakes.kubelet import Version
 from tests.sim.world import NAME, NAMESPACE, QUICK, World, canary, route
 from tidegate.api.releasestatus import Stage
 from tidegate.app.cli.let_go import let_go, mark

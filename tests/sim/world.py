@@ -19,20 +19,10 @@ from functools import partial
 from typing import Any
 
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.controllers import (
-    GRACEFUL,
-    DeploymentController,
-    EndpointSliceController,
-    JobController,
-    Kubelet,
-    ReplicaSetController,
-    Version,
-    Versions,
-    Work,
-    images,
-    leaving,
-    ready,
-)
+from tests.fakes.deployments import DeploymentController, ReplicaSetController
+from tests.fakes.endpoints import EndpointSliceController
+from tests.fakes.jobs import JobController, Work
+from tests.fakes.kubelet import GRACEFUL, Kubelet, Version, Versions, images, leaving, ready
 from tests.fakes.line import Point
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.oracle import Oracle, remains
