@@ -155,7 +155,7 @@ class FakeCluster:
         name = meta.setdefault("name", f"{meta.get('generateName', '')}{self._uid:05x}")
         if (namespace, name) in self._objects[kind]:
             raise Conflict(f"{kind.name} {namespace}/{name} already exists")
-        meta.update(uid=f"uid-{self._uid}", generation=1, creationTimestamp=self._stamp())
+        meta.update(uid=f"uid-{self._uid}", generation=1, creationTimestamp=self.stamp())
         if kind.namespaced:
             meta["namespace"] = namespace
         new.update(apiVersion=kind.api_version, kind=kind.name)
@@ -202,7 +202,7 @@ class FakeCluster:
             self._remove(who, kind, old)
         elif "deletionTimestamp" not in old["metadata"]:
             self._commit(
-                who, "delete", kind, old, merge(old, {"metadata": {"deletionTimestamp": self._stamp()}}), bump=True
+                who, "delete", kind, old, merge(old, {"metadata": {"deletionTimestamp": self.stamp()}}), bump=True
             )
 
     @property
@@ -218,7 +218,8 @@ class FakeCluster:
         operations = clamp.patch(kind.name, old, new)
         return patched(new, operations) if operations else new
 
-    def _stamp(self) -> str:
+    def stamp(self) -> str:
+        """Now, as the API writes it: whole seconds."""
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _commit(

@@ -46,12 +46,13 @@ class Controller:
             self.look_again(self.delay)
 
     def sync(self) -> None:
-        """Bring the world nearer to what is asked for."""
-        raise NotImplementedError
+        """Bring the world nearer to what is asked for: by each object of the first of its kinds."""
+        for obj in self.cluster.all(self.kinds[0]):
+            self._sync(obj)
 
-    def stamp(self) -> str:
-        """Now, as the API writes it: whole seconds."""
-        return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _sync(self, obj: Object) -> None:
+        """The same by one of them."""
+        raise NotImplementedError
 
     def patch(self, kind: Kind, obj: Object, body: Json, subresource: str = "") -> Object:
         """Change an object as this controller."""

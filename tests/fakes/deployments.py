@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from tests.fakes.cluster import merge
+from tests.fakes.cluster import merged
 from tests.fakes.controllers import Controller, Json, notes, owned, reference
 from tests.fakes.kubelet import GRACEFUL, active, order, ready
 from tidegate.core.reading import DESIRED, HASH, REVISION
@@ -23,11 +23,6 @@ class DeploymentController(Controller):
 
     name = "deployment-controller"
     kinds = (DEPLOYMENTS, REPLICASETS)
-
-    def sync(self) -> None:
-        """All Deployments."""
-        for deployment in self.cluster.all(DEPLOYMENTS):
-            self._sync(deployment)
 
     def _sync(self, deployment: Object) -> None:
         sets = owned(self.cluster.all(REPLICASETS, deployment["metadata"]["namespace"]), deployment)
@@ -45,7 +40,7 @@ class DeploymentController(Controller):
         """The ReplicaSet of the current template, with the newest revision and the Deployment's annotations."""
         template = deployment["spec"]["template"]
         newest = max((int(notes(rs)[REVISION]) for rs in sets), default=0)
-        found = next((rs for rs in sets if _without_hash(rs["spec"]["template"]) == template), None)
+        found = next((rs for rs in sets if without_hash(rs["spec"]["template"]) == template), None)
         if found is None and create:
             found = self._create(deployment, template, newest + 1, sets)
         if found is None:
@@ -78,7 +73,7 @@ class DeploymentController(Controller):
             "spec": {
                 "replicas": size,
                 "selector": {"matchLabels": labels},
-                "template": merge(template, {"metadata": {"labels": labels}}),
+                "template": merged(template, {"metadata": {"labels": labels}}),
             },
         }
         created = self.cluster.create_as(self.name, REPLICASETS, meta["namespace"], body)
@@ -144,7 +139,7 @@ class DeploymentController(Controller):
             sick = max(0, rs["spec"]["replicas"] - _ready(rs))
             removed = min(sick, max(0, removable))
             if removed:
-                rs = self._size(deployment, rs, rs["spec"]["replicas"] - removed)  # noqa: PLW2901
+                self._size(deployment, rs, rs["spec"]["replicas"] - removed)
                 removable -= removed
         removable = min(removable, sum(_ready(rs) for rs in (*old, new)) - least)
         for rs in sorted(old, key=lambda rs: int(notes(rs)[REVISION])):
@@ -153,12 +148,12 @@ class DeploymentController(Controller):
                 self._size(deployment, rs, rs["spec"]["replicas"] - removed)
                 removable -= removed
 
-    def _size(self, deployment: Object, rs: Object, size: int) -> Object:
+    def _size(self, deployment: Object, rs: Object, size: int) -> None:
         body = {
             "metadata": {"annotations": {DESIRED: str(_wanted(deployment))}},
             "spec": {"replicas": size},
         }
-        return self.patch(REPLICASETS, rs, body)
+        self.patch(REPLICASETS, rs, body)
 
     def _report(self, before: Object) -> None:
         """Status: counts, the observed generation, and the Progressing condition."""
@@ -190,14 +185,14 @@ class DeploymentController(Controller):
         if new["replicas"] == new["updatedReplicas"] and reason == "NewReplicaSetAvailable":
             return before
         if new["updatedReplicas"] == new["replicas"] == new["availableReplicas"] == wanted:
-            return _condition("True", "NewReplicaSetAvailable", self.clock.now())
+            return self._condition("True", "NewReplicaSetAvailable")
         moved = (
             new["updatedReplicas"] > old.get("updatedReplicas", 0)
             or new["readyReplicas"] > old.get("readyReplicas", 0)
             or new["replicas"] - new["updatedReplicas"] < old.get("replicas", 0) - old.get("updatedReplicas", 0)
         )
         if moved or before is None:
-            return _condition("True", "ReplicaSetUpdated", self.clock.now())
+            return self._condition("True", "ReplicaSetUpdated")
         if reason in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
             return before
         ends = datetime.fromisoformat(before["lastUpdateTime"]) + timedelta(seconds=deadline)
@@ -205,25 +200,29 @@ class DeploymentController(Controller):
         if left >= 0:
             asyncio.get_running_loop().call_later(min(left, 1e6) + 0.5, self.look_again, 0.0)
             return before
-        return _condition("False", "ProgressDeadlineExceeded", self.clock.now())
+        return self._condition("False", "ProgressDeadlineExceeded")
+
+    def _condition(self, status: str, reason: str) -> Json:
+        return {
+            "type": "Progressing",
+            "status": status,
+            "reason": reason,
+            "lastUpdateTime": self.cluster.stamp(),
+        }
 
     def _progressed(self, deployment: Object, reason: str) -> None:
         if deployment["spec"].get("progressDeadlineSeconds") is not None:
-            condition = _condition("True", reason, self.clock.now())
+            condition = self._condition("True", reason)
             self.patch(DEPLOYMENTS, deployment, {"status": {"conditions": [condition]}}, "status")
-
-
-def _condition(status: str, reason: str, now: datetime) -> Json:
-    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "Progressing", "status": status, "reason": reason, "lastUpdateTime": stamp}
 
 
 def _inherited(deployment: Object) -> dict[str, str]:
     return {key: value for key, value in notes(deployment).items() if key not in (REVISION, DESIRED)}
 
 
-def _without_hash(template: Json) -> Json:
-    return merge(template, {"metadata": {"labels": {HASH: None}}})  # type: ignore[no-any-return]
+def without_hash(template: Json) -> Json:
+    """A ReplicaSet's, as its Deployment has it."""
+    return merged(template, {"metadata": {"labels": {HASH: None}}})
 
 
 def _wanted(deployment: Object) -> int:
@@ -255,11 +254,6 @@ class ReplicaSetController(Controller):
 
     name = "replicaset-controller"
     kinds = (REPLICASETS, PODS)
-
-    def sync(self) -> None:
-        """All ReplicaSets."""
-        for rs in self.cluster.all(REPLICASETS):
-            self._sync(rs)
 
     def _sync(self, rs: Object) -> None:
         namespace = rs["metadata"]["namespace"]

@@ -17,12 +17,6 @@ class EndpointSliceController(Controller):
     blind: str = ""
     """A Service that it is late with."""
 
-    def sync(self) -> None:
-        """All Services."""
-        services = self.cluster.all(SERVICES)
-        for service in services:
-            self._sync(service)
-
     def _sync(self, service: Object) -> None:
         meta, selector = service["metadata"], service["spec"].get("selector")
         if not selector or meta["name"] == self.blind:

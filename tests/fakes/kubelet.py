@@ -113,7 +113,7 @@ class Kubelet(Controller):
         self._say(pod, ready=False, state=waiting, last=ended, restarts=times - 1)
 
     def _running(self) -> Json:
-        return {"running": {"startedAt": self.stamp()}}
+        return {"running": {"startedAt": self.cluster.stamp()}}
 
     def _fail(self, pod: Object) -> None:
         now = self.cluster.find(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -131,7 +131,7 @@ class Kubelet(Controller):
             return
         before = next((c for c in now.get("status", {}).get("conditions", ())), None)
         said = "True" if ready else "False"
-        since = before["lastTransitionTime"] if before and before["status"] == said else self.stamp()
+        since = before["lastTransitionTime"] if before and before["status"] == said else self.cluster.stamp()
         container = {
             "name": "app",
             "state": state,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.fakes.cluster import TIDEGATE, FakeCluster, Write, copied, merge
+from tests.fakes.cluster import TIDEGATE, FakeCluster, Write, copied
+from tests.fakes.deployments import without_hash
 from tidegate.api.base import GROUP
 from tidegate.api.conditions import ConditionType
 from tidegate.api.releasestatus import Outcome, Phase, ReleaseStatus, Stage
@@ -126,7 +127,7 @@ class Laws:
         namespace, template = deployment["metadata"]["namespace"], deployment["spec"]["template"]
         stable = {r.get("status", {}).get("stable", {}).get("hash") for r in _releases(self._cluster, namespace)}
         sets = [rs for rs in self._cluster.all(REPLICASETS, namespace) if rs["metadata"]["labels"][HASH] in stable]
-        return any(merge(rs["spec"]["template"], {"metadata": {"labels": {HASH: None}}}) == template for rs in sets)
+        return any(without_hash(rs["spec"]["template"]) == template for rs in sets)
 
     def _size(self, write: Write, before: Object, after: Object) -> None:
         """Stable is never made smaller than its Deployment asks for: no pod of it is ever made a second time."""
