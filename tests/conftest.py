@@ -12,11 +12,11 @@ from hypothesis import settings
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
 
-_HAVE_THE_MACHINE = ("e2e", "slow_cluster", "bench", "realtime")
+_HAVE_THE_MACHINE = ("e2e", "slow_cluster", "realtime")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, so that a broken core is known before a cluster is built; benches only when asked for."""
+    """Quick tests first, so that a broken core is known before a cluster is built."""
     items.sort(key=_rank)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tests.bench.analysis import plot
 from tests.bench.analysis.engine import NEVER
 from tests.bench.analysis.measure import Cell, Ends, Setting, keyed
-from tests.bench.analysis.sheet import Sheet, count, known, minutes, percent
+from tests.bench.analysis.sheet import Sheet, count, minutes, percent, share_bar
 from tests.bench.analysis.worlds import KNOWN, WORLDS, Case
 from tests.bench.bars import Row
 
@@ -66,7 +66,7 @@ def false_reverts(setting: Setting) -> Sheet:
         for ratio, most in ((1.0, 0.5), (1.2, 5.0)):
             ends, where = worst(world, ratio, TIDEGATE)
             what = f"{world}: reverted at true ratio {ratio:g}"
-            bars.append(Row(what, most, 100 * ends.share(), "%", known(ends.share(), len(ends.looks), where)))
+            bars.append(share_bar(what, most, ends.share(), len(ends.looks), where))
     series = {name: [100 * share(world, 1.0, name) for world in WORLDS] for name in (TIDEGATE, PEEKING, FLAGGER, ARGO)}
     chart = plot.dots("Healthy releases reverted, percent, worst of six rates", list(WORLDS), series, 0.05)
     text = (
@@ -211,8 +211,8 @@ def wrong_passes(setting: Setting) -> Sheet:
         ]
         rows.append([world, f"{many[0]} of {sum(many)}", *cells_of, *map(minutes, when)])
         key = max(((world, many, rps, 2.0) for rps in (10, 1000)), key=passed)
-        doubt = known(passed(key), setting.runs, f"{key[2]} rps")
-        bars.append(Row(f"{world}, {many[0]} pods: twice as bad, proven", 0.5, 100 * passed(key), "%", doubt))
+        what = f"{world}, {many[0]} pods: twice as bad, proven"
+        bars.append(share_bar(what, 0.5, passed(key), setting.runs, f"{key[2]} rps"))
     text = (
         "Candidates that were ever `Pass` within an hour of one step, base 1 %, the worse of 10 and 1000 rps: such that"
         " are bad by exactly what is allowed (1.5 times and 0.1 points, beta is 5 %), and such that are twice as bad."

@@ -63,10 +63,10 @@ def percent(share: float) -> str:
     )
 
 
-def known(share: float, runs: int, *where: str) -> str:
-    """How exactly a share of so many runs is known, and where it was found."""
+def share_bar(what: str, most: float, share: float, runs: int, *where: str) -> Row:
+    """A share of so many runs, held against so many percent: with how exactly it is known, and where it was found."""
     low, high = bounds(share * runs, runs)
-    return "; ".join([f"{percent(low)} to {percent(high)} %", *where])
+    return Row(what, most, 100 * share, "%", "; ".join([f"{percent(low)} to {percent(high)} %", *where]))
 
 
 def minutes(delay: float) -> str:

@@ -12,9 +12,8 @@ from tests.bench.analysis.durations import Slowness
 from tests.bench.analysis.engine import NEVER, Judge
 from tests.bench.analysis.levels import Level
 from tests.bench.analysis.measure import Ends, Setting, by_us, random_of, spread
-from tests.bench.analysis.sheet import Sheet, known, minutes, percent
+from tests.bench.analysis.sheet import Sheet, minutes, percent, share_bar
 from tests.bench.analysis.worlds import WORLDS, Case
-from tests.bench.bars import Row
 from tidegate.api.analysis import MetricSpec, RatioSpec
 
 _SALE = 0.03
@@ -37,15 +36,7 @@ def business(setting: Setting) -> Sheet:
         rows.append([f"{sessions} a second", f"{drop:.0%}", percent(ends.share()), minutes(ends.delay(Case(1, _SALE)))])
         if drop <= 0.05:
             what = "no drop" if not drop else "a drop of just what is allowed"
-            bars.append(
-                Row(
-                    f"{what}, {sessions} sessions a second",
-                    5,
-                    100 * ends.share(),
-                    "%",
-                    known(ends.share(), len(ends.looks)),
-                )
-            )
+            bars.append(share_bar(f"{what}, {sessions} sessions a second", 5, ends.share(), len(ends.looks)))
     text = (
         "Orders per session, 3 %, with `maxDecrease: 5%`: reverted within four hours, and minutes until then, median of"
         " all. The bar is alpha. What is allowed is narrow: a small service cannot tell a tenth less in an afternoon."
@@ -78,8 +69,8 @@ def limits(setting: Setting) -> Sheet:
         ends = Ends.joined(parts)
         rows.append([f"{rps:g} rps", f"{rate:.0%}", percent(ends.share()), minutes(ends.delay(Case(rps, 0.01)))])
     edge = Ends.joined([one for (_, rate), parts in found.items() if rate == 0.05 for one in parts])
-    doubt = known(edge.share(), len(edge.looks), "all rates; alpha is 5 %")
-    bar = Row("reverted at exactly the limit", 5, 100 * edge.share(), "%", doubt)
+    runs = len(edge.looks)
+    bar = share_bar("reverted at exactly the limit", 5, edge.share(), runs, "all rates; alpha is 5 %")
     text = "Errors with `max: 5%` and no comparison. Reverted within an hour, and minutes until then, median of all."
     return Sheet("7.7", "Absolute limits", text, ("requests", "errors", "reverted, %", "delay"), rows, (bar,))
 
@@ -120,7 +111,7 @@ def latency(setting: Setting) -> Sheet:
             healthy = {1.0: 0.5, 1.2: 5.0}.get(cell.ratio)
             if healthy is not None and edges != "classic, default":
                 what = f"{edges}, {rps:g} rps: reverted at {cell.ratio:g} times the duration"
-                bars.append(Row(what, healthy, 100 * ends.share(), "%", known(ends.share(), len(ends.looks))))
+                bars.append(share_bar(what, healthy, ends.share(), len(ends.looks)))
         rows.append(line)
     text = (
         "Durations are lognormal (sigma 0.8, median 100 ms); the metric is p99 with maxIncrease 30 %. Reverted within"

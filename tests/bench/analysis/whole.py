@@ -9,7 +9,7 @@ import numpy as np
 from tests.bench.analysis import releases as releases_of
 from tests.bench.analysis.measure import Setting, random_of, spread
 from tests.bench.analysis.releases import Service, Story, story
-from tests.bench.analysis.sheet import Sheet, count, known, percent
+from tests.bench.analysis.sheet import Sheet, count, percent, share_bar
 from tests.bench.bars import Row
 from tidegate.api.analysis import DEFAULT_METRICS, AnalysisSpec
 
@@ -44,7 +44,7 @@ def releases(setting: Setting) -> Sheet:
         rows.append([told, *(percent(share) for share in ends.values()), f"{took:.0f} m", count(failed)])
         wrong = {1.0: "reverted", 2.0: "promoted"}.get(service.ratio)
         if wrong is not None and service.rps >= 10:
-            bars.append(Row(f"{told}: {wrong}", 1.0, 100 * ends[wrong], "%", known(ends[wrong], many)))
+            bars.append(share_bar(f"{told}: {wrong}", 1.0, ends[wrong], many))
     text = (
         "Default steps and the default analysis (`advance: Baked`, errors and, as no histogram is exposed, no latency),"
         f" the Service's requests as given, ten replicas, scrapes every 15 s; {many} releases each. Held: somebody is"
